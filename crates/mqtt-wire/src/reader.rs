@@ -1,0 +1,96 @@
+//! Takes fields off the front of a complete frame, as slices of it.
+
+use bytes::{Buf, Bytes};
+
+use crate::{DecodeError, PacketId, PacketType, Utf8Bytes};
+
+/// What is left of a frame or of a block in it.
+pub(crate) struct Reader(Bytes);
+
+impl Reader {
+    pub(crate) const fn new(frame: Bytes) -> Self {
+        Self(frame)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+        self.0.try_get_u8().map_err(|_| DecodeError::Truncated(field))
+    }
+
+    pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
+        self.0.try_get_u16().map_err(|_| DecodeError::Truncated(field))
+    }
+
+    pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        self.0.try_get_u32().map_err(|_| DecodeError::Truncated(field))
+    }
+
+    pub(crate) fn varint(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        let (value, size) = varint(&self.0, field)?.ok_or(DecodeError::Truncated(field))?;
+        self.0.advance(size);
+        Ok(value)
+    }
+
+    pub(crate) fn packet_id(&mut self, packet: PacketType) -> Result<PacketId, DecodeError> {
+        PacketId::new(self.u16("packet identifier")?).ok_or(DecodeError::PacketIdZero(packet))
+    }
+
+    /// Binary data after its two bytes of length.
+    pub(crate) fn binary(&mut self, field: &'static str) -> Result<Bytes, DecodeError> {
+        let bytes = usize::from(self.u16(field)?);
+        self.take(bytes, field)
+    }
+
+    /// A UTF-8 string after its two bytes of length.
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<Utf8Bytes, DecodeError> {
+        let bytes = self.binary(field)?;
+        Utf8Bytes::try_from(bytes).map_err(|cause| DecodeError::Text { field, cause })
+    }
+
+    /// The next bytes as a reader of their own.
+    pub(crate) fn block(&mut self, bytes: u32, field: &'static str) -> Result<Self, DecodeError> {
+        let bytes = usize::try_from(bytes).map_err(|_| DecodeError::Truncated(field))?;
+        self.take(bytes, field).map(Self)
+    }
+
+    /// All that is left, to the end of the frame.
+    pub(crate) fn rest(self) -> Bytes {
+        self.0
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(&self, packet: PacketType) -> Result<(), DecodeError> {
+        match self.0.len() {
+            0 => Ok(()),
+            bytes => Err(DecodeError::TrailingBytes { packet, bytes }),
+        }
+    }
+
+    fn take(&mut self, bytes: usize, field: &'static str) -> Result<Bytes, DecodeError> {
+        if bytes > self.0.len() {
+            return Err(DecodeError::Truncated(field));
+        }
+        Ok(self.0.split_to(bytes))
+    }
+}
+
+/// A variable byte integer (section 1.5.5) at the front of some bytes, and how many it took; `None` while it is cut.
+pub(crate) fn varint(bytes: &[u8], field: &'static str) -> Result<Option<(u32, usize)>, DecodeError> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        value |= u32::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            return match *byte == 0 && index > 0 {
+                true => Err(DecodeError::VarintNotMinimal(field)),
+                false => Ok(Some((value, index + 1))),
+            };
+        }
+    }
+    match bytes.len() >= 4 {
+        true => Err(DecodeError::VarintTooLong(field)),
+        false => Ok(None),
+    }
+}
