@@ -1,0 +1,124 @@
+//! Unpacks Debian packages into a folder without root and without touching the system: apt works on a private state
+//! folder, downloads, and `dpkg-deb -x` extracts. Nothing is installed and no maintainer script runs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::command;
+
+/// Where Debian keeps what is installed; apt reads it to tell which libraries this host lacks.
+const INSTALLED: &str = "/var/lib/dpkg/status";
+
+/// apt with a state of its own.
+pub(crate) struct Apt {
+    folder: PathBuf,
+}
+
+impl Apt {
+    /// Makes or reuses the private state in `folder` and fetches the package lists of the host's own sources.
+    pub(crate) fn open(folder: PathBuf) -> Result<Apt> {
+        for needed in ["state/lists/partial", "cache/archives/partial", "parts"] {
+            fs::create_dir_all(folder.join(needed))?;
+        }
+        fs::write(
+            folder.join("apt.conf"),
+            format!("Dir::Etc::parts \"{}\";\n", folder.join("parts").display()),
+        )?;
+        copy_host_settings(&folder.join("parts"))?;
+        // Last by name, so it wins over the host's settings. Their hooks are cleared because, run as root, they would
+        // clean the system's caches; the sandbox user because he may not enter a home folder.
+        let private = format!(
+            "#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n\
+             APT::Sandbox::User \"\";\nDir::State \"{state}\";\nDir::State::status \"{INSTALLED}\";\nDir::Cache \"{cache}\";\n",
+            state = folder.join("state").display(),
+            cache = folder.join("cache").display(),
+        );
+        fs::write(folder.join("parts/zz-private"), private)?;
+
+        let apt = Apt { folder };
+        // One unreachable third-party source fails the update although Debian's own lists arrived; whether what we
+        // need is there shows when it is downloaded.
+        if let Err(error) = command::quiet(apt.get("update").arg("--quiet")) {
+            eprintln!("deps: {error:#}; going on with the lists that are there");
+        }
+        Ok(apt)
+    }
+
+    /// Downloads `packages`, and the libraries they need that this host lacks, and extracts them into `target`.
+    pub(crate) fn unpack(&self, packages: &[&str], target: &Path) -> Result<()> {
+        let mut wanted: BTreeSet<String> = packages.iter().map(|name| (*name).to_owned()).collect();
+        wanted.extend(self.lacking_libraries(packages)?);
+
+        let archives = self.folder.join("archives");
+        fs::create_dir_all(&archives)?;
+        let downloads = tempfile::tempdir_in(&archives)?;
+        command::quiet(self.get("download").args(&wanted).current_dir(downloads.path()))?;
+        let files: Vec<PathBuf> = fs::read_dir(downloads.path())?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<_>>()?;
+        ensure!(
+            files.len() == wanted.len(),
+            "apt-get downloaded {} of {} packages",
+            files.len(),
+            wanted.len()
+        );
+        for file in files {
+            command::quiet(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(target))?;
+        }
+        Ok(())
+    }
+
+    /// The libraries that apt would add or renew to install `packages` here. Perl's are for Debian's cluster
+    /// scripts and LLVM's are for the JIT, which the tests switch off: neither is worth its size.
+    fn lacking_libraries(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let plan = command::quiet(
+            self.get("install")
+                .args(["--simulate", "--no-install-recommends"])
+                .args(packages),
+        )?;
+        let installs = plan
+            .lines()
+            .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next());
+        let libraries = installs.filter(|name| {
+            let is_unused = name.starts_with("libllvm") || name.ends_with("-perl") || name.ends_with("-dev");
+            name.starts_with("lib") && !is_unused
+        });
+        Ok(libraries.map(str::to_owned).collect())
+    }
+
+    fn get(&self, subcommand: &str) -> Command {
+        let mut apt_get = Command::new("apt-get");
+        apt_get
+            .arg(subcommand)
+            .env("APT_CONFIG", self.folder.join("apt.conf"))
+            .env("LC_ALL", "C");
+        apt_get
+    }
+}
+
+/// The folders below `root` in which unpacked packages keep shared libraries.
+pub(crate) fn library_folders() -> [String; 2] {
+    let architecture = std::env::consts::ARCH;
+    [
+        format!("usr/lib/{architecture}-linux-gnu"),
+        format!("lib/{architecture}-linux-gnu"),
+    ]
+}
+
+/// The host's settings matter: a proxy is often named there. Those that this user may not read are left out.
+fn copy_host_settings(parts: &Path) -> Result<()> {
+    let Ok(settings) = fs::read_dir("/etc/apt/apt.conf.d") else {
+        return Ok(());
+    };
+    for entry in settings {
+        let entry = entry?;
+        if let Ok(text) = fs::read(entry.path()) {
+            fs::write(parts.join(entry.file_name()), text)?;
+        }
+    }
+    Ok(())
+}

