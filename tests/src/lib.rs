@@ -1,0 +1,1 @@
+//! End-to-end scenarios, contract tests and tidy tests of the whole workspace.
