@@ -14,18 +14,26 @@
 //!
 //! **Invariant:** there is no socket, no clock and no buffer of its own here.
 
+mod ack;
+mod connect;
+mod decoder;
+mod encoder;
 mod error;
 mod limits;
 mod packet;
 mod property;
+mod publish;
 mod reader;
 mod reason;
 mod slot;
+mod subscription;
 mod text;
 mod writer;
 
 pub mod topic;
 
+pub use decoder::Decoder;
+pub use encoder::{encode, encoded_bytes};
 pub use error::{DecodeError, EncodeError};
 pub use limits::{Limits, Role, Version};
 pub use packet::{
@@ -36,6 +44,7 @@ pub use property::{
     AckProperties, AuthProperties, ConnAckProperties, ConnectProperties, DisconnectProperties, PropertyId,
     PublishProperties, SubscribeProperties, SubscriptionId, UnsubscribeProperties, UserProperty, WillProperties,
 };
+pub use publish::{Outgoing, SharedProperties};
 pub use reason::{ConnectReturnCode, ReasonCode};
 pub use text::{Secret, TextError, Utf8Bytes};
 pub use topic::TopicError;

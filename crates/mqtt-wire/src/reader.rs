@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use crate::{DecodeError, PacketId, PacketType, Utf8Bytes};
+use crate::{DecodeError, Limits, PacketId, PacketType, ReasonCode, Utf8Bytes, topic};
 
 /// What is left of a frame or of a block in it.
 pub(crate) struct Reader(Bytes);
@@ -48,6 +48,40 @@ impl Reader {
     pub(crate) fn text(&mut self, field: &'static str) -> Result<Utf8Bytes, DecodeError> {
         let bytes = self.binary(field)?;
         Utf8Bytes::try_from(bytes).map_err(|cause| DecodeError::Text { field, cause })
+    }
+
+    /// A topic name within the limits.
+    pub(crate) fn topic_name(&mut self, field: &'static str, limits: &Limits) -> Result<Utf8Bytes, DecodeError> {
+        let name = self.text(field)?;
+        topic::valid_name(&name).map_err(|cause| DecodeError::Topic { field, cause })?;
+        if name.len() > usize::from(limits.topic_bytes_max)
+            || topic::levels(&name) > usize::from(limits.topic_levels_max)
+        {
+            return Err(DecodeError::TopicNameTooLong(field));
+        }
+        Ok(name)
+    }
+
+    /// A reason code that the standard lists for this packet.
+    pub(crate) fn reason(&mut self, packet: PacketType) -> Result<ReasonCode, DecodeError> {
+        let code = self.u8("the reason code")?;
+        ReasonCode::from_u8(code)
+            .filter(|reason| reason.is_allowed_in(packet))
+            .ok_or(DecodeError::Reason { packet, code })
+    }
+
+    /// Whether a string or binary data of no bytes comes next.
+    pub(crate) fn is_next_empty(&self) -> bool {
+        self.0.starts_with(&[0, 0])
+    }
+
+    /// Passes over a property block of no bytes; `false` where there is another one.
+    pub(crate) fn skip_empty_block(&mut self) -> bool {
+        let is_empty = self.0.first() == Some(&0);
+        if is_empty {
+            self.0.advance(1);
+        }
+        is_empty
     }
 
     /// The next bytes as a reader of their own.

@@ -89,7 +89,7 @@ impl Slot for Vec<UserProperty> {
 }
 
 impl Slot for Vec<SubscriptionId> {
-    /// Bounded by the subscriptions that the reader itself made; a server refuses the property altogether.
+    /// Bounded by the packet: two bytes of it make four here. A server refuses the property altogether.
     fn read(&mut self, id: PropertyId, reader: &mut Reader, _: &Limits) -> Result<(), DecodeError> {
         self.push(SubscriptionId::read(id, reader)?);
         Ok(())
