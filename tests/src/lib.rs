@@ -1,1 +1,2 @@
-//! End-to-end scenarios, contract tests and tidy tests of the whole workspace.
+//! Holds the tests of the whole workspace together; there is no code here. The scenarios, the contract tests and the
+//! tidy tests are test targets beside this folder.
