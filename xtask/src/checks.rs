@@ -13,18 +13,31 @@ use crate::deps::{CARGO_DENY, Deps, MOSQUITTO, OPENAPI_VALIDATOR, POSTGRES};
 use crate::postgres::Postgres;
 use crate::{command, repository};
 
-/// What to leave out of a run.
+/// What to check.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Leave out format, lints and licences.
     #[arg(long)]
     no_lint: bool,
-    /// Run only the tests whose names contain this, and no documentation examples.
+    /// Check only these packages, without documentation examples; may be repeated.
+    #[arg(long, short, value_name = "NAME")]
+    package: Vec<String>,
+    /// Run only the tests whose names contain this, without documentation examples.
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
     /// Passed to the test runner as they are.
     #[arg(last = true)]
     runner_arguments: Vec<OsString>,
+}
+
+impl Options {
+    /// The packages to check, in cargo's words.
+    fn scope(&self) -> Vec<&str> {
+        if self.package.is_empty() {
+            return vec!["--workspace"];
+        }
+        self.package.iter().flat_map(|name| ["--package", name]).collect()
+    }
 }
 
 /// One check and how it went.
@@ -44,7 +57,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             command::show(cargo().args(["fmt", "--all", "--check"]))
         });
         measure(&mut steps, "clippy", || {
-            command::show(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+            let mut clippy = cargo();
+            clippy
+                .arg("clippy")
+                .args(options.scope())
+                .args(["--all-targets", "--", "-D", "warnings"]);
+            command::show(&mut clippy)
         });
         measure(&mut steps, "deny", || {
             let mut deny = Command::new(deps.program(&CARGO_DENY, "cargo-deny"));
@@ -54,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             )
         });
     }
-    if options.filter.is_none() {
+    if options.filter.is_none() && options.package.is_empty() {
         measure(&mut steps, "doc examples", || {
             command::show(cargo().args(["test", "--workspace", "--doc"]))
         });
