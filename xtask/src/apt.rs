@@ -7,43 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use tempfile::TempDir;
 
 use crate::command;
 
 /// Where Debian keeps what is installed; apt reads it to tell which libraries this host lacks.
 const INSTALLED: &str = "/var/lib/dpkg/status";
 
-/// apt with a state of its own.
+/// apt with a state of its own, which goes when this is dropped: lists grow stale and are large.
 pub(crate) struct Apt {
-    folder: PathBuf,
+    state: TempDir,
 }
 
 impl Apt {
-    /// Makes or reuses the private state in `folder` and fetches the package lists of the host's own sources.
-    pub(crate) fn open(folder: PathBuf) -> Result<Apt> {
-        for needed in ["state/lists/partial", "cache/archives/partial", "parts"] {
-            fs::create_dir_all(folder.join(needed))?;
-        }
-        fs::write(
-            folder.join("apt.conf"),
-            format!("Dir::Etc::parts \"{}\";\n", folder.join("parts").display()),
-        )?;
-        copy_host_settings(&folder.join("parts"))?;
-        // Last by name, so it wins over the host's settings. Their hooks are cleared because, run as root, they would
-        // clean the system's caches; the sandbox user because he may not enter a home folder.
-        let private = format!(
-            "#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n\
-             APT::Sandbox::User \"\";\nDir::State \"{state}\";\nDir::State::status \"{INSTALLED}\";\nDir::Cache \"{cache}\";\n",
-            state = folder.join("state").display(),
-            cache = folder.join("cache").display(),
-        );
-        fs::write(folder.join("parts/zz-private"), private)?;
-
-        let apt = Apt { folder };
+    /// Makes the private state inside `within` and fetches the package lists of the host's own sources.
+    pub(crate) fn open(within: &Path) -> Result<Apt> {
+        let state = tempfile::Builder::new().prefix("apt-").tempdir_in(within)?;
+        write_settings(state.path())?;
+        let apt = Apt { state };
         // One unreachable third-party source fails the update although Debian's own lists arrived; whether what we
         // need is there shows when it is downloaded.
         if let Err(error) = command::quiet(apt.get("update").arg("--quiet")) {
-            eprintln!("deps: {error:#}; going on with the lists that are there");
+            eprintln!("deps: {error:#}; going on with what arrived");
         }
         Ok(apt)
     }
@@ -53,9 +38,7 @@ impl Apt {
         let mut wanted: BTreeSet<String> = packages.iter().map(|name| (*name).to_owned()).collect();
         wanted.extend(self.lacking_libraries(packages)?);
 
-        let archives = self.folder.join("archives");
-        fs::create_dir_all(&archives)?;
-        let downloads = tempfile::tempdir_in(&archives)?;
+        let downloads = tempfile::tempdir_in(self.state.path())?;
         command::quiet(self.get("download").args(&wanted).current_dir(downloads.path()))?;
         let files: Vec<PathBuf> = fs::read_dir(downloads.path())?
             .map(|entry| Ok(entry?.path()))
@@ -94,7 +77,7 @@ impl Apt {
         let mut apt_get = Command::new("apt-get");
         apt_get
             .arg(subcommand)
-            .env("APT_CONFIG", self.folder.join("apt.conf"))
+            .env("APT_CONFIG", self.state.path().join("apt.conf"))
             .env("LC_ALL", "C");
         apt_get
     }
@@ -107,6 +90,24 @@ pub(crate) fn library_folders() -> [String; 2] {
         format!("usr/lib/{architecture}-linux-gnu"),
         format!("lib/{architecture}-linux-gnu"),
     ]
+}
+
+/// Writes the settings that keep apt inside `folder`, on top of the host's own.
+fn write_settings(folder: &Path) -> Result<()> {
+    for needed in ["state/lists/partial", "cache/archives/partial", "parts"] {
+        fs::create_dir_all(folder.join(needed))?;
+    }
+    copy_host_settings(&folder.join("parts"))?;
+    let home = folder.display();
+    // Last by name, so it wins over the host's settings. Their hooks are cleared because, run as root, they would clean
+    // the system's caches; the sandbox user because he may not enter a home folder.
+    let private = format!(
+        "#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\nAPT::Sandbox::User \"\";\n\
+         Dir::State \"{home}/state\";\nDir::State::status \"{INSTALLED}\";\nDir::Cache \"{home}/cache\";\n"
+    );
+    fs::write(folder.join("parts/zz-private"), private)?;
+    fs::write(folder.join("apt.conf"), format!("Dir::Etc::parts \"{home}/parts\";\n"))?;
+    Ok(())
 }
 
 /// The host's settings matter: a proxy is often named there. Those that this user may not read are left out.

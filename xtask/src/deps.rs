@@ -180,7 +180,9 @@ impl Deps {
 
         let (name, yours, programs) = (tool.name, tool.yours, tool.programs().join(", "));
         self.bring_if_stale(tool).map_err(|error| {
-            anyhow!("cannot bring {name}: {error:#}; to use your own, set {yours} to a folder that holds {programs}")
+            anyhow!(
+                "cannot bring {name}: {error:#}; look to the network, or set {yours} to a folder that holds {programs}"
+            )
         })
     }
 
@@ -228,7 +230,7 @@ impl Deps {
         fs::create_dir_all(&partial)?;
         match tool.source {
             Source::Debian { packages, programs, .. } => {
-                Apt::open(self.folder.join("apt"))?.unpack(packages, &partial)?;
+                Apt::open(&self.folder)?.unpack(packages, &partial)?;
                 let libraries = library_folders().map(|folder| format!("$root/{folder}")).join(":");
                 for (program, path) in programs {
                     let run = format!("LD_LIBRARY_PATH=\"{libraries}\" exec \"$root/{path}\" \"$@\"");
