@@ -31,10 +31,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The packages to check, in cargo's words.
-    fn scope(&self) -> Vec<&str> {
+    /// The packages to check, in cargo's words; `every` is the subcommand's word for the whole workspace.
+    fn scope<'name>(&'name self, every: &'name str) -> Vec<&'name str> {
         if self.package.is_empty() {
-            return vec!["--workspace"];
+            return vec![every];
         }
         self.package.iter().flat_map(|name| ["--package", name]).collect()
     }
@@ -54,13 +54,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     measure(&mut steps, "deps", || bring(&deps, options));
     if !options.no_lint {
         measure(&mut steps, "fmt", || {
-            command::show(cargo().args(["fmt", "--all", "--check"]))
+            command::show(cargo().arg("fmt").args(options.scope("--all")).arg("--check"))
         });
         measure(&mut steps, "clippy", || {
             let mut clippy = cargo();
             clippy
                 .arg("clippy")
-                .args(options.scope())
+                .args(options.scope("--workspace"))
                 .args(["--all-targets", "--", "-D", "warnings"]);
             command::show(&mut clippy)
         });
@@ -95,7 +95,7 @@ fn run_tests(deps: &Deps, options: &Options) -> Result<()> {
     let postgres = Postgres::start(deps)?;
     let mut runner = test_runner();
     runner
-        .arg("--workspace")
+        .args(options.scope("--workspace"))
         .args(&options.filter)
         .args(&options.runner_arguments);
     runner.env("TRUNKLINE_TEST_POSTGRES", postgres.url()).envs(tools(deps));
