@@ -55,22 +55,11 @@ impl Apt {
         Ok(())
     }
 
-    /// The libraries that apt would add or renew to install `packages` here. Perl's are for Debian's cluster
-    /// scripts and LLVM's are for the JIT, which the tests switch off: neither is worth its size.
+    /// The libraries that apt would add or renew to install `packages` here.
     fn lacking_libraries(&self, packages: &[&str]) -> Result<Vec<String>> {
-        let plan = command::quiet(
-            self.get("install")
-                .args(["--simulate", "--no-install-recommends"])
-                .args(packages),
-        )?;
-        let installs = plan
-            .lines()
-            .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next());
-        let libraries = installs.filter(|name| {
-            let is_unused = name.starts_with("libllvm") || name.ends_with("-perl") || name.ends_with("-dev");
-            name.starts_with("lib") && !is_unused
-        });
-        Ok(libraries.map(str::to_owned).collect())
+        let mut install = self.get("install");
+        install.args(["--simulate", "--no-install-recommends"]).args(packages);
+        Ok(libraries_in(&command::quiet(&mut install)?))
     }
 
     fn get(&self, subcommand: &str) -> Command {
@@ -90,6 +79,19 @@ pub(crate) fn library_folders() -> [String; 2] {
         format!("usr/lib/{architecture}-linux-gnu"),
         format!("lib/{architecture}-linux-gnu"),
     ]
+}
+
+/// The libraries in the plan of a simulated installation. Perl's are for Debian's cluster scripts and LLVM's are for
+/// the JIT, which the tests switch off: neither is worth its size.
+fn libraries_in(plan: &str) -> Vec<String> {
+    let installs = plan
+        .lines()
+        .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next());
+    let libraries = installs.filter(|name| {
+        let is_unused = name.starts_with("libllvm") || name.ends_with("-perl") || name.ends_with("-dev");
+        name.starts_with("lib") && !is_unused
+    });
+    libraries.map(str::to_owned).collect()
 }
 
 /// Writes the settings that keep apt inside `folder`, on top of the host's own.
@@ -122,4 +124,12 @@ fn copy_host_settings(parts: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn only_libraries_that_the_programs_load_are_taken_from_a_plan() {
+    let plan = "Reading package lists...\nInst libpq5 [15.1] (15.2 Debian [amd64])\nInst libllvm14 (1 Debian [amd64])\n\
+                Inst liblocale-gettext-perl (1 Debian [amd64])\nInst libpq-dev [15.1] (15.2 Debian [amd64])\n\
+                Inst mosquitto (2 Debian [amd64])\nInst libcjson1 (1 Debian [amd64])\nConf libwrap0 (7 Debian [amd64])\n";
+    assert_eq!(libraries_in(plan), ["libpq5", "libcjson1"]);
 }
