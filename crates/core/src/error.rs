@@ -2,6 +2,7 @@
 //!
 //! Each service has an error enum of its own and turns it into a [`Fault`]. Nothing else decides a status.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -163,7 +164,7 @@ pub struct Fault {
     /// The kind of failure.
     pub code: Code,
     /// Which one it is, in a form that programs may rely on.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// One sentence for people.
     pub message: String,
     /// The fields that are wrong, if that is the failure.
@@ -174,14 +175,8 @@ pub struct Fault {
 
 impl Fault {
     /// A failure without field violations.
-    pub fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            fields: Vec::new(),
-            retry_after: None,
-        }
+    pub fn new(code: Code, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), message: message.into(), fields: Vec::new(), retry_after: None }
     }
 
     /// A request whose `field` is wrong.
@@ -195,6 +190,11 @@ impl Fault {
             fields: vec![violation],
             ..Self::new(Code::InvalidArgument, reason::INVALID_FIELD, message)
         }
+    }
+
+    /// The HTTP status that it is told with.
+    pub fn http(&self) -> u16 {
+        self.code.http(&self.reason)
     }
 
     /// The same failure with a time after which to repeat.

@@ -6,6 +6,7 @@
 //! **Invariants:** nothing here does I/O but [`time::SystemClock`] and the random bytes of [`secret`]; nothing here depends on
 //! another crate of the workspace.
 
+pub mod attributes;
 pub mod digest;
 pub mod error;
 pub mod id;
