@@ -1,1 +1,21 @@
-//! Placeholder while the workspace is laid out.
+//! The bus: what a message is addressed by (topics), what it is (envelopes), and where it goes (`Log`, `Live`, `State`).
+//!
+//! Owns the one topic parser of all protocols, the three traits that every backend implements, their embedded
+//! implementations, the authorization revision on top of them, and the suites that each implementation must pass. Knows no
+//! session, no permission and no payload format.
+//!
+//! **Invariants:** nothing is acknowledged before its commit returned; nothing acknowledged is dropped before every required
+//! group committed it; an I/O error on a commit is final; every queue has a named limit; subjects carry ids only.
+
+pub mod envelope;
+pub mod feed;
+pub mod live;
+pub mod log;
+pub mod state;
+pub mod topic;
+
+pub use envelope::{EnvelopeError, NewEntry, StoredEntry};
+pub use live::Live;
+pub use log::Log;
+pub use state::State;
+pub use topic::{Filter, Ref, Route, Subtopic, Topic, TopicError};
