@@ -149,14 +149,14 @@ impl Decoder {
 
     fn body(&mut self, header: &Header, body: Bytes) -> Result<Packet, DecodeError> {
         let mut reader = Reader::new(body);
-        if header.packet == PacketType::Connect {
-            self.has_connected = true;
-            self.version = Some(protocol(&mut reader, &mut self.version)?);
-        }
+        let version = match header.packet {
+            PacketType::Connect => self.protocol(&mut reader)?,
+            _ => self.version.ok_or(DecodeError::ConnectExpected(header.packet))?,
+        };
         let context = Context {
             packet: header.packet,
             flags: header.flags,
-            version: self.version.unwrap_or(Version::V5),
+            version,
             role: self.role,
             limits: &self.limits,
         };
@@ -177,6 +177,24 @@ impl Decoder {
             PacketType::Disconnect => Packet::Disconnect(Box::new(Disconnect::read(reader, &context)?)),
             PacketType::Auth => Packet::Auth(Box::new(Auth::read(reader, &context)?)),
         })
+    }
+
+    /// Protocol name and level of a CONNECT. Where they are refused, the nearest version is kept to say so in.
+    fn protocol(&mut self, reader: &mut Reader) -> Result<Version, DecodeError> {
+        self.has_connected = true;
+        let name = reader.binary("the protocol name")?;
+        if name != "MQTT" {
+            // The name that MQTT 3.1 had; its clients understand a CONNACK of 3.1.1.
+            self.version = (name == "MQIsdp").then_some(Version::V3);
+            return Err(DecodeError::ProtocolName);
+        }
+        let level = reader.u8("the protocol level")?;
+        self.version = Some(if level < Version::V5.level() {
+            Version::V3
+        } else {
+            Version::V5
+        });
+        Version::from_level(level).ok_or(DecodeError::ProtocolLevel(level))
     }
 }
 
@@ -212,25 +230,4 @@ fn bare_ack(header: &Header, buffer: &[u8]) -> Result<Option<Packet>, DecodeErro
     };
     let id = PacketId::new(u16::from_be_bytes([high, low])).ok_or(DecodeError::PacketIdZero(header.packet))?;
     Ok(Some(wrap(Ack::success(id))))
-}
-
-/// Protocol name and level of a CONNECT. Where they are refused, `nearest` is told in which version to say so.
-fn protocol(reader: &mut Reader, nearest: &mut Option<Version>) -> Result<Version, DecodeError> {
-    let name = reader.binary("the protocol name")?;
-    if name != "MQTT" {
-        // The name that MQTT 3.1 had; its clients understand a 3.1.1 CONNACK.
-        if name == "MQIsdp" {
-            *nearest = Some(Version::V3);
-        }
-        return Err(DecodeError::ProtocolName);
-    }
-    let level = reader.u8("the protocol level")?;
-    Version::from_level(level).ok_or_else(|| {
-        *nearest = Some(if level < Version::V5.level() {
-            Version::V3
-        } else {
-            Version::V5
-        });
-        DecodeError::ProtocolLevel(level)
-    })
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with bytes that were received, or with a packet that shall be sent.
 
 use crate::property::PropertyId;
-use crate::{PacketType, ReasonCode, TextError, TopicError};
+use crate::{ConnectReturnCode, PacketType, ReasonCode, TextError, TopicError};
 
 /// Why bytes are no packet that may be here. The connection ends; [`reason`](Self::reason) is what to tell the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -171,7 +171,18 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// The reason code for the CONNACK or DISCONNECT that answers it.
+    /// The return code for the CONNACK that answers a refused CONNECT of 3.1.1; `None` where that standard wants the
+    /// connection closed without one ([MQTT-3.1.4-1]).
+    #[must_use]
+    pub const fn return_code(&self) -> Option<ConnectReturnCode> {
+        match self.reason() {
+            ReasonCode::UnsupportedProtocolVersion => Some(ConnectReturnCode::UnacceptableProtocolVersion),
+            ReasonCode::ClientIdentifierNotValid => Some(ConnectReturnCode::IdentifierRejected),
+            _ => None,
+        }
+    }
+
+    /// The reason code for the CONNACK or DISCONNECT of MQTT 5 that answers it.
     #[must_use]
     pub const fn reason(&self) -> ReasonCode {
         match self {
@@ -185,6 +196,7 @@ impl DecodeError {
             | Self::ConnectFlagReserved
             | Self::WillFlagsWithoutWill
             | Self::WillQos
+            | Self::PasswordWithoutUserName
             | Self::PublishQos
             | Self::PublishDup
             | Self::Topic { .. }
@@ -208,7 +220,6 @@ impl DecodeError {
             Self::PacketTooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::ProtocolName | Self::ProtocolLevel(_) => ReasonCode::UnsupportedProtocolVersion,
             Self::ClientIdMissing | Self::ClientIdTooLong { .. } => ReasonCode::ClientIdentifierNotValid,
-            Self::PasswordWithoutUserName => ReasonCode::BadUserNameOrPassword,
             Self::TopicNameTooLong(_) => ReasonCode::TopicNameInvalid,
             Self::TopicFilterTooLong => ReasonCode::TopicFilterInvalid,
             Self::TooManyFilters { .. } | Self::TooManyUserProperties(_) => ReasonCode::QuotaExceeded,

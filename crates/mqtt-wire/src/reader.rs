@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use crate::{DecodeError, Limits, PacketId, PacketType, ReasonCode, Utf8Bytes, topic};
+use crate::{DecodeError, Limits, PacketId, PacketType, ReasonCode, TopicError, Utf8Bytes, topic};
 
 /// What is left of a frame or of a block in it.
 pub(crate) struct Reader(Bytes);
@@ -50,13 +50,23 @@ impl Reader {
         Utf8Bytes::try_from(bytes).map_err(|cause| DecodeError::Text { field, cause })
     }
 
-    /// A topic name within the limits.
+    /// A topic name within the limits. That it is an MQTT string leaves less to check than [`topic::valid_name`] does.
     pub(crate) fn topic_name(&mut self, field: &'static str, limits: &Limits) -> Result<Utf8Bytes, DecodeError> {
         let name = self.text(field)?;
-        topic::valid_name(&name).map_err(|cause| DecodeError::Topic { field, cause })?;
-        if name.len() > usize::from(limits.topic_bytes_max)
-            || topic::levels(&name) > usize::from(limits.topic_levels_max)
-        {
+        let (has_wildcard, levels) = topic::survey(&name);
+        if name.is_empty() {
+            return Err(DecodeError::Topic {
+                field,
+                cause: TopicError::Empty,
+            });
+        }
+        if has_wildcard {
+            return Err(DecodeError::Topic {
+                field,
+                cause: TopicError::Wildcard,
+            });
+        }
+        if name.len() > usize::from(limits.topic_bytes_max) || levels > u32::from(limits.topic_levels_max) {
             return Err(DecodeError::TopicNameTooLong(field));
         }
         Ok(name)

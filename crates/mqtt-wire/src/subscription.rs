@@ -209,8 +209,7 @@ fn read_reason(reader: &mut Reader, context: &Context<'_>) -> Result<ReasonCode,
 fn read_filter(reader: &mut Reader, context: &Context<'_>) -> Result<Utf8Bytes, DecodeError> {
     let filter = reader.text(FILTER)?;
     let limits = context.limits;
-    if filter.len() > usize::from(limits.topic_bytes_max)
-        || topic::levels(&filter) > usize::from(limits.topic_levels_max)
+    if filter.len() > usize::from(limits.topic_bytes_max) || topic::levels(&filter) > u32::from(limits.topic_levels_max)
     {
         return Err(DecodeError::TopicFilterTooLong);
     }

@@ -143,7 +143,7 @@ mod connecting {
         will_qos_3_is_refused: fresh(), connect(5, 0b0001_1110, &[0, 0, 0, 0, 0, 1, b't', 0, 0]) => DecodeError::WillQos, MalformedPacket;
         a_will_topic_with_wildcard_is_refused: fresh(), connect(4, 0b110, &[0, 0, 0, 1, b'#', 0, 0]) => DecodeError::Topic { cause: TopicError::Wildcard, .. }, MalformedPacket;
         a_will_flag_without_will_is_refused: fresh(), connect(4, 0b110, &[0, 0]) => DecodeError::Truncated(_), MalformedPacket;
-        a_lone_password_is_refused_at_3_1_1: fresh(), connect(4, 0b0100_0010, &[0, 0, 0, 1, b'p']) => DecodeError::PasswordWithoutUserName, BadUserNameOrPassword;
+        a_lone_password_is_refused_at_3_1_1: fresh(), connect(4, 0b0100_0010, &[0, 0, 0, 1, b'p']) => DecodeError::PasswordWithoutUserName, MalformedPacket;
         no_identifier_and_no_clean_session_is_refused_at_3_1_1: fresh(), connect(4, 0, &[0, 0]) => DecodeError::ClientIdMissing, ClientIdentifierNotValid;
         a_client_id_over_the_limit_is_refused: Decoder::server(Limits { client_id_bytes_max: 2, ..Limits::default() }), connect(4, 2, b"\x00\x03abc") => DecodeError::ClientIdTooLong { bytes: 3, bytes_max: 2 }, ClientIdentifierNotValid;
         a_client_id_that_is_not_utf8_is_refused: fresh(), connect(4, 2, &[0, 2, 0xC0, 0x80]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
@@ -184,6 +184,21 @@ mod connecting {
             let mut decoder = fresh();
             assert!(decoder.decode(&mut bytes.clone()).is_err());
             assert_eq!(decoder.version(), version, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_connack_of_3_1_1_answers_only_what_it_has_a_code_for() {
+        for (bytes, code) in [
+            (
+                connect(3, 2, &[0, 0]),
+                Some(ConnectReturnCode::UnacceptableProtocolVersion),
+            ),
+            (connect(4, 0, &[0, 0]), Some(ConnectReturnCode::IdentifierRejected)),
+            (connect(4, 0b0100_0010, &[0, 0, 0, 1, b'p']), None),
+            (connect(4, 3, &[0, 0]), None),
+        ] {
+            assert_eq!(refusal(fresh(), bytes).return_code(), code);
         }
     }
 }
