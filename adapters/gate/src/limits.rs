@@ -1,0 +1,19 @@
+//! Every limit of admission, by name.
+
+use std::time::Duration;
+
+/// Size of a message's payload in bytes, unless the operator says otherwise.
+pub const PAYLOAD_BYTES_MAX_DEFAULT: usize = 256 * 1024;
+/// Largest payload in bytes that an operator may allow.
+pub const PAYLOAD_BYTES_MAX: usize = 1_000_000;
+/// Admitted credentials that are remembered on a node. Those in use are never forgotten, so the connections of a node
+/// are a second bound; when it is full, those not in use go.
+pub const PRINCIPALS_MAX: usize = 131_072;
+/// Decisions that are remembered for one client; the oldest goes first.
+pub const GRANTS_PER_CLIENT_MAX: usize = 256;
+/// Longest time that a denial is remembered.
+pub const DENIAL_AGE_MAX: Duration = Duration::from_secs(1);
+/// Times that a decision is made anew because a change arrived while it was being made.
+pub const DECISION_ATTEMPTS_MAX: u32 = 4;
+/// Locks that admissions of equal credentials meet at, so that one call is made for them.
+pub const ADMISSION_STRIPES: usize = 64;

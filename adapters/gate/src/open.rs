@@ -1,0 +1,69 @@
+//! The open gate of the test broker: free topics, no authentication.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use trunkline_core::digest::{DigestKey, KEY_BYTES};
+use trunkline_core::{ChannelId, ClientId, CredentialId, DomainId};
+use uuid::Uuid;
+
+use crate::lease::Lease;
+use crate::session::Principal;
+use crate::{Action, Credentials, Denial, Gate, Grant, Permit, Realm, Refusal, Session};
+
+/// Admits everybody to everything: every topic is a subtopic of one channel in one domain, spelled as it is.
+///
+/// For testing only. Topic filters can be closed, to test what clients do when they are refused.
+pub struct OpenGate {
+    grant: Arc<Grant>,
+    names: DigestKey,
+    denied_filters: Vec<String>,
+}
+
+impl OpenGate {
+    /// A gate that denies subscribing to exactly `denied_filters`.
+    pub fn new(denied_filters: Vec<String>) -> Self {
+        let domain_id = DomainId::from_uuid(Uuid::nil());
+        let channel_id = ChannelId::from_uuid(Uuid::nil());
+        Self {
+            grant: Arc::new(Grant::new(domain_id, channel_id, Lease::unlimited())),
+            names: DigestKey::new([0; KEY_BYTES]),
+            denied_filters,
+        }
+    }
+
+    fn decide(&self, action: Action, topic: &str) -> Result<Permit, Denial> {
+        if action == Action::Subscribe && self.denied_filters.iter().any(|denied| denied == topic) {
+            return Err(Denial::NotAuthorized);
+        }
+        Ok(Permit {
+            grant: Arc::clone(&self.grant),
+            subtopic_at: 0,
+        })
+    }
+}
+
+#[async_trait]
+impl Gate for OpenGate {
+    /// Clients with equal user names are one principal, so that they can take each other's sessions.
+    async fn connect(&self, credentials: Credentials) -> Result<Session, Refusal> {
+        let (Realm::Client(name) | Realm::Domain(name)) = &credentials.realm;
+        let digest = self.names.digest(&[name.as_bytes()]);
+        let client_id = ClientId::from_slice(&digest[..16]).expect("half of a digest has 16 bytes");
+        let credential_id = CredentialId::from_uuid(Uuid::nil());
+        let principal = Principal::new(self.grant.domain_id(), client_id, credential_id, Lease::unlimited());
+        Ok(Session::new(Arc::new(principal)))
+    }
+
+    fn may_warm(&self, _: &Session, action: Action, topic: &str) -> Option<Result<Permit, Denial>> {
+        Some(self.decide(action, topic))
+    }
+
+    async fn may(&self, _: &Session, action: Action, topic: &str) -> Result<Permit, Denial> {
+        self.decide(action, topic)
+    }
+
+    async fn recheck(&self, _: &Session) -> Result<(), Refusal> {
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! Who was admitted: the [`Session`] an adapter holds, the principal that sessions of equal credentials share, and the decisions
+//! remembered for it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Instant;
+
+use tokio::sync::watch;
+use trunkline_core::{ChannelId, ClientId, CredentialId, DomainId, SessionId};
+use uuid::Uuid;
+
+use crate::lease::Lease;
+use crate::limits::{DENIAL_AGE_MAX, GRANTS_PER_CLIENT_MAX};
+use crate::{Action, Denial};
+
+/// One admitted connection, or one admitted request.
+#[derive(Debug, Clone)]
+pub struct Session {
+    id: SessionId,
+    principal: Arc<Principal>,
+}
+
+impl Session {
+    pub(crate) fn new(principal: Arc<Principal>) -> Self {
+        Self {
+            id: SessionId::new(),
+            principal,
+        }
+    }
+
+    /// Id of the session, as envelopes carry it.
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Domain of the client.
+    pub fn domain_id(&self) -> DomainId {
+        self.principal.domain_id
+    }
+
+    /// The client.
+    pub fn client_id(&self) -> ClientId {
+        self.principal.client_id
+    }
+
+    /// The credential that it came with.
+    pub fn credential_id(&self) -> CredentialId {
+        self.principal.credential_id
+    }
+
+    /// Whether nothing happened since its last check that could end it. Cheap enough to be asked for every message.
+    pub fn is_undisturbed(&self) -> bool {
+        self.principal.is_undisturbed()
+    }
+
+    /// Changes whenever a change of authorization may concern the session or one of its grants: a reason to look at
+    /// [`Session::is_undisturbed`] and [`Grant::holds`] of what it holds.
+    pub fn disturbances(&self) -> watch::Receiver<u64> {
+        self.principal.disturbances.subscribe()
+    }
+
+    pub(crate) fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+}
+
+/// One decision in favour of a client: it may use a channel by one action.
+pub struct Grant {
+    domain_id: DomainId,
+    channel_id: ChannelId,
+    is_withdrawn: AtomicBool,
+    lease: Lease,
+}
+
+impl Grant {
+    pub(crate) const fn new(domain_id: DomainId, channel_id: ChannelId, lease: Lease) -> Self {
+        Self {
+            domain_id,
+            channel_id,
+            is_withdrawn: AtomicBool::new(false),
+            lease,
+        }
+    }
+
+    /// Domain of the channel.
+    pub const fn domain_id(&self) -> DomainId {
+        self.domain_id
+    }
+
+    /// The channel.
+    pub const fn channel_id(&self) -> ChannelId {
+        self.channel_id
+    }
+
+    /// Whether the decision may still be relied on. Once false, the gate must be asked again.
+    pub fn holds(&self) -> bool {
+        !self.is_withdrawn.load(Ordering::Acquire) && self.lease.is_held()
+    }
+
+    fn withdraw(&self) {
+        self.is_withdrawn.store(true, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut grant = formatter.debug_struct("Grant");
+        grant
+            .field("channel_id", &self.channel_id)
+            .field("holds", &self.holds())
+            .finish()
+    }
+}
+
+/// A client with the credential it was admitted by. Sessions with equal credentials share it, and with it the decisions.
+pub(crate) struct Principal {
+    domain_id: DomainId,
+    client_id: ClientId,
+    credential_id: CredentialId,
+    is_disturbed: AtomicBool,
+    disturbances: watch::Sender<u64>,
+    memory: RwLock<Vec<Remembered>>,
+    lease: Lease,
+    /// Held while one decision is being made, so that equal questions wait for one call.
+    pub(crate) deciding: tokio::sync::Mutex<()>,
+}
+
+/// One remembered decision.
+struct Remembered {
+    action: Action,
+    /// The topic up to and with the channel, as it was spelled.
+    place: Box<str>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Granted(Arc<Grant>),
+    Denied { since: Instant },
+}
+
+impl Principal {
+    pub(crate) fn new(domain_id: DomainId, client_id: ClientId, credential_id: CredentialId, lease: Lease) -> Self {
+        Self {
+            domain_id,
+            client_id,
+            credential_id,
+            is_disturbed: AtomicBool::new(false),
+            disturbances: watch::Sender::new(0),
+            memory: RwLock::default(),
+            lease,
+            deciding: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn domain_id(&self) -> DomainId {
+        self.domain_id
+    }
+
+    pub(crate) const fn client_id(&self) -> ClientId {
+        self.client_id
+    }
+
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        !self.is_disturbed.load(Ordering::Acquire) && self.lease.is_held()
+    }
+
+    /// The remembered answer for `place`, if it may still be given.
+    pub(crate) fn recall(&self, action: Action, place: &str) -> Option<Result<Arc<Grant>, Denial>> {
+        if !self.is_undisturbed() {
+            return None;
+        }
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let found = memory
+            .iter()
+            .find(|known| known.action == action && *known.place == *place)?;
+        match &found.outcome {
+            Outcome::Granted(grant) => grant.holds().then(|| Ok(Arc::clone(grant))),
+            Outcome::Denied { since } => (since.elapsed() < DENIAL_AGE_MAX).then_some(Err(Denial::NotAuthorized)),
+        }
+    }
+
+    /// Remembers an answer, unless `is_current` says, under the lock that changes take too, that it is from before a change.
+    pub(crate) fn remember(
+        &self,
+        action: Action,
+        place: &str,
+        answer: &Result<Arc<Grant>, Denial>,
+        is_current: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut memory = self.memory_mut();
+        if !is_current() {
+            return false;
+        }
+        let outcome = match answer {
+            Ok(grant) => Outcome::Granted(Arc::clone(grant)),
+            Err(Denial::NotAuthorized) => Outcome::Denied { since: Instant::now() },
+            Err(Denial::InvalidTopic(_) | Denial::Unavailable) => return true,
+        };
+        let known = memory
+            .iter_mut()
+            .find(|known| known.action == action && *known.place == *place);
+        if let Some(known) = known {
+            known.outcome.forget();
+            known.outcome = outcome;
+            return true;
+        }
+        if memory.len() >= GRANTS_PER_CLIENT_MAX {
+            memory.remove(0).outcome.forget();
+        }
+        memory.push(Remembered {
+            action,
+            place: place.into(),
+            outcome,
+        });
+        true
+    }
+
+    /// Forgets what a change has touched. Returns only when nothing of it can be recalled or holds any more.
+    pub(crate) fn apply(&self, is_touched: impl Fn(Uuid) -> bool) {
+        let mut memory = self.memory_mut();
+        let ids = [self.domain_id.uuid(), self.client_id.uuid(), self.credential_id.uuid()];
+        let is_whole = ids.into_iter().any(&is_touched);
+        let mut is_news = is_whole;
+        if is_whole {
+            self.is_disturbed.store(true, Ordering::Release);
+        }
+        memory.retain(|known| match &known.outcome {
+            Outcome::Granted(grant) if is_whole || is_touched(grant.channel_id.uuid()) => {
+                grant.withdraw();
+                is_news = true;
+                false
+            }
+            Outcome::Granted(_) => true,
+            // A change can only turn a denial into a grant, and that answers at once.
+            Outcome::Denied { .. } => false,
+        });
+        drop(memory);
+        if is_news {
+            self.disturbances.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Takes the client for enabled again, unless `is_current` says, under the lock that changes take too, that this is old news.
+    pub(crate) fn reassure(&self, is_current: impl FnOnce() -> bool) -> bool {
+        let memory = self.memory_mut();
+        let is_current = is_current();
+        if is_current {
+            self.is_disturbed.store(false, Ordering::Release);
+        }
+        drop(memory);
+        is_current
+    }
+
+    fn memory_mut(&self) -> RwLockWriteGuard<'_, Vec<Remembered>> {
+        self.memory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outcome {
+    /// What is remembered no longer is not reached by changes, so whoever holds it must ask again.
+    fn forget(&self) {
+        if let Self::Granted(grant) = self {
+            grant.withdraw();
+        }
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut principal = formatter.debug_struct("Principal");
+        principal
+            .field("domain_id", &self.domain_id)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
