@@ -97,10 +97,14 @@ impl PlatformGate {
             Action::Publish => ConnectionType::Publish,
             Action::Subscribe => ConnectionType::Subscribe,
         };
+        let channel = match place.channel {
+            Ref::Id(channel_id) => channel_id.to_string(),
+            Ref::Route(route) => route.to_string(),
+        };
         let request = AuthorizeRequest {
             client_id: principal.client_id().to_string(),
             domain_id: domain_id.to_string(),
-            channel: place.channel.to_string(),
+            channel,
             r#type: connection.into(),
         };
         let answer = self.channels.clone().authorize(request).await;
