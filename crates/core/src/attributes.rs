@@ -27,7 +27,10 @@ impl Name {
     pub fn parse(field: &str, text: &str) -> Result<Self, Fault> {
         bounded_text(field, text, NAME_BYTES_MAX)?;
         if text.trim().is_empty() {
-            return Err(Fault::invalid(field, "is empty; a name has at least one visible character"));
+            return Err(Fault::invalid(
+                field,
+                "is empty; a name has at least one visible character",
+            ));
         }
         Ok(Self(text.to_owned()))
     }
@@ -60,7 +63,10 @@ impl Tags {
     /// INVALID_ARGUMENT when there are too many or one of them is empty, too long or has control characters.
     pub fn parse(field: &str, tags: Vec<String>) -> Result<Self, Fault> {
         if tags.len() > TAGS_MAX {
-            return Err(Fault::invalid(field, format!("has {} tags; at most {TAGS_MAX} are allowed", tags.len())));
+            return Err(Fault::invalid(
+                field,
+                format!("has {} tags; at most {TAGS_MAX} are allowed", tags.len()),
+            ));
         }
         for (index, tag) in tags.iter().enumerate() {
             let field = format!("{field}[{index}]");
@@ -109,9 +115,13 @@ impl Metadata {
         }
         // A NUL inside a string would be refused by Postgres later, so it is refused here (reliability.md B4 row 11).
         if text.contains("\\u0000") {
-            return Err(Fault::invalid(field, "has the character U+0000, which cannot be stored"));
+            return Err(Fault::invalid(
+                field,
+                "has the character U+0000, which cannot be stored",
+            ));
         }
-        serde_json::from_str::<IgnoredAny>(text).map_err(|error| Fault::invalid(field, format!("is not JSON: {error}")))?;
+        serde_json::from_str::<IgnoredAny>(text)
+            .map_err(|error| Fault::invalid(field, format!("is not JSON: {error}")))?;
         Ok(Self(text.to_owned()))
     }
 
@@ -137,10 +147,16 @@ impl Metadata {
 /// INVALID_ARGUMENT that names `field`.
 pub fn bounded_text(field: &str, text: &str, bytes_max: usize) -> Result<(), Fault> {
     if text.len() > bytes_max {
-        return Err(Fault::invalid(field, format!("is {} bytes; at most {bytes_max} are allowed", text.len())));
+        return Err(Fault::invalid(
+            field,
+            format!("is {} bytes; at most {bytes_max} are allowed", text.len()),
+        ));
     }
     match text.chars().find(|character| character.is_control()) {
-        Some(control) => Err(Fault::invalid(field, format!("has the control character U+{:04X}", control as u32))),
+        Some(control) => Err(Fault::invalid(
+            field,
+            format!("has the control character U+{:04X}", control as u32),
+        )),
         None => Ok(()),
     }
 }
@@ -160,7 +176,10 @@ mod tests {
     #[test]
     fn metadata_is_one_json_object_kept_as_it_came() {
         let text = br#" {"a": 1.50, "b": {"c": []}} "#;
-        assert_eq!(Metadata::parse("metadata", text).map(Metadata::into_string), Ok(String::from_utf8_lossy(text).into()));
+        assert_eq!(
+            Metadata::parse("metadata", text).map(Metadata::into_string),
+            Ok(String::from_utf8_lossy(text).into())
+        );
         for bad in [&b"[1]"[..], b"{", b"{} {}", b"\xff", br#"{"a":"\u0000"}"#] {
             assert!(Metadata::parse("metadata", bad).is_err(), "{bad:?}");
         }

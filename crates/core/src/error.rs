@@ -176,7 +176,13 @@ pub struct Fault {
 impl Fault {
     /// A failure without field violations.
     pub fn new(code: Code, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), message: message.into(), fields: Vec::new(), retry_after: None }
+        Self {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            fields: Vec::new(),
+            retry_after: None,
+        }
     }
 
     /// A request whose `field` is wrong.

@@ -1,0 +1,147 @@
+//! The hub: it hands out the way to a service by the service's proto name, wherever the service runs.
+//!
+//! It may be asked before the callee is mounted, so that services can be opened in any order. What every call between services
+//! needs is put on here, at both distances: who calls, the deadline, and retries of methods that the contract declares idempotent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, RwLock};
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+use tonic::Status;
+use tonic::body::Body;
+use tower::util::BoxCloneSyncService;
+use tower::{ServiceExt as _, service_fn};
+use trunkline_core::error::{Code, Fault, reason};
+use trunkline_proto::guards::METHODS;
+
+use crate::peer::Peer;
+use crate::status;
+use crate::transport::{PeerStamp, Transport, body_of, buffered};
+
+/// Time that a call between services may take when its caller set none.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
+/// Attempts at an idempotent method before its failure is told.
+const ATTEMPTS_MAX: u32 = 3;
+/// Wait before the second attempt; it doubles with each further one.
+const RETRY_WAIT: Duration = Duration::from_millis(20);
+
+/// The ways to every service of the platform, cheap to clone.
+#[derive(Clone, Default)]
+pub struct Hub {
+    routes: Arc<RwLock<HashMap<String, (Transport, PeerStamp)>>>,
+}
+
+impl Hub {
+    /// Says how `service` is reached, by its proto name such as `trunkline.auth.v1.AuthService`. A second call replaces the first.
+    pub fn mount(&self, service: &str, transport: Transport, stamp: PeerStamp) {
+        let mut routes = self.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        routes.insert(service.to_owned(), (transport, stamp));
+    }
+
+    /// The way to `service` for calls made by the process part `peer`, such as `things`.
+    ///
+    /// Calls fail with UNAVAILABLE while nothing is mounted under the name.
+    pub fn transport(&self, service: &'static str, peer: &'static str) -> Transport {
+        let hub = self.clone();
+        let peer = Peer(peer.into());
+        BoxCloneSyncService::new(service_fn(move |request| {
+            let (hub, peer) = (hub.clone(), peer.clone());
+            async move { hub.call(service, &peer, request).await }
+        }))
+    }
+
+    async fn call(&self, service: &str, peer: &Peer, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let found = self
+            .routes
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(service)
+            .cloned();
+        let Some((transport, stamp)) = found else {
+            return Ok(unavailable(&format!(
+                "{service} does not run here and its place is not configured"
+            )));
+        };
+        let work = attempts(&transport, &stamp, peer, request);
+        match tokio::time::timeout(DEADLINE_DEFAULT, work).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => {
+                tracing::warn!(rpc.service = service, error = %error, "a service cannot be reached");
+                Ok(unavailable(&format!("{service} cannot be reached")))
+            }
+            Err(_) => Ok(refusal(
+                Code::DeadlineExceeded,
+                &format!("{service} did not answer in time"),
+            )),
+        }
+    }
+}
+
+/// Sends `request`, again while it failed with UNAVAILABLE and the contract says that repeating is harmless.
+async fn attempts(
+    transport: &Transport,
+    stamp: &PeerStamp,
+    peer: &Peer,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let (mut parts, body) = request.into_parts();
+    parts
+        .headers
+        .entry("grpc-timeout")
+        .or_insert(HeaderValue::from_static("5S"));
+    if !is_idempotent(parts.uri.path()) {
+        let mut request = Request::from_parts(parts, body);
+        stamp.mark(&mut request, peer);
+        return transport.clone().oneshot(request).await;
+    }
+    let body = buffered(body).await?;
+    let mut wait = RETRY_WAIT;
+    for _ in 1..ATTEMPTS_MAX {
+        match once(transport, stamp, peer, &parts, body.clone()).await {
+            Ok(response) if !is_unavailable(&response) => return Ok(response),
+            Ok(_) | Err(_) => tokio::time::sleep(wait).await,
+        }
+        wait *= 2;
+    }
+    once(transport, stamp, peer, &parts, body).await
+}
+
+async fn once(
+    transport: &Transport,
+    stamp: &PeerStamp,
+    peer: &Peer,
+    parts: &http::request::Parts,
+    body: bytes::Bytes,
+) -> Result<Response<Body>, Status> {
+    let mut request = Request::from_parts(parts.clone(), body_of(body));
+    stamp.mark(&mut request, peer);
+    transport.clone().oneshot(request).await
+}
+
+/// Whether the contract declares the method at `path` idempotent.
+fn is_idempotent(path: &str) -> bool {
+    static IDEMPOTENT: LazyLock<std::collections::HashSet<&'static str>> = LazyLock::new(|| {
+        METHODS
+            .iter()
+            .filter(|method| method.idempotent)
+            .map(|method| method.path)
+            .collect()
+    });
+    IDEMPOTENT.contains(path)
+}
+
+fn is_unavailable(response: &Response<Body>) -> bool {
+    response
+        .headers()
+        .get("grpc-status")
+        .is_some_and(|status| status == "14")
+}
+
+fn unavailable(message: &str) -> Response<Body> {
+    refusal(Code::Unavailable, message)
+}
+
+fn refusal(code: Code, message: &str) -> Response<Body> {
+    status::from_fault(Fault::new(code, reason::DEPENDENCY_UNAVAILABLE, message)).into_http()
+}

@@ -1,0 +1,198 @@
+//! The server stack, written once: what every call passes before it reaches a guard, each layer with its reason.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use http::HeaderValue;
+use tokio::sync::Semaphore;
+use trunkline_core::error::{Code, Fault, reason};
+use trunkline_core::{Clock, RequestId};
+use trunkline_proto::guards::METHODS;
+use trunkline_telemetry::Metrics;
+
+use crate::caller::REQUEST_ID;
+use crate::peer::{PEER_TOKEN, ServiceKey};
+use crate::status;
+
+/// Time that a call may take when nobody set a shorter one.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(30);
+/// Calls from outside that are worked on at once; further ones are shed.
+pub const OUTER_CONCURRENCY_MAX: usize = 1_024;
+/// Wait that a shed caller is told.
+const SHED_RETRY: Duration = Duration::from_secs(1);
+
+/// The layers that every call passes, near or far.
+pub fn inner(router: Router, metrics: &Metrics) -> Router {
+    let metrics = metrics.clone();
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let metrics = metrics.clone();
+        async move {
+            let mut request = request;
+            // Everything that is logged or refused names the request, and so does the answer.
+            let id = request
+                .headers()
+                .get(REQUEST_ID)
+                .and_then(|value| value.to_str().ok()?.parse().ok())
+                .unwrap_or_default();
+            request.extensions_mut().insert::<RequestId>(id);
+            let path = request.uri().path().to_owned();
+            let started = Instant::now();
+            let mut response = bounded(request, next, &path, id).await;
+            observe(&metrics, &path, &response, started.elapsed());
+            if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+                response.headers_mut().insert(REQUEST_ID, value);
+            }
+            response
+        }
+    }))
+}
+
+/// Runs a call until its deadline; a panic becomes INTERNAL and ends this call alone.
+async fn bounded(request: Request, next: Next, path: &str, id: RequestId) -> Response {
+    let deadline = request
+        .headers()
+        .get("grpc-timeout")
+        .and_then(timeout_of)
+        .unwrap_or(DEADLINE_MAX)
+        .min(DEADLINE_MAX);
+    let work = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(deadline, work).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => {
+            tracing::error!(rpc.path = path, request.id = %id, "a call panicked");
+            refusal(status::internal(&id.to_string()))
+        }
+        Err(_) => refusal(status::from_fault(Fault::new(
+            Code::DeadlineExceeded,
+            "DEADLINE_EXCEEDED",
+            format!("the call took longer than its {} ms", deadline.as_millis()),
+        ))),
+    }
+}
+
+/// The layers of public listeners, on top of the inner ones.
+pub fn outer(router: Router) -> Router {
+    let permits = Arc::new(Semaphore::new(OUTER_CONCURRENCY_MAX));
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let permits = permits.clone();
+        async move {
+            let mut request = request;
+            // Nobody outside may say which request this is or which process he is.
+            request.headers_mut().remove(PEER_TOKEN);
+            if let Ok(value) = HeaderValue::from_str(&RequestId::new().to_string()) {
+                request.headers_mut().insert(REQUEST_ID, value);
+            }
+            // Calls beyond what can be worked on are refused at once, so that those admitted finish in time.
+            let Ok(_permit) = permits.try_acquire() else {
+                let fault = Fault::new(
+                    Code::Unavailable,
+                    reason::OVERLOADED,
+                    "too many calls at once; repeat later",
+                );
+                return refusal(status::from_fault(fault.retry_after(SHED_RETRY)));
+            };
+            next.run(request).await
+        }
+    }))
+}
+
+/// The layers of the internal listener, on top of the inner ones: every call proves which process makes it.
+pub fn internal(router: Router, key: ServiceKey, clock: Arc<dyn Clock>) -> Router {
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let proven = request
+            .headers()
+            .get(PEER_TOKEN)
+            .and_then(|token| key.verify(token.to_str().ok()?, clock.now()));
+        async move {
+            let mut request = request;
+            let Some(peer) = proven else {
+                let message =
+                    "this listener takes calls of the platform's own processes only, with a valid service token";
+                return refusal(status::from_fault(Fault::new(
+                    Code::Unauthenticated,
+                    "PEER_UNKNOWN",
+                    message,
+                )));
+            };
+            request.extensions_mut().insert(peer);
+            next.run(request).await
+        }
+    }))
+}
+
+fn observe(metrics: &Metrics, path: &str, response: &Response, took: Duration) {
+    let method = known_method(path);
+    let number = response
+        .headers()
+        .get("grpc-status")
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    let code = if number == 0 {
+        "OK"
+    } else {
+        Code::from_grpc(number).name()
+    };
+    metrics
+        .counter(
+            "trunkline_rpc_calls_total",
+            "Calls by method and code.",
+            &[("method", method), ("code", code)],
+        )
+        .increment();
+    metrics
+        .histogram(
+            "trunkline_rpc_seconds",
+            "Time that calls took, by method.",
+            &[("method", method)],
+        )
+        .observe(took);
+}
+
+/// The path as the contracts spell it, so that callers cannot make labels up.
+fn known_method(path: &str) -> &'static str {
+    METHODS
+        .iter()
+        .find(|method| method.path == path)
+        .map_or("other", |method| method.path)
+}
+
+/// The time of a `grpc-timeout` header: digits and a unit (gRPC over HTTP/2, "Timeout").
+fn timeout_of(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count.saturating_mul(3_600))),
+        "M" => Some(Duration::from_secs(count.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+fn refusal(status: tonic::Status) -> Response {
+    status.into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_timeout_reads_in_every_unit() {
+        let read = |text: &str| timeout_of(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("S"), None);
+        assert_eq!(read(""), None);
+        assert_eq!(read("5x"), None);
+    }
+}

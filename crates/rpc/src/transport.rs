@@ -1,0 +1,75 @@
+//! One type for every way to a service: in process a router, between processes a channel, both behind the same tower service.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt as _;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::transport::{Channel, Endpoint};
+use tower::util::BoxCloneSyncService;
+use tower::{ServiceExt as _, service_fn};
+use trunkline_core::Clock;
+
+use crate::peer::{PEER_TOKEN, Peer, ServiceKey};
+
+/// A way to a service, cheap to clone. Its error is a status, which tonic's clients hand to their callers as it is.
+pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
+
+/// Calls `router` in this process. The peer is whoever the caller's own transport says.
+pub fn in_process(router: axum::Router) -> Transport {
+    BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
+        let router = router.clone();
+        async move {
+            let Ok(response) = router.oneshot(request).await;
+            Ok::<_, Status>(response.map(|body| Body::new(body.map_err(|error| Status::from_error(error.into())))))
+        }
+    }))
+}
+
+/// Calls the process at `endpoint`. The connection is made when it is first needed, and again when it was lost.
+pub fn remote(endpoint: &Endpoint) -> Transport {
+    let channel: Channel = endpoint.connect_lazy();
+    BoxCloneSyncService::new(channel.map_err(|error| Status::from_error(error.into())))
+}
+
+/// How calls say which process makes them.
+#[derive(Clone)]
+pub enum PeerStamp {
+    /// Put into the request itself: only a callee in this process sees it.
+    InProcess,
+    /// Signed under the key that the platform's processes share.
+    Signed {
+        /// The key.
+        key: ServiceKey,
+        /// The time that tokens lapse by.
+        clock: Arc<dyn Clock>,
+    },
+}
+
+impl PeerStamp {
+    /// Marks `request` as coming from `peer`.
+    pub(crate) fn mark(&self, request: &mut Request<Body>, peer: &Peer) {
+        match self {
+            Self::InProcess => {
+                request.extensions_mut().insert(peer.clone());
+            }
+            Self::Signed { key, clock } => {
+                if let Ok(token) = HeaderValue::from_str(&key.token(peer, clock.as_ref())) {
+                    request.headers_mut().insert(PEER_TOKEN, token);
+                }
+            }
+        }
+    }
+}
+
+/// The whole body of a unary request, so that it can be sent again.
+pub(crate) async fn buffered(body: Body) -> Result<Bytes, Status> {
+    Ok(body.collect().await?.to_bytes())
+}
+
+/// A body of bytes that are at hand.
+pub(crate) fn body_of(bytes: Bytes) -> Body {
+    Body::new(http_body_util::Full::new(bytes))
+}
