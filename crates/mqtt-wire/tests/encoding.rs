@@ -187,7 +187,7 @@ fn filters_are_checked_before_they_are_sent() {
 }
 
 #[test]
-fn a_connect_must_fit_its_version() {
+fn a_connect_or_auth_must_fit_its_version() {
     let password = Some(Secret::from(Bytes::from_static(b"p")));
     let lone = Packet::Connect(Box::new(Connect {
         password,
@@ -317,4 +317,48 @@ fn a_reason_code_is_its_value() {
     }
     assert_eq!(ReasonCode::ALL.len(), 43);
     assert_eq!(ReasonCode::QuotaExceeded.to_string(), "quota exceeded (0x97)");
+}
+
+/// Written out from table 2-6 of the standard, code by code.
+#[test]
+fn each_packet_has_the_reasons_of_the_standard() {
+    let lists: &[(PacketType, &[u8])] = &[
+        (
+            PacketType::ConnAck,
+            &[
+                0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90, 0x95, 0x97, 0x99,
+                0x9A, 0x9B, 0x9C, 0x9D, 0x9F,
+            ],
+        ),
+        (
+            PacketType::PubAck,
+            &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99],
+        ),
+        (
+            PacketType::PubRec,
+            &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99],
+        ),
+        (PacketType::PubRel, &[0x00, 0x92]),
+        (PacketType::PubComp, &[0x00, 0x92]),
+        (
+            PacketType::SubAck,
+            &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2],
+        ),
+        (PacketType::UnsubAck, &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91]),
+        (
+            PacketType::Disconnect,
+            &[
+                0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8C, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95,
+                0x96, 0x97, 0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+            ],
+        ),
+        (PacketType::Auth, &[0x00, 0x18, 0x19]),
+        (PacketType::Publish, &[]),
+        (PacketType::PingReq, &[]),
+    ];
+    for (packet, codes) in lists {
+        let allowed = ReasonCode::ALL.iter().filter(|reason| reason.is_allowed_in(*packet));
+        let allowed: Vec<u8> = allowed.map(|reason| *reason as u8).collect();
+        assert_eq!(allowed, *codes, "{packet}");
+    }
 }
