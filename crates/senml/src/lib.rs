@@ -22,5 +22,5 @@ mod resolve;
 
 pub use error::{DecodeError, RecordError};
 pub use field::Field;
-pub use pack::{Limits, Pack, decode_json};
+pub use pack::{Limits, Pack, decode_json, nests_deeper_than};
 pub use resolve::{Entry, Record, Value};

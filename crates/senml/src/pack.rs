@@ -63,7 +63,9 @@ pub(crate) struct Members<'a> {
 /// alone comes out when the pack is resolved.
 pub fn decode_json<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Pack<'a>, DecodeError> {
     let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
-    check_depth(bytes, limits.depth_max)?;
+    if nests_deeper_than(bytes, limits.depth_max) {
+        return Err(DecodeError::TooDeep(limits.depth_max));
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let elements = Elements {
         count_max: limits.records_max.saturating_add(1),
@@ -89,12 +91,15 @@ pub fn decode_json<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Pack<'a>, Dec
     })
 }
 
-/// Counts brackets outside of strings: the parser that follows skips nested values without a limit of its own.
-fn check_depth(bytes: &[u8], depth_max: usize) -> Result<(), DecodeError> {
+/// Whether arrays and objects of a JSON text are nested in more than `depth_max` levels.
+///
+/// Brackets outside of strings are counted, since a parser that skips values has no limit of its own. Whether the text is JSON at all
+/// is for that parser to say.
+pub fn nests_deeper_than(json: &[u8], depth_max: usize) -> bool {
     let mut depth = 0_usize;
     let mut is_in_string = false;
     let mut is_escaped = false;
-    for byte in bytes {
+    for byte in json {
         if is_in_string {
             is_in_string = is_escaped || *byte != b'"';
             is_escaped = !is_escaped && *byte == b'\\';
@@ -107,10 +112,10 @@ fn check_depth(bytes: &[u8], depth_max: usize) -> Result<(), DecodeError> {
             _ => {}
         }
         if depth > depth_max {
-            return Err(DecodeError::TooDeep(depth_max));
+            return true;
         }
     }
-    Ok(())
+    false
 }
 
 /// A version counts for the whole pack, so that no record of a pack of an unknown version is used.

@@ -47,8 +47,8 @@ pub struct Record<'a> {
     pub value: Option<Value<'a>>,
     /// Sum and base sum.
     pub sum: Option<f64>,
-    /// Longest time in seconds until the sensor gives its next reading.
-    pub update_time: Option<f64>,
+    /// Longest time in nanoseconds until the sensor gives its next reading.
+    pub update_time: Option<i64>,
 }
 
 /// The value of a record.
@@ -135,7 +135,7 @@ impl<'a> Base<'a> {
             time: self.resolve_time(members, received_at)?,
             value,
             sum,
-            update_time: own(members, Field::UpdateTime, double)?,
+            update_time: own(members, Field::UpdateTime, duration)?,
         })
     }
 
@@ -264,6 +264,10 @@ fn check_name(name: Cow<'_, str>) -> Result<Cow<'_, str>, RecordError> {
 fn seconds(value: &RawValue, field: Field) -> Result<Seconds, RecordError> {
     let text = number_text(value).ok_or(RecordError::WrongType(field))?;
     Seconds::parse(text).ok_or(RecordError::TimeOutOfRange)
+}
+
+fn duration(value: &RawValue, field: Field) -> Result<i64, RecordError> {
+    seconds(value, field)?.nanoseconds().ok_or(RecordError::TimeOutOfRange)
 }
 
 fn double(value: &RawValue, field: Field) -> Result<f64, RecordError> {

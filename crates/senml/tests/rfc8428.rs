@@ -180,7 +180,7 @@ fn a_record_may_have_only_a_sum() {
     let found = records(r#"[{"n":"a","s":3.5,"ut":60}]"#);
     assert_eq!(
         (found[0].value.clone(), found[0].sum, found[0].update_time),
-        (None, Some(3.5), Some(60.0))
+        (None, Some(3.5), Some(60_000_000_000))
     );
 }
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 /// A place in one shard of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogPosition {
-    /// Which life of the log: its sequences begin anew with each.
-    pub incarnation: u64,
+    /// Which log: the sequences of another one mean nothing here.
+    pub incarnation: i64,
     /// Sequence of an entry within the shard.
     pub sequence: u64,
 }
@@ -38,7 +38,7 @@ pub struct Origin {
     /// Time of admission in nanoseconds since the Unix epoch.
     pub received_at: i64,
     /// Shard of the log that it was read from.
-    pub log_shard: u32,
+    pub log_shard: u16,
     /// Where in that shard.
     pub log_position: LogPosition,
 }
@@ -66,8 +66,8 @@ pub struct StoredRecord {
     pub data_value: Option<String>,
     /// Integral of the value over time.
     pub sum: Option<f64>,
-    /// Longest time in seconds until the next reading.
-    pub update_time: Option<f64>,
+    /// Longest time in nanoseconds until the next reading.
+    pub update_time: Option<i64>,
     /// A JSON object, as it was written.
     pub payload: Option<String>,
     /// Why the record is kept undecoded.
@@ -109,15 +109,13 @@ impl StoredRecord {
     }
 }
 
-/// An entry of the log that is no envelope, kept as it is.
+/// An entry of the log that could not be read, noted for an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableEntry {
     /// Shard of the log.
-    pub log_shard: u32,
+    pub log_shard: u16,
     /// Where in that shard.
     pub log_position: LogPosition,
-    /// The entry.
-    pub bytes: bytes::Bytes,
     /// Why it could not be read.
     pub error: String,
 }
@@ -158,6 +156,8 @@ closed_set! {
         User = "user",
         /// The rules engine.
         Rule = "rule",
+        /// One that only another version of the platform knows.
+        Unknown = "unknown",
     }
 }
 
@@ -176,5 +176,7 @@ closed_set! {
         Grpc = "grpc",
         /// Made inside the platform.
         Internal = "internal",
+        /// One that only another version of the platform knows.
+        Unknown = "unknown",
     }
 }

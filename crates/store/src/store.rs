@@ -19,7 +19,7 @@ pub struct Batch<'a> {
     /// The consumer group that stores.
     pub group: &'a str,
     /// The shard that it has read.
-    pub log_shard: u32,
+    pub log_shard: u16,
     /// The last entry that the batch covers.
     pub position: LogPosition,
     /// The records of the entries up to there.
@@ -38,14 +38,14 @@ pub struct Inserted {
 /// A database that keeps messages. Two implementations: SQLite here, Postgres with the split platform.
 #[async_trait]
 pub trait MessageStore: Send + Sync + 'static {
-    /// Stores a batch in one transaction, durably once it returns. What is stored already is left as it is; a position of the same
-    /// incarnation never goes back.
+    /// Stores a batch in one transaction, durably once it returns. Records that are stored already are left as they are; the position
+    /// becomes that of the batch, also backwards: a log that was restored from a backup is read again from where it stands.
     ///
     /// Not cancel safe in its answer: dropped, the batch is stored whole or not at all, and storing it again is harmless.
     async fn insert(&self, batch: &Batch<'_>) -> Result<Inserted, Error>;
 
     /// How far a group has stored a shard; `None` before its first batch.
-    async fn position(&self, group: &str, log_shard: u32) -> Result<Option<LogPosition>, Error>;
+    async fn position(&self, group: &str, log_shard: u16) -> Result<Option<LogPosition>, Error>;
 
     /// Reads a page. A channel without records gives an empty one. Records and total are of one moment.
     async fn read(&self, query: &Query) -> Result<Page, Error>;

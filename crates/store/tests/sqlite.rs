@@ -113,7 +113,7 @@ async fn a_record_reads_back_as_it_was_stored() {
         protocol: Protocol::Coap,
         content_type: "application/senml+json".to_owned(),
         log_position: LogPosition {
-            incarnation: u64::MAX,
+            incarnation: i64::MAX,
             sequence: 1 << 40,
         },
         ..fixture.origin()
@@ -126,7 +126,7 @@ async fn a_record_reads_back_as_it_was_stored() {
         bool_value: Some(false),
         data_value: Some("AP8=".to_owned()),
         sum: Some(f64::MAX),
-        update_time: Some(0.5),
+        update_time: Some(500_000_000),
         payload: Some("{\"a\": 1}".to_owned()),
         decode_error: Some("because".to_owned()),
         ..StoredRecord::new(origin.clone(), i64::MIN, 9_999)
@@ -189,20 +189,24 @@ async fn a_batch_that_is_dropped_half_way_leaves_neither_rows_nor_position() {
 }
 
 #[tokio::test]
-async fn a_position_goes_back_only_with_a_new_incarnation() {
+async fn the_position_is_that_of_the_last_batch_even_backwards() {
     let fixture = Fixture::open().await;
-    let mut batch = batch(&[], 10);
-    fixture.store.insert(&batch).await.unwrap();
-    batch.position.sequence = 9;
-    fixture.store.insert(&batch).await.unwrap();
-    assert_eq!(fixture.store.position(GROUP, 3).await.unwrap().unwrap().sequence, 10);
+    fixture.store.insert(&batch(&[], 10)).await.unwrap();
+    fixture.store.insert(&batch(&[], 9)).await.unwrap();
+    assert_eq!(fixture.store.position(GROUP, 3).await.unwrap().unwrap().sequence, 9);
 
-    batch.position = LogPosition {
-        incarnation: 2,
-        sequence: 1,
+    let later_log = Batch {
+        position: LogPosition {
+            incarnation: 2,
+            sequence: 1,
+        },
+        ..batch(&[], 0)
     };
-    fixture.store.insert(&batch).await.unwrap();
-    assert_eq!(fixture.store.position(GROUP, 3).await.unwrap(), Some(batch.position));
+    fixture.store.insert(&later_log).await.unwrap();
+    assert_eq!(
+        fixture.store.position(GROUP, 3).await.unwrap(),
+        Some(later_log.position)
+    );
 }
 
 #[tokio::test]
@@ -222,7 +226,6 @@ async fn an_unreadable_entry_is_stored_once_and_in_the_way_of_nothing() {
             incarnation: 1,
             sequence: 2,
         },
-        bytes: vec![0, 255].into(),
         error: "no envelope".to_owned(),
     };
     let batch = Batch {

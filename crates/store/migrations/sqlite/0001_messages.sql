@@ -15,9 +15,9 @@ CREATE TABLE messages (
     pack_index      INTEGER NOT NULL,
     subtopic        TEXT NOT NULL,
     publisher_id    BLOB NOT NULL,
-    publisher_kind  TEXT NOT NULL CHECK (publisher_kind IN ('client', 'user', 'rule')),
+    publisher_kind  TEXT NOT NULL CHECK (publisher_kind IN ('client', 'user', 'rule', 'unknown')),
     device_id       BLOB,
-    protocol        TEXT NOT NULL CHECK (protocol IN ('mqtt', 'http', 'ws', 'coap', 'grpc', 'internal')),
+    protocol        TEXT NOT NULL CHECK (protocol IN ('mqtt', 'http', 'ws', 'coap', 'grpc', 'internal', 'unknown')),
     content_type    TEXT NOT NULL,
     name            TEXT,
     unit            TEXT,
@@ -26,7 +26,7 @@ CREATE TABLE messages (
     bool_value      INTEGER,
     data_value      TEXT,
     sum             REAL,
-    update_time     REAL,
+    update_time     INTEGER,
     payload         TEXT,
     decode_error    TEXT,
     log_incarnation INTEGER NOT NULL,
@@ -47,12 +47,11 @@ CREATE TABLE positions (
     PRIMARY KEY (consumer_group, log_shard)
 ) WITHOUT ROWID;
 
--- Entries of the log that are no envelope, kept for an operator: nothing acknowledged is dropped.
+-- Entries of the log that could not be read, for an operator: the log keeps their bytes for as long as it keeps anything.
 CREATE TABLE unreadable_entries (
     log_incarnation INTEGER NOT NULL,
     log_shard       INTEGER NOT NULL,
     log_sequence    INTEGER NOT NULL,
-    bytes           BLOB NOT NULL,
     error           TEXT NOT NULL,
     PRIMARY KEY (log_incarnation, log_shard, log_sequence)
 );

@@ -64,7 +64,7 @@ pub(super) fn bind<'q>(
         .bind(record.update_time)
         .bind(record.payload.as_deref())
         .bind(record.decode_error.as_deref())
-        .bind(origin.log_position.incarnation.cast_signed())
+        .bind(origin.log_position.incarnation)
         .bind(origin.log_shard)
         .bind(origin.log_position.sequence.cast_signed())
         .bind(origin.received_at)
@@ -73,7 +73,7 @@ pub(super) fn bind<'q>(
 /// Reads a row of [`COLUMNS`].
 pub(super) fn read(row: &SqliteRow, domain_id: DomainId, channel_id: ChannelId) -> Result<StoredRecord, sqlx::Error> {
     let log_position = LogPosition {
-        incarnation: row.try_get::<i64, _>("log_incarnation")?.cast_unsigned(),
+        incarnation: row.try_get("log_incarnation")?,
         sequence: row.try_get::<i64, _>("log_sequence")?.cast_unsigned(),
     };
     let origin = Origin {

@@ -119,7 +119,7 @@ impl MessageStore for SqliteStore {
         Ok(Inserted { rows })
     }
 
-    async fn position(&self, group: &str, log_shard: u32) -> Result<Option<LogPosition>, Error> {
+    async fn position(&self, group: &str, log_shard: u16) -> Result<Option<LogPosition>, Error> {
         let row: Option<(i64, i64)> = sqlx::query_as(statement::SELECT_POSITION)
             .bind(group)
             .bind(log_shard)
@@ -127,7 +127,7 @@ impl MessageStore for SqliteStore {
             .await
             .map_err(Error::during("read a position"))?;
         Ok(row.map(|(incarnation, sequence)| LogPosition {
-            incarnation: incarnation.cast_unsigned(),
+            incarnation,
             sequence: sequence.cast_unsigned(),
         }))
     }
@@ -244,10 +244,9 @@ async fn insert_records(
 
 async fn insert_unreadable(connection: &mut SqliteConnection, entry: &UnreadableEntry) -> Result<(), sqlx::Error> {
     let insert = sqlx::query(statement::INSERT_UNREADABLE)
-        .bind(entry.log_position.incarnation.cast_signed())
+        .bind(entry.log_position.incarnation)
         .bind(entry.log_shard)
         .bind(entry.log_position.sequence.cast_signed())
-        .bind(&entry.bytes[..])
         .bind(&entry.error);
     insert.execute(connection).await.map(drop)
 }
@@ -256,7 +255,7 @@ async fn upsert_position(connection: &mut SqliteConnection, batch: &Batch<'_>) -
     let upsert = sqlx::query(statement::UPSERT_POSITION)
         .bind(batch.group)
         .bind(batch.log_shard)
-        .bind(batch.position.incarnation.cast_signed())
+        .bind(batch.position.incarnation)
         .bind(batch.position.sequence.cast_signed());
     upsert.execute(connection).await.map(drop)
 }

@@ -23,9 +23,7 @@ pub(super) const UPSERT_POSITION: &str = "
 INSERT INTO positions (consumer_group, log_shard, log_incarnation, log_sequence)
 VALUES ($1, $2, $3, $4)
 ON CONFLICT (consumer_group, log_shard) DO UPDATE
-SET log_incarnation = excluded.log_incarnation, log_sequence = excluded.log_sequence
-WHERE excluded.log_incarnation <> positions.log_incarnation
-   OR excluded.log_sequence > positions.log_sequence";
+SET log_incarnation = excluded.log_incarnation, log_sequence = excluded.log_sequence";
 
 pub(super) const SELECT_POSITION: &str = "
 SELECT log_incarnation, log_sequence
@@ -34,8 +32,8 @@ WHERE consumer_group = $1
   AND log_shard = $2";
 
 pub(super) const INSERT_UNREADABLE: &str = "
-INSERT INTO unreadable_entries (log_incarnation, log_shard, log_sequence, bytes, error)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO unreadable_entries (log_incarnation, log_shard, log_sequence, error)
+VALUES ($1, $2, $3, $4)
 ON CONFLICT DO NOTHING";
 
 /// The part that pages and totals share. A key range is two comparisons, so that the index gives it as one stretch.
