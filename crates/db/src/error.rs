@@ -19,7 +19,7 @@ pub enum Error {
     /// A unique constraint is violated.
     ///
     /// The name is the one that Postgres gives by default, on both databases: `<table>_pkey` for a primary key and
-    /// `<table>_<column>_…_key` for any other. An index on an expression keeps its own name on both. `schema::compare` checks
+    /// `<table>_<column>_…_key` for any other. An index on an expression keeps its own name on both. [`crate::schema`] checks
     /// that the Postgres migrations keep to these names; for SQLite they are put together from the columns it reports.
     #[error("unique constraint {constraint} is violated")]
     Conflict {

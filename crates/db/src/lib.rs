@@ -29,6 +29,7 @@ pub mod outbox;
 pub mod page;
 mod postgres;
 mod row;
+pub mod schema;
 mod sqlite;
 mod tx;
 mod value;

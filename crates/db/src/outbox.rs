@@ -17,7 +17,7 @@ use crate::{Db, Error, Row, Tx, params};
 /// Most events that are published at once.
 pub const BATCH_MAX: usize = 128;
 /// How often the outbox is looked at without being rung for: events that another process stored, or that were left over.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
+pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The wait after the first failure; it doubles with each further one.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The longest wait after a failure.

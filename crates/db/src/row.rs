@@ -62,12 +62,10 @@ impl Row {
 macro_rules! columns {
     ($($stored:ty),+ $(,)?) => {$(
         impl Column for $stored {
+            /// Asks for NULL first: sqlx reads a NULL of SQLite as 0 or as an empty text.
             fn read(row: &Row, name: &str) -> Result<Self, Error> {
-                match &row.0 {
-                    Inner::Sqlite(row) => row.try_get(name),
-                    Inner::Postgres(row) => row.try_get(name),
-                }
-                .map_err(|error| Error::Corrupt(error.into()))
+                let value = Option::<Self>::read(row, name)?;
+                value.ok_or_else(|| Error::Corrupt(format!("column {name} is NULL").into()))
             }
         }
 
