@@ -158,7 +158,8 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// Those of `work`; [`Error::Serialization`] after [`WRITE_TRIES_MAX`] tries.
+    /// Those of `work`; [`Error::Serialization`] after [`WRITE_TRIES_MAX`] tries; [`Error::Unavailable`], after which the changes may
+    /// have been made all the same when the connection was lost during the commit.
     pub async fn write<'env, T, E: From<Error>>(
         &self,
         work: impl for<'t> Fn(&'t mut Tx<'env>) -> BoxFuture<'t, Result<T, E>>,
@@ -201,6 +202,12 @@ impl Db {
         if done.is_err() {
             tx.roll_back().await?;
             return Ok(Outcome::Done(done));
+        }
+        if tx.is_broken {
+            tx.roll_back().await?;
+            return Err(Error::Defect(
+                "a transaction went on after a statement of it failed".into(),
+            ));
         }
         let has_events = tx.has_events;
         match tx.commit().await {

@@ -11,11 +11,16 @@ use crate::{Error, Page, Row, Total, Value, page};
 
 /// An open transaction. It is committed by the one who opened it and rolled back when dropped.
 ///
+/// The first statement that fails ends it: all further ones are refused, and it cannot be committed. What may collide says
+/// `ON CONFLICT DO NOTHING`.
+///
 /// `'env` is what the work may borrow from around it, as in [`std::thread::scope`].
 pub struct Tx<'env> {
     inner: Inner,
     /// A statement met another transaction; whatever the work made of that error, the whole is worth repeating.
     pub(crate) is_overtaken: bool,
+    /// A statement failed. Postgres takes no further one then, and rolls back where it is told to commit; so SQLite does too.
+    pub(crate) is_broken: bool,
     /// The outbox got an event.
     pub(crate) has_events: bool,
     scope: PhantomData<&'env mut &'env ()>,
@@ -31,6 +36,7 @@ impl Tx<'_> {
         Self {
             inner,
             is_overtaken: false,
+            is_broken: false,
             has_events: false,
             scope: PhantomData,
         }
@@ -38,13 +44,13 @@ impl Tx<'_> {
 
     /// Runs a statement and counts the rows that it touched.
     pub async fn execute(&mut self, sql: &'static str, params: Vec<Value>) -> Result<u64, Error> {
-        let outcome = self.connection().execute(Statement::fixed(sql, params)).await;
+        let outcome = self.connection()?.execute(Statement::fixed(sql, params)).await;
         self.noted(outcome)
     }
 
     /// Runs a built INSERT, UPDATE or DELETE and counts the rows that it touched.
     pub async fn execute_built(&mut self, statement: &(impl QueryStatementWriter + Sync)) -> Result<u64, Error> {
-        let connection = self.connection();
+        let connection = self.connection()?;
         let statement = Statement::built(statement, &connection)?;
         let outcome = connection.execute(statement).await;
         self.noted(outcome)
@@ -57,7 +63,7 @@ impl Tx<'_> {
         params: Vec<Value>,
         map: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let outcome = self.connection().fetch_optional(Statement::fixed(sql, params)).await;
+        let outcome = self.connection()?.fetch_optional(Statement::fixed(sql, params)).await;
         self.noted(outcome)?.as_ref().map(map).transpose()
     }
 
@@ -82,7 +88,7 @@ impl Tx<'_> {
         params: Vec<Value>,
         map: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let outcome = self.connection().fetch_all(Statement::fixed(sql, params)).await;
+        let outcome = self.connection()?.fetch_all(Statement::fixed(sql, params)).await;
         self.noted(outcome)?.iter().map(map).collect()
     }
 
@@ -92,7 +98,7 @@ impl Tx<'_> {
         statement: &SelectStatement,
         map: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let connection = self.connection();
+        let connection = self.connection()?;
         let statement = Statement::built(statement, &connection)?;
         let outcome = connection.fetch_all(statement).await;
         self.noted(outcome)?.iter().map(map).collect()
@@ -112,15 +118,19 @@ impl Tx<'_> {
         Ok((Total::of(counts.first().copied().unwrap_or_default()), rows))
     }
 
-    fn connection(&mut self) -> Connection<'_> {
-        match &mut self.inner {
+    fn connection(&mut self) -> Result<Connection<'_>, Error> {
+        if self.is_broken {
+            return Err(Error::Defect("a statement before it in the transaction failed".into()));
+        }
+        Ok(match &mut self.inner {
             Inner::Sqlite(transaction) => Connection::Sqlite(transaction.deref_mut()),
             Inner::Postgres(transaction) => Connection::Postgres(transaction.deref_mut()),
-        }
+        })
     }
 
     fn noted<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
         self.is_overtaken |= matches!(outcome, Err(Error::Serialization));
+        self.is_broken |= outcome.is_err();
         outcome
     }
 
