@@ -1,0 +1,314 @@
+//! The writer of one shard: wait for news, gather a batch, store it, commit it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+use trunkline_bus::StoredEntry;
+use trunkline_bus::log::{LogError, ReadLimit, Shard, WRITER_GROUP};
+use trunkline_store::{Batch, LogPosition, StoredRecord, UnreadableEntry};
+
+use super::{Context, Error};
+use crate::metrics::ShardLag;
+use crate::transform;
+
+/// Records that are worth a transaction: a batch with as many is stored at once.
+const BATCH_RECORDS_MIN: usize = 500;
+
+/// Records after which a batch is stored though more entries are at hand; the last message's pack may exceed it.
+const BATCH_RECORDS_MAX: usize = 2_000;
+
+/// How long a smaller batch waits for more.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// What is read from the log at once.
+const READ_LIMIT: ReadLimit = ReadLimit {
+    entries: 1_024,
+    bytes: 2 * 1024 * 1024,
+};
+
+/// Larger payloads are decoded on a thread for blocking work, since they take longer than a task may.
+const INLINE_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The first pause after a failure.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// The longest pause between attempts.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// One shard on its way into the store.
+pub(super) struct ShardWriter {
+    context: Context,
+    shard: Shard,
+    stop: CancellationToken,
+    lag: ShardLag,
+    /// Sequence to read from next.
+    next: u64,
+    pending: Pending,
+}
+
+/// What is read and not stored yet.
+#[derive(Default)]
+struct Pending {
+    records: Vec<StoredRecord>,
+    unreadable: Vec<UnreadableEntry>,
+    /// The last entry that is covered; `None` when there is nothing to store.
+    through: Option<u64>,
+    /// Admission of the oldest message.
+    received_at: Option<i64>,
+}
+
+/// Why a shard's loop ended.
+enum End {
+    /// It was told to.
+    Stopped,
+    /// It cannot go on.
+    Failed(Error),
+}
+
+impl From<LogError> for End {
+    fn from(error: LogError) -> End {
+        End::Failed(Error::Log(error))
+    }
+}
+
+impl ShardWriter {
+    pub(super) fn new(context: Context, shard: Shard, stop: CancellationToken) -> ShardWriter {
+        let lag = context.metrics.shard_lag();
+        ShardWriter {
+            context,
+            shard,
+            stop,
+            lag,
+            next: 0,
+            pending: Pending::default(),
+        }
+    }
+
+    /// Runs until stopped.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        match self.run_to_end().await {
+            End::Stopped => Ok(()),
+            // A log that closes while the node stops is no failure.
+            End::Failed(_) if self.stop.is_cancelled() => Ok(()),
+            End::Failed(error) => Err(error),
+        }
+    }
+
+    async fn run_to_end(&mut self) -> End {
+        match self.first_sequence().await {
+            Ok(next) => self.next = next,
+            Err(end) => return end,
+        }
+        loop {
+            if let Err(end) = self.store_next_batch().await {
+                return end;
+            }
+        }
+    }
+
+    async fn store_next_batch(&mut self) -> Result<(), End> {
+        tokio::select! {
+            () = self.stop.cancelled() => return Err(End::Stopped),
+            news = self.context.log.wait(self.shard, self.next - 1) => news?,
+        }
+        self.gather().await?;
+        self.store_pending().await
+    }
+
+    /// Where the store says that the shard goes on.
+    async fn first_sequence(&self) -> Result<u64, End> {
+        let mut pauses = Pauses::new();
+        let position = loop {
+            match self.context.store.position(WRITER_GROUP, self.shard.0).await {
+                Ok(position) => break position,
+                Err(error) => {
+                    warn!(shard = %self.shard, error = &error as &dyn std::error::Error, "could not read the writer's position");
+                    pauses.pause(&self.stop).await?;
+                }
+            }
+        };
+        let Some(position) = position else { return Ok(1) };
+        let head = self.context.log.head(self.shard)?;
+        if position.incarnation != self.context.log.incarnation().0 || position.sequence > head {
+            error!(
+                shard = %self.shard,
+                stored = position.sequence,
+                head,
+                "the log is not the one that was stored up to now, or it went back; storing it from its beginning"
+            );
+            return Ok(1);
+        }
+        // A crash may have come between storing and telling the log.
+        self.commit(position.sequence).await?;
+        Ok(position.sequence + 1)
+    }
+
+    /// Reads until a batch is worth its transaction, there is no more, or the shard stops.
+    async fn gather(&mut self) -> Result<(), End> {
+        let deadline = Instant::now() + LINGER;
+        loop {
+            self.read_page().await?;
+            if self.pending.records.len() >= BATCH_RECORDS_MIN {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                news = timeout_at(deadline, self.context.log.wait(self.shard, self.next - 1)) => match news {
+                    Ok(news) => news?,
+                    Err(_) => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn read_page(&mut self) -> Result<(), End> {
+        let mut pauses = Pauses::new();
+        let mut limit = READ_LIMIT;
+        let page = loop {
+            match self.context.log.read(self.shard, self.next, limit).await {
+                Ok(page) => break page,
+                Err(LogError::Damaged { sequence, .. }) if sequence > self.next => {
+                    limit.entries = usize::try_from(sequence - self.next).unwrap_or(READ_LIMIT.entries);
+                }
+                Err(error @ LogError::Damaged { sequence, .. }) => {
+                    self.note_unreadable(sequence, error.to_string());
+                    self.next = sequence + 1;
+                    return Ok(());
+                }
+                Err(LogError::Failed(cause)) => {
+                    warn!(shard = %self.shard, cause, "could not read the log; trying again");
+                    pauses.pause(&self.stop).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if page.skipped > 0 {
+            error!(shard = %self.shard, entries = page.skipped, "the log trimmed entries before they were stored");
+            self.context.metrics.skipped(page.skipped);
+        }
+        for entry in page.entries {
+            self.take(entry).await?;
+            if self.pending.records.len() >= BATCH_RECORDS_MAX {
+                self.store_pending().await?;
+            }
+        }
+        self.next = page.next;
+        Ok(())
+    }
+
+    /// Adds what an entry becomes to what is pending.
+    async fn take(&mut self, entry: StoredEntry) -> Result<(), End> {
+        let sequence = entry.sequence;
+        self.pending.received_at.get_or_insert(entry.envelope.received_at);
+        let transformed = if entry.envelope.payload.len() > INLINE_PAYLOAD_BYTES_MAX {
+            let work = tokio::task::spawn_blocking(move || transform(&entry));
+            work.await.map_err(|_| End::Failed(Error::Panicked))?
+        } else {
+            tokio::task::consume_budget().await;
+            transform(&entry)
+        };
+        match transformed {
+            Ok(records) => self.pending.records.extend(records),
+            Err(error) => self.note_unreadable(sequence, error.to_string()),
+        }
+        self.pending.through = Some(sequence);
+        Ok(())
+    }
+
+    fn note_unreadable(&mut self, sequence: u64, error: String) {
+        error!(shard = %self.shard, sequence, error, "an entry of the log cannot be read; it is noted in the message store");
+        let log_position = self.position(sequence);
+        self.pending.unreadable.push(UnreadableEntry {
+            log_shard: self.shard.0,
+            log_position,
+            error,
+        });
+        self.pending.through = Some(sequence);
+    }
+
+    /// Stores what is pending, trying until it succeeds or the shard stops, and then tells the log.
+    async fn store_pending(&mut self) -> Result<(), End> {
+        let pending = std::mem::take(&mut self.pending);
+        let Some(through) = pending.through else { return Ok(()) };
+        let batch = Batch {
+            group: WRITER_GROUP,
+            log_shard: self.shard.0,
+            position: self.position(through),
+            records: &pending.records,
+            unreadable: &pending.unreadable,
+        };
+        let mut pauses = Pauses::new();
+        let inserted = loop {
+            match self.context.store.insert(&batch).await {
+                Ok(inserted) => break inserted,
+                Err(error) => {
+                    if pauses.is_first() {
+                        warn!(shard = %self.shard, error = &error as &dyn std::error::Error, "could not store a batch; trying again");
+                    }
+                    self.context.metrics.retried();
+                    pauses.pause(&self.stop).await?;
+                }
+            }
+        };
+        let undecoded = pending
+            .records
+            .iter()
+            .filter(|record| record.decode_error.is_some())
+            .count() as u64;
+        let delay = self
+            .context
+            .clock
+            .now_ns()
+            .saturating_sub(pending.received_at.unwrap_or(i64::MAX));
+        let delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
+        self.context
+            .metrics
+            .stored(inserted.rows, undecoded, pending.unreadable.len() as u64, delay);
+        self.lag.set(self.context.log.head(self.shard)?.saturating_sub(through));
+        self.commit(through).await
+    }
+
+    /// Lets the log trim. A failure costs room in the log until the next batch, and nothing else.
+    async fn commit(&self, through: u64) -> Result<(), End> {
+        match self.context.log.commit(WRITER_GROUP, self.shard, through).await {
+            Err(LogError::Failed(cause)) => {
+                warn!(shard = %self.shard, cause, "could not tell the log what is stored");
+                Ok(())
+            }
+            told => told.map_err(End::from),
+        }
+    }
+
+    fn position(&self, sequence: u64) -> LogPosition {
+        LogPosition {
+            incarnation: self.context.log.incarnation().0,
+            sequence,
+        }
+    }
+}
+
+/// Pauses between attempts, each twice as long as the one before.
+struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    fn new() -> Pauses {
+        Pauses { next: RETRY_PAUSE_MIN }
+    }
+
+    fn is_first(&self) -> bool {
+        self.next == RETRY_PAUSE_MIN
+    }
+
+    async fn pause(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        tokio::select! {
+            () = stop.cancelled() => return Err(End::Stopped),
+            () = tokio::time::sleep(self.next) => {}
+        }
+        self.next = RETRY_PAUSE_MAX.min(self.next * 2);
+        Ok(())
+    }
+}
