@@ -108,14 +108,19 @@ where
     E: Display,
 {
     loop {
-        let batch = oldest(db).await.map_err(|error| error.to_string())?;
+        let batch = oldest(db).await.map_err(|error| detail(&error))?;
         if batch.is_empty() {
             return Ok(());
         }
         let sequences = batch.iter().map(|event| event.sequence).collect();
         publish(batch).await.map_err(|error| error.to_string())?;
-        remove(db, sequences).await.map_err(|error| error.to_string())?;
+        remove(db, sequences).await.map_err(|error| detail(&error))?;
     }
+}
+
+/// With what lies behind it: this is for the log alone.
+fn detail(error: &Error) -> String {
+    format!("{error:?}")
 }
 
 async fn oldest(db: &Db) -> Result<Vec<Event>, Error> {
