@@ -53,7 +53,7 @@ pub struct NewEntry {
     id: MessageId,
     domain: DomainId,
     envelope: Arc<Envelope>,
-    encoded: Arc<Vec<u8>>,
+    encoded: Vec<u8>,
 }
 
 impl NewEntry {
@@ -77,7 +77,7 @@ impl NewEntry {
         Ok(Self {
             id: ids.message,
             domain: ids.domain,
-            encoded: Arc::new(envelope.encode_to_vec()),
+            encoded: envelope.encode_to_vec(),
             envelope: Arc::new(envelope),
         })
     }
@@ -98,8 +98,13 @@ impl NewEntry {
     }
 
     /// The bytes that the log keeps, as quotas count them.
-    pub const fn encoded(&self) -> &Arc<Vec<u8>> {
+    pub fn encoded(&self) -> &[u8] {
         &self.encoded
+    }
+
+    /// The message and its bytes, apart.
+    pub(crate) fn into_parts(self) -> (Arc<Envelope>, Vec<u8>) {
+        (self.envelope, self.encoded)
     }
 }
 

@@ -31,10 +31,15 @@ pub enum FeedError {
 pub struct Feed<T>(Arc<Mailbox<T>>);
 
 /// The source's end.
-#[derive(Debug)]
 pub struct Source<T> {
-    listeners: Mutex<Vec<Weak<Mailbox<T>>>>,
+    listeners: Mutex<Vec<Listener<T>>>,
     limit: FeedLimit,
+}
+
+/// A mailbox, while somebody listens, and what it takes.
+struct Listener<T> {
+    mailbox: Weak<Mailbox<T>>,
+    wants: Box<dyn Fn(&T) -> bool + Send + Sync>,
 }
 
 #[derive(Debug)]
@@ -94,6 +99,11 @@ impl<T: Clone> Source<T> {
 
     /// A listener that gets every item sent from now on.
     pub fn listen(&self) -> Feed<T> {
+        self.listen_to(|_| true)
+    }
+
+    /// A listener that gets every item sent from now on that it `wants`.
+    pub fn listen_to(&self, wants: impl Fn(&T) -> bool + Send + Sync + 'static) -> Feed<T> {
         let mailbox = Arc::new(Mailbox {
             queue: Mutex::new(Queue {
                 items: VecDeque::new(),
@@ -104,15 +114,20 @@ impl<T: Clone> Source<T> {
             news: Notify::new(),
             limit: self.limit,
         });
-        locked(&self.listeners).push(Arc::downgrade(&mailbox));
+        locked(&self.listeners).push(Listener {
+            mailbox: Arc::downgrade(&mailbox),
+            wants: Box::new(wants),
+        });
         Feed(mailbox)
     }
 
     /// Gives `item`, counted as `bytes`, to every listener. Never waits.
     pub fn send(&self, item: &T, bytes: usize) {
-        locked(&self.listeners).retain(|listener| match listener.upgrade() {
+        locked(&self.listeners).retain(|listener| match listener.mailbox.upgrade() {
             Some(mailbox) => {
-                mailbox.put(item.clone(), bytes);
+                if (listener.wants)(item) {
+                    mailbox.put(item.clone(), bytes);
+                }
                 true
             }
             None => false,
@@ -122,14 +137,15 @@ impl<T: Clone> Source<T> {
     /// Whether nobody listens.
     pub fn is_idle(&self) -> bool {
         let mut listeners = locked(&self.listeners);
-        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.retain(|listener| listener.mailbox.strong_count() > 0);
         listeners.is_empty()
     }
 }
 
 impl<T> Drop for Source<T> {
     fn drop(&mut self) {
-        for mailbox in locked(&self.listeners).iter().filter_map(Weak::upgrade) {
+        let listeners = locked(&self.listeners);
+        for mailbox in listeners.iter().filter_map(|listener| listener.mailbox.upgrade()) {
             locked(&mailbox.queue).is_closed = true;
             mailbox.news.notify_one();
         }

@@ -7,6 +7,7 @@
 //! **Invariants:** nothing is acknowledged before its commit returned; nothing acknowledged is dropped before every required
 //! group committed it; an I/O error on a commit is final; every queue has a named limit; subjects carry ids only.
 
+pub mod embedded;
 pub mod envelope;
 pub mod feed;
 pub mod live;
@@ -14,6 +15,7 @@ pub mod log;
 pub mod state;
 pub mod topic;
 
+pub use embedded::EmbeddedBus;
 pub use envelope::{EnvelopeError, NewEntry, StoredEntry};
 pub use live::Live;
 pub use log::Log;

@@ -302,8 +302,9 @@ pub trait Log: Send + Sync + 'static {
     /// Takes `entry` without promise (QoS 0). When there is no room it is dropped and counted; says whether it was taken.
     fn append_unacknowledged(&self, entry: NewEntry) -> bool;
 
-    /// Every unacknowledged entry that is taken from now on by this node, in order, before it is durable: this is how
-    /// subscribers get QoS 0 without waiting for a sync. A slow holder loses the oldest and is told how many.
+    /// Every unacknowledged entry that is taken from now on, by whichever node, before it is durable: this is how subscribers
+    /// get QoS 0 without waiting for a sync. A slow holder loses the oldest and is told how many. Such entries come again
+    /// from [`Log::read`], with `qos` 0 in their envelopes.
     fn tap(&self) -> Feed<Arc<Envelope>>;
 
     /// Durable entries of `shard` from the sequence `from` on. Does not wait for news.

@@ -1,0 +1,389 @@
+//! `Log` on SQLite: one file in write-ahead mode, one owner task, group commit, and the newest entries in memory.
+//!
+//! **Invariants:** one connection writes; a receipt resolves after the commit that holds its entry; sequences of a shard have no
+//! holes as given; an error of a commit ends the log, but for a full disk, which is undone and refused.
+
+mod books;
+mod owner;
+mod recent;
+mod ring;
+mod shared;
+mod store;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqlitePoolOptions;
+use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use trunkline_core::Clock;
+use trunkline_proto::messages::v1::Envelope;
+
+use self::books::Books;
+use self::owner::{Job, Owner};
+use self::recent::{RECENT_IDS_MAX, Recent};
+use self::ring::Ring;
+use self::shared::{Counters, Ending, Group, Shared, cost};
+use self::store::{FORMAT, Store};
+use super::config::SHARDS_DEFAULT;
+use super::{Config, DiskProbe, OpenError};
+use crate::envelope::{self, NewEntry, StoredEntry};
+use crate::feed::{Feed, FeedLimit, Source, locked};
+use crate::log::{
+    AppendError, Durability, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard, Tier,
+    TryAppendError,
+};
+
+/// The log's file in the data folder.
+const FILE: &str = "log.db";
+/// Connections that read behind the rings.
+const READERS_MAX: u32 = 2;
+/// How long a reading connection may idle before it is closed.
+const READER_IDLE: std::time::Duration = std::time::Duration::from_secs(60);
+/// Bounds of what a holder of [`Log::tap`] may be behind.
+const TAP_LIMIT: FeedLimit = FeedLimit {
+    items: 16_384,
+    bytes: 8 * 1024 * 1024,
+};
+
+/// The embedded log.
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+    jobs: mpsc::UnboundedSender<Job>,
+    readers: SqlitePool,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in `dir`, making it if there is none, and starts its owner.
+    pub(super) async fn open(
+        dir: &Path,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        disk_free: DiskProbe,
+    ) -> Result<(Arc<Self>, JoinHandle<()>), OpenError> {
+        let path = dir.join(FILE);
+        let tier = Tier::from(config.tier);
+        let unusable = |cause: sqlx::Error| OpenError::Unusable {
+            file: FILE,
+            cause: cause.to_string(),
+        };
+        let mut store = Store::open(&path, tier).await.map_err(unusable)?;
+        let format = store.meta("format", FORMAT).await.map_err(unusable)?;
+        if format != FORMAT {
+            return Err(OpenError::Format { file: FILE, format });
+        }
+        let shards = shards_of(&mut store, config.shards).await?;
+        let made_at = clock.now().micros();
+        let incarnation = Incarnation(store.meta("incarnation", made_at).await.map_err(unusable)?);
+        store.make_shards(shards).await.map_err(unusable)?;
+        let books = load(&mut store, shards).await.map_err(unusable)?;
+        let groups = load_groups(&mut store, shards).await.map_err(unusable)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .idle_timeout(READER_IDLE)
+            .connect_lazy_with(store::options(&path, tier).read_only(true));
+
+        let ring_bytes_max = config.ring_bytes_max / usize::from(shards);
+        let shared = Arc::new(Shared {
+            room: Semaphore::new(usize::try_from(config.queue_bytes_max).unwrap_or(usize::MAX >> 4)),
+            rings: books
+                .iter()
+                .map(|books| Mutex::new(Ring::new(books.head, ring_bytes_max)))
+                .collect(),
+            heads: books.iter().map(|books| watch::Sender::new(books.head)).collect(),
+            groups: Mutex::new(groups),
+            tap: Source::new(TAP_LIMIT),
+            counters: Counters::default(),
+            ending: watch::Sender::new(Ending::Open),
+            disk_low: false.into(),
+            dir: dir.to_owned(),
+            config,
+            shards,
+            tier,
+            incarnation,
+            clock,
+            disk_free,
+        });
+        shared.count_held(&books);
+        shared.look_at_disk();
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let owner = Owner {
+            store,
+            books,
+            shared: shared.clone(),
+            jobs: queue,
+            wal_bytes: 0,
+        };
+        let task = tokio::spawn(owner.run());
+        Ok((Arc::new(Self { shared, jobs, readers }), task))
+    }
+
+    /// Commits what was taken and closes the file. Appends from now on are refused as [`AppendError::Closed`].
+    pub(super) async fn close(&self) {
+        self.shared.room.close();
+        self.readers.close().await;
+        let (done, closed) = oneshot::channel();
+        if self.jobs.send(Job::Close { done }).is_ok() {
+            // An owner that failed meanwhile drops the sender, which is an end too.
+            let _ = closed.await;
+        }
+    }
+
+    fn check_shard(&self, shard: Shard) -> Result<usize, LogError> {
+        if shard.0 < self.shared.shards {
+            Ok(usize::from(shard.0))
+        } else {
+            Err(LogError::NoSuchShard(shard))
+        }
+    }
+
+    /// What is known to be wrong with `entry` before it is queued.
+    fn refusal(&self, entry: &NewEntry) -> Option<AppendError> {
+        let (bytes, bytes_max) = (entry.encoded().len(), self.shared.config.entry_bytes_max());
+        if bytes as u64 > bytes_max {
+            let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+            return Some(AppendError::TooLarge { bytes, bytes_max });
+        }
+        self.shared.is_disk_low().then_some(AppendError::DiskLow {
+            retry_after: owner::RETRY_AFTER,
+        })
+    }
+
+    /// Queues `entry`, for which room was taken.
+    fn queue(&self, entry: NewEntry) -> Result<Receipt, AppendError> {
+        let (sender, receipt) = Receipt::channel();
+        self.shared.counters.queued.fetch_add(1, Relaxed);
+        let job = Job::Append {
+            entry,
+            receipt: Some(sender),
+        };
+        self.jobs.send(job).map_err(|_| AppendError::Closed)?;
+        Ok(receipt)
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, LogError>>) -> Job) -> Result<T, LogError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(job(done)).map_err(|_| LogError::Closed)?;
+        answer.await.map_err(|_| LogError::Closed)?
+    }
+
+    /// Reads entries that left the ring, which starts at `until`.
+    async fn read_behind(&self, shard: Shard, from: u64, until: u64, limit: ReadLimit) -> Result<Page, LogError> {
+        let failed = |cause: sqlx::Error| LogError::Failed(cause.to_string());
+        let mut connection = self.readers.acquire().await.map_err(failed)?;
+        let (rows, is_cut) = store::read(&mut connection, shard, from..until, limit)
+            .await
+            .map_err(failed)?;
+        let next = match rows.last() {
+            Some((last, _)) if is_cut => last + 1,
+            _ => until,
+        };
+        let entries = rows
+            .into_iter()
+            .map(|(sequence, encoded)| {
+                let envelope =
+                    envelope::decode(Bytes::from(encoded)).map_err(|_| LogError::Damaged { shard, sequence })?;
+                Ok(StoredEntry {
+                    shard,
+                    sequence,
+                    incarnation: self.shared.incarnation,
+                    envelope: Arc::new(envelope),
+                })
+            })
+            .collect::<Result<Vec<_>, LogError>>()?;
+        let skipped = next - from - entries.len() as u64;
+        Ok(Page { entries, next, skipped })
+    }
+}
+
+#[async_trait]
+impl Log for EmbeddedLog {
+    fn shards(&self) -> u16 {
+        self.shared.shards
+    }
+
+    fn durability(&self) -> Durability {
+        Durability {
+            tier: self.shared.tier,
+            copies: 1,
+        }
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
+    }
+
+    fn try_append(&self, entry: NewEntry) -> Result<Receipt, TryAppendError> {
+        if let Some(refusal) = self.refusal(&entry) {
+            self.shared.counters.refused.fetch_add(1, Relaxed);
+            return Err(TryAppendError::Refused(refusal));
+        }
+        match self.shared.room.try_acquire_many(cost(&entry)) {
+            Ok(room) => room.forget(),
+            Err(TryAcquireError::NoPermits) => return Err(TryAppendError::Busy(entry)),
+            Err(TryAcquireError::Closed) => return Err(TryAppendError::Refused(AppendError::Closed)),
+        }
+        self.queue(entry).map_err(TryAppendError::Refused)
+    }
+
+    async fn append(&self, entry: NewEntry) -> Result<Receipt, AppendError> {
+        if let Some(refusal) = self.refusal(&entry) {
+            self.shared.counters.refused.fetch_add(1, Relaxed);
+            return Err(refusal);
+        }
+        let room = self.shared.room.acquire_many(cost(&entry)).await;
+        room.map_err(|_| AppendError::Closed)?.forget();
+        self.queue(entry)
+    }
+
+    fn append_unacknowledged(&self, entry: NewEntry) -> bool {
+        let room = self.shared.room.try_acquire_many(cost(&entry));
+        let (None, Ok(room)) = (self.refusal(&entry), room) else {
+            self.shared.counters.dropped.fetch_add(1, Relaxed);
+            return false;
+        };
+        room.forget();
+        self.shared.counters.queued.fetch_add(1, Relaxed);
+        let (envelope, bytes) = (entry.envelope().clone(), entry.encoded().len());
+        let is_taken = self.jobs.send(Job::Append { entry, receipt: None }).is_ok();
+        if is_taken {
+            self.shared.tap.send(&envelope, bytes);
+        }
+        is_taken
+    }
+
+    fn tap(&self) -> Feed<Arc<Envelope>> {
+        self.shared.tap.listen()
+    }
+
+    async fn read(&self, shard: Shard, from: u64, limit: ReadLimit) -> Result<Page, LogError> {
+        let index = self.check_shard(shard)?;
+        let from = from.max(1);
+        let until = {
+            let ring = locked(&self.shared.rings[index]);
+            match ring.read(from, limit) {
+                Some(page) => return Ok(page),
+                None => ring.start(),
+            }
+        };
+        self.read_behind(shard, from, until, limit).await
+    }
+
+    fn head(&self, shard: Shard) -> Result<u64, LogError> {
+        Ok(*self.shared.heads[self.check_shard(shard)?].borrow())
+    }
+
+    async fn wait(&self, shard: Shard, sequence: u64) -> Result<(), LogError> {
+        let mut head = self.shared.heads[self.check_shard(shard)?].subscribe();
+        let mut ending = self.shared.ending.subscribe();
+        // Both branches only look at watched values, so dropping either loses nothing.
+        tokio::select! {
+            biased;
+            news = head.wait_for(|head| *head > sequence) => news.map(drop).map_err(|_| LogError::Closed),
+            _ = ending.wait_for(|ending| *ending != Ending::Open) => Err(LogError::Closed),
+        }
+    }
+
+    async fn join(&self, name: &str, is_required: bool) -> Result<(), LogError> {
+        let group = name.to_owned();
+        self.ask(|done| Job::Join {
+            group,
+            is_required,
+            done,
+        })
+        .await
+    }
+
+    fn committed(&self, name: &str, shard: Shard) -> Result<u64, LogError> {
+        let index = self.check_shard(shard)?;
+        locked(&self.shared.groups)
+            .get(name)
+            .map(|group| group.committed[index])
+            .ok_or_else(|| LogError::NoSuchGroup(name.to_owned()))
+    }
+
+    async fn commit(&self, name: &str, shard: Shard, sequence: u64) -> Result<(), LogError> {
+        self.check_shard(shard)?;
+        let group = name.to_owned();
+        self.ask(|done| Job::Commit {
+            group,
+            shard,
+            sequence,
+            done,
+        })
+        .await
+    }
+
+    async fn trim(&self) -> Result<u64, LogError> {
+        self.ask(|done| Job::Trim { done }).await
+    }
+
+    fn stats(&self) -> LogStats {
+        self.shared.stats()
+    }
+
+    async fn failed(&self) -> String {
+        let mut ending = self.shared.ending.subscribe();
+        loop {
+            if let Ending::Failed(cause) = &*ending.borrow_and_update() {
+                return format!("the message log failed: {cause}");
+            }
+            if ending.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// The number of shards that the log has, or is made with now.
+async fn shards_of(store: &mut Store, configured: Option<u16>) -> Result<u16, OpenError> {
+    let fresh = configured.unwrap_or(SHARDS_DEFAULT);
+    let shards = store
+        .meta("shards", fresh.into())
+        .await
+        .map_err(|cause| OpenError::Unusable {
+            file: FILE,
+            cause: cause.to_string(),
+        })?;
+    match (u16::try_from(shards), configured) {
+        (Ok(shards), None) => Ok(shards),
+        (Ok(shards), Some(configured)) if shards == configured => Ok(shards),
+        _ => Err(OpenError::Shards {
+            shards,
+            configured: fresh,
+        }),
+    }
+}
+
+/// Counts what every shard holds: what was recorded, and what came after.
+async fn load(store: &mut Store, shards: u16) -> Result<Vec<Books>, sqlx::Error> {
+    let mut all = Vec::new();
+    for shard in (0..shards).map(Shard) {
+        let recorded_head = store.recorded_head(shard).await?;
+        let (added, head) = store.held_after(shard, recorded_head).await?;
+        let recent = Recent::new(store.id_max(shard).await?, RECENT_IDS_MAX);
+        let mut books = Books::new(head, recorded_head, recent);
+        for (domain, held) in store.recorded_held(shard).await?.into_iter().chain(added) {
+            books.load(domain, held);
+        }
+        all.push(books);
+    }
+    Ok(all)
+}
+
+async fn load_groups(store: &mut Store, shards: u16) -> Result<BTreeMap<String, Group>, sqlx::Error> {
+    let mut groups = BTreeMap::new();
+    for (name, is_required) in store.groups().await? {
+        let mut committed = Vec::new();
+        for shard in (0..shards).map(Shard) {
+            committed.push(store.position(&name, shard).await?.unwrap_or(0));
+        }
+        groups.insert(name, Group { is_required, committed });
+    }
+    Ok(groups)
+}

@@ -1,0 +1,553 @@
+//! The one task that writes the log. Everything that waits goes into one transaction and is answered after its commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior};
+use tracing::{error, warn};
+use trunkline_core::DomainId;
+
+use super::books::Books;
+use super::recent::Known;
+use super::shared::{Group, Shared, cost};
+use super::store::{NewRow, Removed, Store};
+use crate::envelope::{NewEntry, StoredEntry};
+use crate::feed::locked;
+use crate::log::{AppendError, Appended, LogError, Quota, ReceiptSender, Shard};
+
+/// Jobs of one transaction.
+const BATCH_JOBS_MAX: usize = 4_096;
+/// Entries after which holdings are written down, so that a restart counts no more than these anew.
+const RECORD_EVERY: u64 = 16_384;
+/// Entries removed by one statement when trimming by age or in all.
+const TRIM_ENTRIES_MAX: u32 = 4_096;
+/// Entries removed by one statement when one domain needs room.
+const TRIM_DOMAIN_ENTRIES_MAX: u32 = 256;
+/// The part of a quota that is freed at least, when room is needed.
+const TRIM_FRACTION: u64 = 64;
+/// Bytes of the write-ahead log after which it is copied into the file.
+const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// How often the disk is looked at and old entries are looked for.
+const TICK: Duration = Duration::from_secs(1);
+const DISK_FULL: &str = "the disk is full";
+/// What publishers are told when the log is full.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// One thing for the owner to do.
+pub(super) enum Job {
+    /// Append an entry.
+    Append {
+        entry: NewEntry,
+        receipt: Option<ReceiptSender>,
+    },
+    /// Move a group.
+    Commit {
+        group: String,
+        shard: Shard,
+        sequence: u64,
+        done: oneshot::Sender<Result<(), LogError>>,
+    },
+    /// Make a group.
+    Join {
+        group: String,
+        is_required: bool,
+        done: oneshot::Sender<Result<(), LogError>>,
+    },
+    /// Remove what is old enough.
+    Trim {
+        done: oneshot::Sender<Result<u64, LogError>>,
+    },
+    /// Commit what was taken, and end.
+    Close { done: oneshot::Sender<()> },
+}
+
+/// The owner and all that only it touches.
+pub(super) struct Owner {
+    pub(super) store: Store,
+    pub(super) books: Vec<Books>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) jobs: mpsc::UnboundedReceiver<Job>,
+    /// Bytes written to the write-ahead log since it was copied last, about.
+    pub(super) wal_bytes: u64,
+}
+
+/// What one transaction does, and whom to tell.
+#[derive(Default)]
+struct Batch {
+    rows: BTreeMap<Shard, Vec<NewRow>>,
+    stored: Vec<(StoredEntry, usize)>,
+    receipts: Vec<(ReceiptSender, Appended)>,
+    positions: BTreeMap<(String, Shard), u64>,
+    committed: Vec<oneshot::Sender<Result<(), LogError>>>,
+    removed: BTreeMap<Shard, Vec<u64>>,
+    cost: u32,
+    appends: u64,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+impl Owner {
+    /// Works until told to close, until nobody can send jobs, or until the disk fails.
+    pub(super) async fn run(mut self) {
+        let mut jobs = Vec::new();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            // Both branches are cancel safe: jobs not received stay queued.
+            let outcome = tokio::select! {
+                biased;
+                count = self.jobs.recv_many(&mut jobs, BATCH_JOBS_MAX) => match count {
+                    0 => return self.end(None).await,
+                    _ => self.work(&mut jobs).await,
+                },
+                _ = tick.tick() => self.keep_house(&mut tick).await.map(|()| None),
+            };
+            match outcome {
+                Ok(None) => {}
+                Ok(Some(done)) => return self.end(Some(done)).await,
+                Err(cause) => return self.fail(&cause),
+            }
+        }
+    }
+
+    /// Does `jobs` in one transaction. Gives whom to tell when one of them was to close.
+    async fn work(&mut self, jobs: &mut Vec<Job>) -> Result<Option<oneshot::Sender<()>>, sqlx::Error> {
+        let mut batch = Batch::default();
+        let outcome = self.plan_and_write(jobs, &mut batch).await;
+        let closing = match outcome {
+            Ok(()) => self.settle(batch),
+            Err(cause) if is_disk_full(&cause) => self.refuse(batch, jobs, &cause).await?,
+            Err(cause) => return Err(cause),
+        };
+        if self.wal_bytes >= CHECKPOINT_BYTES && self.store.checkpoint().await? {
+            self.wal_bytes = 0;
+        }
+        Ok(closing)
+    }
+
+    async fn plan_and_write(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), sqlx::Error> {
+        // In the order in which they came; after an error the rest stays for `refuse`.
+        jobs.reverse();
+        while let Some(job) = jobs.pop() {
+            match job {
+                Job::Append { entry, receipt } => self.append(entry, receipt, batch).await?,
+                Job::Commit {
+                    group,
+                    shard,
+                    sequence,
+                    done,
+                } => self.move_group(group, shard, sequence, done, batch),
+                Job::Join {
+                    group,
+                    is_required,
+                    done,
+                } => {
+                    self.join(&group, is_required).await?;
+                    batch.committed.push(done);
+                }
+                Job::Trim { done } => {
+                    let removed = self.trim_by_age(batch).await?;
+                    // Nobody may be waiting any more.
+                    let _ = done.send(Ok(removed));
+                }
+                Job::Close { done } => batch.closing = Some(done),
+            }
+        }
+        self.write(batch).await
+    }
+
+    async fn append(
+        &mut self,
+        entry: NewEntry,
+        receipt: Option<ReceiptSender>,
+        batch: &mut Batch,
+    ) -> Result<(), sqlx::Error> {
+        batch.cost += cost(&entry);
+        batch.appends += 1;
+        let shard = self.shared.shard_of(entry.domain());
+        let known = match self.books[usize::from(shard.0)].recent.look_up(entry.id()) {
+            Known::At(sequence) => Some(sequence),
+            Known::New => None,
+            Known::Unknown => self.store.find(shard, entry.id()).await?,
+        };
+        let tier = self.shared.tier;
+        if let Some(sequence) = known {
+            self.shared.counters.duplicates.fetch_add(1, Relaxed);
+            let appended = Appended {
+                shard,
+                sequence,
+                tier,
+                is_duplicate: true,
+            };
+            batch.receipts.extend(receipt.map(|receipt| (receipt, appended)));
+            return Ok(());
+        }
+        let bytes = entry.encoded().len() as u64;
+        if let Some(refusal) = self.make_room(shard, entry.domain(), bytes, batch).await? {
+            self.shared.refused(receipt, refusal);
+            return Ok(());
+        }
+        let books = &mut self.books[usize::from(shard.0)];
+        let sequence = books.append(entry.domain(), bytes);
+        books.recent.remember(entry.id(), sequence);
+        let appended = Appended {
+            shard,
+            sequence,
+            tier,
+            is_duplicate: false,
+        };
+        batch.receipts.extend(receipt.map(|receipt| (receipt, appended)));
+        let (id, domain) = (entry.id(), entry.domain());
+        let (envelope, encoded) = entry.into_parts();
+        let stored = StoredEntry {
+            shard,
+            sequence,
+            incarnation: self.shared.incarnation,
+            envelope,
+        };
+        batch.stored.push((stored, encoded.len()));
+        batch.rows.entry(shard).or_default().push(NewRow {
+            sequence,
+            id,
+            domain,
+            appended_at: self.shared.now_ms(),
+            envelope: encoded,
+        });
+        Ok(())
+    }
+
+    /// Frees room for `bytes` of `domain` if need be, or says why there is none.
+    async fn make_room(
+        &mut self,
+        shard: Shard,
+        domain: DomainId,
+        bytes: u64,
+        batch: &mut Batch,
+    ) -> Result<Option<AppendError>, sqlx::Error> {
+        if self.shared.is_disk_low() {
+            return Ok(Some(disk_low()));
+        }
+        let config = &self.shared.config;
+        let (domain_bytes_max, bytes_max) = (config.domain_bytes_max, config.bytes_max);
+        let full = |quota| {
+            Some(AppendError::Full {
+                quota,
+                retry_after: RETRY_AFTER,
+            })
+        };
+        while self.books[usize::from(shard.0)].held(domain).bytes + bytes > domain_bytes_max {
+            let needed = bytes.max(domain_bytes_max / TRIM_FRACTION);
+            if self.trim_domain(shard, domain, needed, batch).await? == 0 {
+                return Ok(full(Quota::Domain));
+            }
+        }
+        while self.bytes() + bytes > bytes_max {
+            if self.trim_oldest(batch).await? == 0 {
+                return Ok(full(Quota::Total));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Frees at least `needed` bytes of `domain` if as many are committed; returns the bytes freed.
+    async fn trim_domain(
+        &mut self,
+        shard: Shard,
+        domain: DomainId,
+        needed: u64,
+        batch: &mut Batch,
+    ) -> Result<u64, sqlx::Error> {
+        let through = self.committed_by_all(shard);
+        let mut freed = 0;
+        while freed < needed {
+            let first = self.books[usize::from(shard.0)].held(domain).first;
+            if first > through {
+                break;
+            }
+            let removed = self
+                .store
+                .remove_of_domain(shard, domain, first..=through, TRIM_DOMAIN_ENTRIES_MAX)
+                .await?;
+            if removed.is_empty() {
+                break;
+            }
+            freed += self.took_off(shard, &removed, batch);
+        }
+        Ok(freed)
+    }
+
+    /// Removes some of the oldest committed entries of the shard whose oldest is oldest; returns the bytes freed.
+    async fn trim_oldest(&mut self, batch: &mut Batch) -> Result<u64, sqlx::Error> {
+        let mut by_age = Vec::new();
+        for shard in self.shared.all_shards() {
+            if let Some((sequence, appended_at)) = self.store.oldest_at(shard).await?
+                && sequence <= self.committed_by_all(shard)
+            {
+                by_age.push((appended_at, shard));
+            }
+        }
+        let Some((_, shard)) = by_age.into_iter().min() else {
+            return Ok(0);
+        };
+        let through = self.committed_by_all(shard);
+        let removed = self
+            .store
+            .remove_oldest(shard, through, i64::MAX, TRIM_DOMAIN_ENTRIES_MAX)
+            .await?;
+        Ok(self.took_off(shard, &removed, batch))
+    }
+
+    /// Removes all that is older than the configuration keeps and committed by every required group.
+    async fn trim_by_age(&mut self, batch: &mut Batch) -> Result<u64, sqlx::Error> {
+        let mut count = 0;
+        for shard in self.shared.all_shards() {
+            loop {
+                let removed = self.trim_some_by_age(shard, batch).await?;
+                count += removed;
+                if removed < u64::from(TRIM_ENTRIES_MAX) {
+                    break;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    async fn trim_some_by_age(&mut self, shard: Shard, batch: &mut Batch) -> Result<u64, sqlx::Error> {
+        let through = self.committed_by_all(shard);
+        let before = self.shared.keep_from_ms();
+        match self.store.oldest_at(shard).await? {
+            Some((sequence, appended_at)) if sequence <= through && appended_at < before => {}
+            _ => return Ok(0),
+        }
+        let removed = self
+            .store
+            .remove_oldest(shard, through, before, TRIM_ENTRIES_MAX)
+            .await?;
+        self.took_off(shard, &removed, batch);
+        Ok(removed.len() as u64)
+    }
+
+    /// Takes removed entries off the books; returns their bytes.
+    fn took_off(&mut self, shard: Shard, removed: &[Removed], batch: &mut Batch) -> u64 {
+        self.books[usize::from(shard.0)].remove(removed);
+        let sequences = removed.iter().map(|entry| entry.sequence);
+        batch.removed.entry(shard).or_default().extend(sequences);
+        removed.iter().map(|entry| entry.bytes).sum()
+    }
+
+    /// The last sequence of `shard` that every required group is durably done with.
+    fn committed_by_all(&self, shard: Shard) -> u64 {
+        let durable_head = self.books[usize::from(shard.0)].durable_head;
+        locked(&self.shared.groups)
+            .values()
+            .filter(|group| group.is_required)
+            .map(|group| group.committed[usize::from(shard.0)])
+            .min()
+            .map_or(durable_head, |committed| committed.min(durable_head))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.books.iter().map(|books| books.totals().1).sum()
+    }
+
+    fn move_group(
+        &self,
+        group: String,
+        shard: Shard,
+        sequence: u64,
+        done: oneshot::Sender<Result<(), LogError>>,
+        batch: &mut Batch,
+    ) {
+        let sequence = sequence.min(self.books[usize::from(shard.0)].durable_head);
+        let current = locked(&self.shared.groups)
+            .get(&group)
+            .map(|state| state.committed[usize::from(shard.0)]);
+        match current {
+            None => drop(done.send(Err(LogError::NoSuchGroup(group)))),
+            Some(current) => {
+                let position = batch.positions.entry((group, shard)).or_insert(current);
+                *position = sequence.max(*position);
+                batch.committed.push(done);
+            }
+        }
+    }
+
+    async fn join(&mut self, group: &str, is_required: bool) -> Result<(), sqlx::Error> {
+        self.store.put_group(group, is_required).await?;
+        let mut committed = Vec::new();
+        for shard in self.shared.all_shards() {
+            let position = match self.store.position(group, shard).await? {
+                Some(position) => position,
+                None => {
+                    let durable_head = self.books[usize::from(shard.0)].durable_head;
+                    let oldest = self.store.oldest_at(shard).await?;
+                    let before = oldest.map_or(durable_head, |(sequence, _)| sequence - 1);
+                    self.store.put_position(group, shard, before).await?;
+                    before
+                }
+            };
+            committed.push(position);
+        }
+        // A group made known before its commit can only hold trimming back, which is the safe side.
+        locked(&self.shared.groups).insert(group.to_owned(), Group { is_required, committed });
+        Ok(())
+    }
+
+    async fn write(&mut self, batch: &mut Batch) -> Result<(), sqlx::Error> {
+        let inserts = batch.rows.values();
+        let is_one_insert = inserts.len() == 1 && inserts.clone().all(|rows| Store::is_one_statement(rows.len()));
+        let is_single = batch.positions.len() + usize::from(is_one_insert) == 1 && inserts.len() <= 1;
+        if !is_single {
+            self.store.begin().await?;
+        }
+        let mut wal_bytes = 4_096 * (2 * batch.rows.len() + 1) as u64;
+        for (shard, rows) in std::mem::take(&mut batch.rows) {
+            wal_bytes += rows.iter().map(|row| row.envelope.len() as u64 + 96).sum::<u64>();
+            self.store.insert(shard, rows).await?;
+        }
+        for ((group, shard), position) in &batch.positions {
+            self.store.put_position(group, *shard, *position).await?;
+        }
+        for shard in self.shared.all_shards() {
+            let books = &mut self.books[usize::from(shard.0)];
+            if batch.removed.contains_key(&shard) || books.head - books.recorded_head >= RECORD_EVERY {
+                let unrecorded = books.take_unrecorded();
+                wal_bytes += 4_096 + 64 * unrecorded.len() as u64;
+                self.store.record(shard, books.head, &unrecorded).await?;
+            }
+        }
+        self.store.commit().await?;
+        self.wal_bytes += wal_bytes;
+        Ok(())
+    }
+
+    /// The commit has returned: shows the entries to consumers and answers everybody.
+    fn settle(&mut self, batch: Batch) -> Option<oneshot::Sender<()>> {
+        let counters = &self.shared.counters;
+        counters.appended.fetch_add(batch.stored.len() as u64, Relaxed);
+        counters.commits.fetch_add(1, Relaxed);
+        let mut by_shard: BTreeMap<Shard, Vec<(StoredEntry, usize)>> = BTreeMap::new();
+        for stored in batch.stored {
+            by_shard.entry(stored.0.shard).or_default().push(stored);
+        }
+        for (shard, stored) in by_shard {
+            self.books[usize::from(shard.0)].durable_head = self.books[usize::from(shard.0)].head;
+            self.shared.show(shard, stored);
+        }
+        for (shard, mut sequences) in batch.removed {
+            sequences.sort_unstable();
+            counters.trimmed.fetch_add(sequences.len() as u64, Relaxed);
+            locked(&self.shared.rings[usize::from(shard.0)]).forget(&sequences);
+        }
+        for ((name, shard), position) in batch.positions {
+            if let Some(group) = locked(&self.shared.groups).get_mut(&name) {
+                group.committed[usize::from(shard.0)] = position;
+            }
+        }
+        self.shared.left_queue(batch.cost, batch.appends);
+        self.shared.count_held(&self.books);
+        // Whoever gave up waiting is not told; that is no failure.
+        for (receipt, appended) in batch.receipts {
+            let _ = receipt.send(Ok(appended));
+        }
+        for done in batch.committed {
+            let _ = done.send(Ok(()));
+        }
+        batch.closing
+    }
+
+    /// The disk had no room for the transaction: undoes it, counts anew and refuses its entries.
+    async fn refuse(
+        &mut self,
+        mut batch: Batch,
+        jobs: &mut Vec<Job>,
+        cause: &sqlx::Error,
+    ) -> Result<Option<oneshot::Sender<()>>, sqlx::Error> {
+        warn!(error = %cause, "the log's disk is full, appends are refused");
+        self.store.roll_back().await?;
+        self.books = super::load(&mut self.store, self.shared.shards).await?;
+        self.shared.set_disk_low(true);
+        for job in jobs.drain(..).rev() {
+            match job {
+                Job::Append { entry, receipt } => {
+                    batch.cost += cost(&entry);
+                    batch.appends += 1;
+                    self.shared.refused(receipt, disk_low());
+                }
+                Job::Commit { done, .. } | Job::Join { done, .. } => batch.committed.push(done),
+                Job::Trim { done } => drop(done.send(Err(LogError::Failed(DISK_FULL.to_owned())))),
+                Job::Close { done } => batch.closing = Some(done),
+            }
+        }
+        self.shared.left_queue(batch.cost, batch.appends);
+        for (receipt, appended) in batch.receipts {
+            if appended.is_duplicate {
+                let _ = receipt.send(Ok(appended));
+            } else {
+                self.shared.refused(Some(receipt), disk_low());
+            }
+        }
+        for done in batch.committed {
+            let _ = done.send(Err(LogError::Failed(DISK_FULL.to_owned())));
+        }
+        Ok(batch.closing)
+    }
+
+    /// Looks at the disk and removes some of what is old; comes again at once while there is more.
+    async fn keep_house(&mut self, tick: &mut Interval) -> Result<(), sqlx::Error> {
+        self.shared.look_at_disk();
+        let mut batch = Batch::default();
+        for shard in self.shared.all_shards() {
+            if self.trim_some_by_age(shard, &mut batch).await? >= u64::from(TRIM_ENTRIES_MAX) {
+                tick.reset_immediately();
+            }
+        }
+        if !batch.removed.is_empty() {
+            self.write(&mut batch).await?;
+            self.settle(batch);
+        }
+        Ok(())
+    }
+
+    /// Writes the books down and closes the file.
+    async fn end(mut self, done: Option<oneshot::Sender<()>>) {
+        for shard in self.shared.all_shards() {
+            let books = &mut self.books[usize::from(shard.0)];
+            let unrecorded = books.take_unrecorded();
+            if let Err(cause) = self.store.record(shard, books.head, &unrecorded).await {
+                return self.fail(&cause);
+            }
+        }
+        let outcome = match self.store.commit().await {
+            Ok(()) => self.store.close().await,
+            Err(cause) => Err(cause),
+        };
+        match outcome {
+            Ok(()) => self.shared.close(),
+            Err(cause) => self.shared.fail(&cause.to_string()),
+        }
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+
+    /// Ends for good. A sync that failed is never tried again: the kernel may have dropped the pages (reliability.md B4-13).
+    fn fail(self, cause: &sqlx::Error) {
+        error!(error = %cause, "the log failed, nothing more is acknowledged");
+        self.shared.fail(&cause.to_string());
+    }
+}
+
+const fn disk_low() -> AppendError {
+    AppendError::DiskLow {
+        retry_after: RETRY_AFTER,
+    }
+}
+
+/// Whether SQLite says that the disk has no room (`SQLITE_FULL`), which a rollback mends.
+fn is_disk_full(cause: &sqlx::Error) -> bool {
+    const SQLITE_FULL: &str = "13";
+    matches!(cause, sqlx::Error::Database(database) if database.code().as_deref() == Some(SQLITE_FULL))
+}
