@@ -1,9 +1,13 @@
-//! What tests share: databases and folders of their own, waiting without sleeping, and the tools of other makers.
+//! What tests share: databases and folders of their own, clients of the protocols, waiting without sleeping, and the tools of
+//! other makers.
 //!
 //! It is a dev-dependency only. Everything here panics with the mend instead of returning errors: a test that lacks
 //! what it needs must fail, and has nothing better to do.
 //!
 //! **Invariant:** nothing here stands in for a part of the platform; what tests run is the real thing.
+
+pub mod http;
+pub mod mqtt;
 
 mod postgres;
 mod tool;
