@@ -1,0 +1,270 @@
+//! A client as this service knows it: parsed once, valid from then on. No I/O, no proto.
+
+use std::fmt;
+use std::str::FromStr;
+
+use trunkline_core::attributes::{Metadata, Name, Tags, bounded_text};
+use trunkline_core::{ClientId, DomainId, Fault, GroupId, Secret, Timestamp, UserId};
+
+/// Longest identity in bytes.
+pub const IDENTITY_BYTES_MAX: usize = 1_024;
+/// Shortest secret in bytes.
+pub const SECRET_BYTES_MIN: usize = 8;
+/// Longest secret in bytes.
+pub const SECRET_BYTES_MAX: usize = 256;
+
+/// A device or an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its id.
+    pub id: ClientId,
+    /// Its domain.
+    pub domain_id: DomainId,
+    /// Its parent group.
+    pub parent_group_id: Option<GroupId>,
+    /// Its name.
+    pub name: Option<Name>,
+    /// Its labels.
+    pub tags: Tags,
+    /// A name of the owner's choice that it goes by, such as a serial number.
+    pub identity: Option<Identity>,
+    /// Free JSON.
+    pub metadata: Option<Metadata>,
+    /// Free JSON that events do not carry.
+    pub private_metadata: Option<Metadata>,
+    /// Whether it may connect, as `auth` was told last.
+    pub status: Status,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// User that changed it last.
+    pub updated_by: Option<UserId>,
+    /// Number of its changes, from 1.
+    pub revision: i64,
+}
+
+/// Whether a client may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It may.
+    Enabled,
+    /// It may not.
+    Disabled,
+}
+
+impl Status {
+    /// The word that databases keep.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// A text that names no status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a status")]
+pub struct UnknownStatus(String);
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        match text {
+            "enabled" => Ok(Self::Enabled),
+            "disabled" => Ok(Self::Disabled),
+            other => Err(UnknownStatus(other.to_owned())),
+        }
+    }
+}
+
+/// What a client goes by in its owner's books: 1 to [`IDENTITY_BYTES_MAX`] bytes; not unique.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity(String);
+
+impl Identity {
+    /// Parses an identity; a fault names `field`.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT when the text is empty, too long or has control characters.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Fault> {
+        bounded_text(field, text, IDENTITY_BYTES_MAX)?;
+        if text.is_empty() {
+            return Err(Fault::invalid(field, "is empty; leave it out"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The identity as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Parses a secret of the owner's choice; a fault names `field` and never the secret.
+///
+/// Blanks at the ends are refused because HTTP strips them from headers: such a secret could never be shown there.
+///
+/// # Errors
+/// INVALID_ARGUMENT when the text is too short or too long, has control characters, or starts or ends with a blank.
+pub fn parse_secret(field: &str, text: &str) -> Result<Secret, Fault> {
+    bounded_text(field, text, SECRET_BYTES_MAX)?;
+    if text.len() < SECRET_BYTES_MIN {
+        return Err(Fault::invalid(
+            field,
+            format!("is shorter than {SECRET_BYTES_MIN} bytes"),
+        ));
+    }
+    if text.trim() != text {
+        return Err(Fault::invalid(field, "starts or ends with a blank"));
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// A client to create.
+#[derive(Debug, Clone)]
+pub struct NewClient {
+    /// Its id.
+    pub id: ClientId,
+    /// Its domain.
+    pub domain_id: DomainId,
+    /// Its name.
+    pub name: Option<Name>,
+    /// Its labels.
+    pub tags: Tags,
+    /// What it goes by.
+    pub identity: Option<Identity>,
+    /// What it will prove itself with.
+    pub secret: Secret,
+    /// Free JSON.
+    pub metadata: Option<Metadata>,
+    /// Free JSON that events do not carry.
+    pub private_metadata: Option<Metadata>,
+}
+
+impl NewClient {
+    /// The client as it is right after its creation at `now`.
+    pub fn created(&self, now: Timestamp) -> Client {
+        Client {
+            id: self.id,
+            domain_id: self.domain_id,
+            parent_group_id: None,
+            name: self.name.clone(),
+            tags: self.tags.clone(),
+            identity: self.identity.clone(),
+            metadata: self.metadata.clone(),
+            private_metadata: self.private_metadata.clone(),
+            status: Status::Enabled,
+            created_at: now,
+            updated_at: now,
+            updated_by: None,
+            revision: 1,
+        }
+    }
+}
+
+/// One field of an update: left as it is, or set to a value or to nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Not in the mask.
+    #[default]
+    Keep,
+    /// The new value; `None` empties the field.
+    Set(Option<T>),
+}
+
+impl<T: Clone> Change<T> {
+    fn apply(&self, field: &mut Option<T>) {
+        match self {
+            Self::Keep => {}
+            Self::Set(value) => field.clone_from(value),
+        }
+    }
+}
+
+/// What an update changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Its name.
+    pub name: Change<Name>,
+    /// Free JSON.
+    pub metadata: Change<Metadata>,
+    /// Free JSON that events do not carry.
+    pub private_metadata: Change<Metadata>,
+}
+
+impl Changes {
+    /// Whether nothing is to be changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Changes `client`.
+    pub fn apply(&self, client: &mut Client) {
+        self.name.apply(&mut client.name);
+        self.metadata.apply(&mut client.metadata);
+        self.private_metadata.apply(&mut client.private_metadata);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_bounded_and_can_be_shown_in_a_header() {
+        let longest = "x".repeat(SECRET_BYTES_MAX);
+        for good in ["12345678", "Client a b c", longest.as_str()] {
+            assert!(parse_secret("secret", good).is_ok(), "{good:?}");
+        }
+        let too_long = "x".repeat(SECRET_BYTES_MAX + 1);
+        for bad in [
+            "",
+            "1234567",
+            " 12345678",
+            "12345678 ",
+            "1234\u{7}5678",
+            too_long.as_str(),
+        ] {
+            let fault = parse_secret("client.credentials.secret", bad).unwrap_err();
+            assert_eq!(fault.fields[0].field, "client.credentials.secret", "{bad:?}");
+            assert!(bad.is_empty() || !fault.message.contains(bad));
+        }
+    }
+
+    #[test]
+    fn an_update_changes_what_its_mask_names_and_nothing_else() {
+        let new = NewClient {
+            id: ClientId::new(),
+            domain_id: DomainId::new(),
+            name: Some(Name::parse("name", "kettle").unwrap()),
+            tags: Tags::default(),
+            identity: None,
+            secret: Secret::generate(),
+            metadata: Some(Metadata::parse("metadata", b"{\"a\":1}").unwrap()),
+            private_metadata: None,
+        };
+        let before = new.created(Timestamp::from_micros(1));
+        let mut after = before.clone();
+        Changes {
+            metadata: Change::Set(None),
+            ..Changes::default()
+        }
+        .apply(&mut after);
+        assert_eq!(
+            after,
+            Client {
+                metadata: None,
+                ..before
+            }
+        );
+    }
+}

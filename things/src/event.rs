@@ -1,0 +1,113 @@
+//! What this service tells the others: one event with each change, stored in the same transaction.
+
+use prost::Message as _;
+use prost::bytes::Bytes;
+use trunkline_core::{RequestId, Timestamp, UserId};
+use trunkline_db::{Error, Tx, outbox};
+use trunkline_proto::events::v1::Event;
+use uuid::Uuid;
+
+use crate::client::Client;
+use crate::convert;
+
+/// Version of the bodies' meaning.
+const VERSION: u32 = 1;
+
+/// What happened to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Create,
+    Update,
+    Enable,
+    Disable,
+    Delete,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "client.create",
+            Self::Update => "client.update",
+            Self::Enable => "client.enable",
+            Self::Disable => "client.disable",
+            Self::Delete => "client.delete",
+        }
+    }
+}
+
+/// Who brought a change about, in which request, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    /// The user; absent for the platform itself.
+    pub(crate) actor: Option<UserId>,
+    /// The request; absent for work that was left over.
+    pub(crate) request_id: Option<RequestId>,
+    /// When.
+    pub(crate) time: Timestamp,
+}
+
+/// Stores that `kind` happened to `client`. The body shows it without its secret and its private metadata.
+pub(crate) async fn append(tx: &mut Tx<'_>, kind: Kind, client: &Client, origin: Origin) -> Result<(), Error> {
+    let body = convert::event_body(client).encode_to_vec();
+    store(
+        tx,
+        kind,
+        Object {
+            domain: client.domain_id.uuid(),
+            id: client.id.uuid(),
+            revision: client.revision,
+            body,
+        },
+        origin,
+    )
+    .await
+}
+
+/// Stores that the client `id` was deleted.
+pub(crate) async fn append_delete(
+    tx: &mut Tx<'_>,
+    (domain, id): (Uuid, Uuid),
+    revision: i64,
+    origin: Origin,
+) -> Result<(), Error> {
+    store(
+        tx,
+        Kind::Delete,
+        Object {
+            domain,
+            id,
+            revision,
+            body: Vec::new(),
+        },
+        origin,
+    )
+    .await
+}
+
+struct Object {
+    domain: Uuid,
+    id: Uuid,
+    revision: i64,
+    body: Vec<u8>,
+}
+
+async fn store(tx: &mut Tx<'_>, kind: Kind, object: Object, origin: Origin) -> Result<(), Error> {
+    let id = Uuid::now_v7();
+    let event = Event {
+        id: bytes(id),
+        r#type: kind.name().to_owned(),
+        version: VERSION,
+        domain_id: bytes(object.domain),
+        object_id: bytes(object.id),
+        revision: object.revision.unsigned_abs(),
+        actor_id: origin.actor.map(|actor| bytes(actor.uuid())).unwrap_or_default(),
+        request_id: origin.request_id.map(|id| id.to_string()).unwrap_or_default(),
+        time: Some(convert::time(origin.time)),
+        body: object.body.into(),
+    };
+    outbox::append(tx, id, &event.encode_to_vec(), origin.time).await
+}
+
+fn bytes(id: Uuid) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
+}

@@ -1,0 +1,138 @@
+//! The contract's methods: decode, call, encode.
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status, async_trait};
+use trunkline_core::{Code, RequestId};
+use trunkline_proto::clients::v1::clients_service_server::ClientsService;
+use trunkline_proto::clients::v1::{
+    AuthenticateRequest, AuthenticateResponse, Client, CreateClientRequest, DeleteClientRequest, DeleteClientResponse,
+    DisableClientRequest, EnableClientRequest, GetClientRequest, ListClientsRequest, ListClientsResponse,
+    UpdateClientRequest,
+};
+use trunkline_rpc::{caller, status};
+
+use crate::client;
+use crate::convert;
+use crate::error::Error;
+use crate::service::Service;
+
+/// The service behind its contract.
+pub(crate) struct Rpc(pub(crate) Arc<Service>);
+
+#[async_trait]
+impl ClientsService for Rpc {
+    async fn create_client(&self, request: Request<CreateClientRequest>) -> Result<Response<Client>, Status> {
+        let (caller, request) = (caller::user(&request)?, request.into_inner());
+        let done = async {
+            let new = convert::new_client(request)?;
+            let client = self.0.create(&caller, &new).await?;
+            Ok(convert::created(&client, &new.secret))
+        };
+        answer(caller.request_id, done.await)
+    }
+
+    async fn get_client(&self, request: Request<GetClientRequest>) -> Result<Response<Client>, Status> {
+        let (request_id, request) = (caller::request_id(request.extensions()), request.into_inner());
+        let done = async {
+            let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
+            Ok(convert::client(&self.0.get(domain_id, id).await?))
+        };
+        answer(request_id, done.await)
+    }
+
+    async fn list_clients(
+        &self,
+        request: Request<ListClientsRequest>,
+    ) -> Result<Response<ListClientsResponse>, Status> {
+        let (caller, request) = (caller::user(&request)?, request.into_inner());
+        let done = async {
+            let list = convert::list(&request)?;
+            let (total, clients) = self.0.list(&caller, &list).await?;
+            Ok(convert::page(&list, total, &clients))
+        };
+        answer(caller.request_id, done.await)
+    }
+
+    async fn update_client(&self, request: Request<UpdateClientRequest>) -> Result<Response<Client>, Status> {
+        let (caller, request) = (caller::user(&request)?, request.into_inner());
+        let done = async {
+            let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
+            let changes = convert::changes(request.client, request.update_mask)?;
+            Ok(convert::client(&self.0.update(&caller, domain_id, id, &changes).await?))
+        };
+        answer(caller.request_id, done.await)
+    }
+
+    async fn enable_client(&self, request: Request<EnableClientRequest>) -> Result<Response<Client>, Status> {
+        let (caller, request) = (caller::user(&request)?, request.into_inner());
+        let done = async {
+            let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
+            let client = self
+                .0
+                .set_status(&caller, domain_id, id, client::Status::Enabled)
+                .await?;
+            Ok(convert::client(&client))
+        };
+        answer(caller.request_id, done.await)
+    }
+
+    async fn disable_client(&self, request: Request<DisableClientRequest>) -> Result<Response<Client>, Status> {
+        let (caller, request) = (caller::user(&request)?, request.into_inner());
+        let done = async {
+            let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
+            let client = self
+                .0
+                .set_status(&caller, domain_id, id, client::Status::Disabled)
+                .await?;
+            Ok(convert::client(&client))
+        };
+        answer(caller.request_id, done.await)
+    }
+
+    async fn delete_client(
+        &self,
+        request: Request<DeleteClientRequest>,
+    ) -> Result<Response<DeleteClientResponse>, Status> {
+        let (caller, request) = (caller::user(&request)?, request.into_inner());
+        let done = async {
+            let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
+            self.0.delete(&caller, domain_id, id).await?;
+            Ok(DeleteClientResponse {})
+        };
+        answer(caller.request_id, done.await)
+    }
+
+    async fn authenticate(
+        &self,
+        request: Request<AuthenticateRequest>,
+    ) -> Result<Response<AuthenticateResponse>, Status> {
+        let (request_id, request) = (caller::request_id(request.extensions()), request.into_inner());
+        let done = async {
+            let claim = convert::claim(request, request_id)?;
+            Ok(convert::proven(&self.0.authenticate(&claim).await?))
+        };
+        answer(request_id, done.await)
+    }
+}
+
+/// Tells the outcome.
+fn answer<T>(request_id: RequestId, outcome: Result<T, Error>) -> Result<Response<T>, Status> {
+    outcome.map(Response::new).map_err(|error| refuse(request_id, &error))
+}
+
+/// The status of an error. A failure of our own is logged here, once; of a defect the caller learns the request's id alone.
+fn refuse(request_id: RequestId, error: &Error) -> Status {
+    let fault = error.fault();
+    if matches!(error, Error::Refused(_)) {
+        return status::from_fault(fault);
+    }
+    let cause = error.source().map(tracing::field::display);
+    if fault.code == Code::Internal {
+        tracing::error!(request.id = %request_id, %error, cause, "a call failed");
+        return status::internal(&request_id.to_string());
+    }
+    tracing::warn!(request.id = %request_id, %error, cause, "a call failed for now");
+    status::from_fault(fault)
+}
