@@ -107,11 +107,12 @@ pub(crate) fn of_status(status: &Status, request_id: &str) -> Fault {
     if is_ours || !matches!(fault.code, Code::Internal | Code::Unavailable) {
         return fault;
     }
-    tracing::error!(request.id = %request_id, rpc.code = ?status.code(), cause = status.message(), "a call failed on its way");
     if fault.code == Code::Unavailable {
+        tracing::warn!(request.id = %request_id, cause = status.message(), "a service does not answer");
         let message = "the service behind this route does not answer; repeat later";
         return Fault::new(Code::Unavailable, reason::DEPENDENCY_UNAVAILABLE, message);
     }
+    tracing::error!(request.id = %request_id, rpc.code = ?status.code(), cause = status.message(), "a call failed without a reason");
     let message = format!("internal error; its cause is logged under request {request_id}");
     Fault::new(Code::Internal, reason::INTERNAL, message)
 }

@@ -27,7 +27,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use trunkline_rpc::Transport;
 
 use crate::contract::Contract;
@@ -35,17 +35,20 @@ pub use crate::error::Error;
 use crate::transcode::Edge;
 
 /// Settings of the edge.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Bytes of the largest request body; larger ones get 413. 1 MiB by default.
     pub body_bytes_max: usize,
+    /// Milliseconds that a request body may take to arrive. 30 s by default.
+    pub body_wait_ms: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             body_bytes_max: 1 << 20,
+            body_wait_ms: 30_000,
         }
     }
 }
@@ -60,7 +63,7 @@ pub fn router(config: &Config, transport: Transport) -> Result<Router, Error> {
     let edge = Arc::new(Edge {
         contract,
         transport,
-        body_bytes_max: config.body_bytes_max,
+        config: config.clone(),
     });
     let document = || async { ([(CONTENT_TYPE, fault::JSON)], openapi::CHECKED_IN) };
     Ok(Router::new()
@@ -71,9 +74,4 @@ pub fn router(config: &Config, transport: Transport) -> Result<Router, Error> {
 /// The answer to a method that a path does not have, for routers that are merged with this one. The header `Allow` is theirs.
 pub async fn method_not_allowed(request: Request) -> Response {
     fault::method_not_allowed_elsewhere(request.method())
-}
-
-/// The answer to a path that nothing serves, for routers that stand alone.
-pub async fn not_found(request: Request) -> Response {
-    fault::not_found(request.method(), request.uri().path())
 }

@@ -159,17 +159,24 @@ fn query_value(schema: &Schema, field: &Field, text: &str) -> Result<Option<Valu
     Ok((!values.is_empty()).then_some(Value::List(values)))
 }
 
-/// Tells the violations of a fault by the paths that the HTTP caller wrote: a whole resource as body has no name of its own.
+/// Tells the violations of a fault by the paths that the HTTP caller wrote: a whole resource as body has no name of its own, so
+/// `client.name` is `name` to him, and `clients[2].name` of a list is `[2].name`.
 pub(crate) fn rename_violations(schema: &Schema, operation: &Operation, fault: &mut Fault) {
     let Body::Field(position) = operation.body else { return };
-    let prefix = format!("{}.", schema.message(operation.input).fields[position].name);
+    let body = &schema.message(operation.input).fields[position].name;
+    let in_body = |path: &str| match path.strip_prefix(body.as_str())? {
+        rest if rest.starts_with('[') => Some(rest.to_owned()),
+        rest => rest.strip_prefix('.').map(str::to_owned),
+    };
     for FieldViolation { field, .. } in &mut fault.fields {
-        let Some(inner) = field.strip_prefix(&prefix).map(str::to_owned) else {
-            continue;
-        };
+        let Some(inner) = in_body(field) else { continue };
         if let Some(rest) = fault.message.strip_prefix(&*field).filter(|rest| rest.starts_with(':')) {
             fault.message = format!("{inner}{rest}");
         }
         *field = inner;
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

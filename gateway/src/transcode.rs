@@ -1,6 +1,7 @@
 //! One HTTP request on its way: route, body, gRPC frame, call, answer. It knows no service.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use axum::extract::Request;
@@ -18,6 +19,7 @@ use tower::ServiceExt as _;
 use trunkline_core::error::{Code, Fault, reason};
 use trunkline_rpc::Transport;
 
+use crate::Config;
 use crate::codec::encode;
 use crate::contract::{Body, Contract, Operation};
 use crate::fault::{self, JSON, REQUEST_ID};
@@ -41,8 +43,8 @@ pub(crate) struct Edge {
     pub(crate) contract: Contract,
     /// The layered gRPC stack.
     pub(crate) transport: Transport,
-    /// Bytes of the largest body that is taken.
-    pub(crate) body_bytes_max: usize,
+    /// Limits of requests.
+    pub(crate) config: Config,
 }
 
 /// Answers any request whose path no other router took.
@@ -101,7 +103,7 @@ impl Edge {
                 message,
             ));
         }
-        let limit = self.body_bytes_max;
+        let limit = self.config.body_bytes_max;
         let too_large = || {
             let message = format!("the body is larger than {limit} bytes");
             Fault::new(Code::InvalidArgument, reason::PAYLOAD_TOO_LARGE, message)
@@ -112,14 +114,16 @@ impl Edge {
         if declared.is_some_and(|length| length > limit) {
             return Err(too_large());
         }
-        match Limited::new(body, limit).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(_) => Err(Fault::new(
-                Code::InvalidArgument,
-                "BODY_INCOMPLETE",
-                "the body ended before its announced length",
-            )),
+        let incomplete = |message: &str| Fault::new(Code::InvalidArgument, "BODY_INCOMPLETE", message);
+        let wait = Duration::from_millis(self.config.body_wait_ms);
+        match tokio::time::timeout(wait, Limited::new(body, limit).collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(incomplete("the body ended before its announced length")),
+            Err(_) => Err(incomplete(&format!(
+                "the body did not arrive within {} ms",
+                wait.as_millis()
+            ))),
         }
     }
 

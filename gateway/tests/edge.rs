@@ -426,6 +426,11 @@ async fn a_body_must_be_json_of_bounded_size_and_say_so() {
         ),
         (post(json, HttpBody::empty()), 400, "INVALID_JSON"),
         (post(json, "{\"name\":".into()), 400, "INVALID_JSON"),
+        (
+            post(json, b"{\"metadata\":{\"a\":\"\xff\"}}".to_vec().into()),
+            400,
+            "INVALID_JSON",
+        ),
         (post(json, "{\"name\":1}".into()), 400, reason::INVALID_FIELD),
     ] {
         let answer = platform.send(request).await;
@@ -448,6 +453,37 @@ async fn a_body_must_be_json_of_bounded_size_and_say_so() {
         .send(post(Some("Application/JSON; charset=utf-8"), "{}".into()))
         .await;
     assert_eq!(sent.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_refused() {
+    let transport = Transport::new(service_fn(|_| async {
+        Err::<Response<Body>, _>(Status::internal("was called"))
+    }));
+    let config = Config {
+        body_wait_ms: 10,
+        ..Config::default()
+    };
+    let request = request(
+        "POST",
+        &clients(),
+        HttpBody::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()),
+    );
+    let response = router(&config, transport).unwrap().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_method_that_no_service_has_is_501() {
+    let nobody = trunkline_rpc::transport::in_process(tonic::service::Routes::default().into_axum_router());
+    let router = router(&Config::default(), nobody).unwrap();
+    let response = router.oneshot(request("GET", &clients(), "")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&body).unwrap()["reason"],
+        "UNIMPLEMENTED"
+    );
 }
 
 #[tokio::test]
