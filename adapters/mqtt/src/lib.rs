@@ -1,1 +1,28 @@
-//! Placeholder while the workspace is laid out.
+//! MQTT 3.1.1 and 5 for devices: connections, sessions, and the way of a message to its subscribers.
+//!
+//! Owns what MQTT asks of a server beyond the codec: the session machine, the router that feeds this node's subscribers from the
+//! log, and the tasks that carry bytes. Does not own who may do what (`trunkline-gate`), what is durable (`trunkline-bus`) or
+//! how packets look (`trunkline-mqtt-wire`).
+//!
+//! **Invariants:** a PUBACK leaves only when the log holds the message, and in the order in which messages came; a message is
+//! delivered only from the log or its tap, and only under a grant that holds at that moment; a client that does not read costs
+//! bounded memory and nobody else's time; no input of a client ends more than its own connection.
+//!
+//! **Deliberately absent, and refused by name:** wills, retained messages, QoS 2, persistent sessions, shared subscriptions,
+//! subscription identifiers, topic aliases, enhanced authentication.
+
+mod adapter;
+mod connection;
+mod directory;
+mod index;
+pub mod limits;
+pub mod machine;
+mod mailbox;
+mod message;
+mod metrics;
+pub mod reason;
+mod router;
+mod subscription;
+
+pub use adapter::{Adapter, Deps};
+pub use machine::Settings;

@@ -1,0 +1,153 @@
+//! The adapter: what all of its connections share, and the listener that makes them.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use trunkline_bus::Log;
+use trunkline_bus::log::LogError;
+use trunkline_core::{ClientId, Clock};
+use trunkline_gate::Gate;
+
+use crate::connection::Connection;
+use crate::directory::Directory;
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKES_MAX, NOTED_MAX};
+use crate::machine::{Cause, Settings};
+use crate::metrics::Metrics;
+use crate::reason::Feature;
+use crate::router::Router;
+
+/// What the adapter is made of.
+#[derive(Clone)]
+pub struct Deps {
+    /// Who is admitted to what.
+    pub gate: Arc<dyn Gate>,
+    /// Where messages go and come from.
+    pub log: Arc<dyn Log>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: trunkline_telemetry::Metrics,
+}
+
+/// MQTT for one node.
+pub struct Adapter {
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) router: Router,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) metrics: Arc<Metrics>,
+    handshakes: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+    noted: Mutex<HashSet<(ClientId, Feature)>>,
+}
+
+impl Adapter {
+    /// An adapter that delivers what is appended from now on, once [`Adapter::run`] runs.
+    ///
+    /// # Errors
+    /// The log cannot tell where it ends.
+    pub fn open(deps: Deps, settings: Settings) -> Result<Arc<Self>, LogError> {
+        let metrics = Arc::new(Metrics::new(&deps.metrics));
+        Ok(Arc::new(Self {
+            router: Router::new(Arc::clone(&deps.log), Arc::clone(&metrics))?,
+            gate: deps.gate,
+            log: deps.log,
+            clock: deps.clock,
+            settings,
+            directory: Arc::default(),
+            metrics,
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            noted: Mutex::default(),
+        }))
+    }
+
+    /// Feeds subscribers until `cancel`. To be ended after every `serve`, so that they get all that was acknowledged to others.
+    pub async fn run(&self, cancel: CancellationToken) {
+        self.router.run(cancel).await;
+    }
+
+    /// Serves the clients of `listener` until `cancel`; returns once the last connection has drained.
+    pub async fn serve(self: &Arc<Self>, listener: TcpListener, cancel: CancellationToken) {
+        let tracker = TaskTracker::new();
+        loop {
+            let handshake = tokio::select! {
+                () = cancel.cancelled() => break,
+                permit = Arc::clone(&self.handshakes).acquire_owned() => permit,
+            };
+            let accepted = tokio::select! {
+                () = cancel.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "an MQTT connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Without it a small answer would wait for the client's acknowledgement of the one before.
+            let _ = stream.set_nodelay(true);
+            let (adapter, cancel) = (Arc::clone(self), cancel.clone());
+            tracker.spawn(async move {
+                adapter.connection(stream, peer, cancel, handshake.ok()).await;
+            });
+        }
+        drop(listener);
+        tracker.close();
+        tracker.wait().await;
+    }
+
+    /// Serves one client over any stream of bytes until it ends or `cancel` drains it.
+    pub async fn serve_stream<S>(self: &Arc<Self>, stream: S, peer: SocketAddr, cancel: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let handshake = Arc::clone(&self.handshakes).acquire_owned().await;
+        self.connection(stream, peer, cancel, handshake.ok()).await;
+    }
+
+    async fn connection<S>(
+        self: &Arc<Self>,
+        stream: S,
+        peer: SocketAddr,
+        cancel: CancellationToken,
+        handshake: Option<tokio::sync::OwnedSemaphorePermit>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let Ok(_place) = Arc::clone(&self.connections).try_acquire_owned() else {
+            self.metrics.refused_over_limit.increment();
+            return;
+        };
+        self.metrics.connections.add(1);
+        let cause = Connection::new(Arc::clone(self), stream).run(handshake, &cancel).await;
+        self.metrics.connections.add(-1);
+        self.metrics.closed(cause).increment();
+        match cause {
+            Cause::Failed => tracing::warn!(%peer, "an MQTT connection ended because the platform could not serve it"),
+            _ => tracing::debug!(%peer, cause = cause.name(), "an MQTT connection ended"),
+        }
+    }
+
+    /// Counts the use of a feature that is not offered, and logs it when it is the client's first.
+    pub(crate) fn note_unsupported(&self, client_id: ClientId, feature: Feature) {
+        self.metrics.unsupported(feature).increment();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() >= NOTED_MAX {
+            noted.clear();
+        }
+        if noted.insert((client_id, feature)) {
+            tracing::info!(client.id = %client_id, feature = feature.name(), "refused: {}", feature.words());
+        }
+    }
+}

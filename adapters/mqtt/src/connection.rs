@@ -1,0 +1,281 @@
+//! The task of one connection: it carries bytes between a socket and the machine, and decisions between the machine and the
+//! platform. It holds no buffer while it has nothing to carry.
+
+mod inbound;
+mod io;
+mod outbound;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use trunkline_bus::log::{AppendError, Appended, Receipt};
+use trunkline_gate::{Credentials, Refusal};
+
+use crate::adapter::Adapter;
+use crate::limits::{CLOSE_TIME_MAX, DRAIN_TIME_MAX, HANDSHAKE_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX};
+use crate::machine::{Cause, Machine, Step};
+use inbound::{Done, work_of};
+use io::Transfer;
+use outbound::{Member, Outbound};
+
+/// One connection.
+pub(crate) struct Connection<S> {
+    adapter: Arc<Adapter>,
+    stream: S,
+    machine: Machine,
+    input: BytesMut,
+    output: BytesMut,
+    /// What the stream was given and may still hold back.
+    is_flushed: bool,
+    /// One per QoS 1 message that the log has taken, in their order.
+    receipts: VecDeque<Receipt>,
+    /// What the next packet has to wait for.
+    work: Option<BoxFuture<'static, Done>>,
+    member: Option<Box<Member>>,
+    opened: Instant,
+    /// When bytes were last taken by the peer, or there were none to take.
+    moved: Instant,
+    is_draining: bool,
+}
+
+/// What a connection woke up for.
+enum Event {
+    Transfer(std::io::Result<Transfer>),
+    Receipt(Result<Appended, AppendError>),
+    Done(Done),
+    Outbound(Outbound),
+    Tick,
+    Drain,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    pub(crate) fn new(adapter: Arc<Adapter>, stream: S) -> Self {
+        let machine = Machine::new(adapter.settings, Duration::ZERO);
+        Self {
+            adapter,
+            stream,
+            machine,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            is_flushed: true,
+            receipts: VecDeque::new(),
+            work: None,
+            member: None,
+            opened: Instant::now(),
+            moved: Instant::now(),
+            is_draining: false,
+        }
+    }
+
+    /// Serves the client to the end. `handshake` is given back once it is admitted.
+    pub(crate) async fn run(mut self, handshake: Option<OwnedSemaphorePermit>, cancel: &CancellationToken) -> Cause {
+        let cause = tokio::select! {
+            () = cancel.cancelled() => Err(Cause::Draining),
+            opened = timeout(HANDSHAKE_TIME_MAX, self.open()) => opened.unwrap_or(Err(Cause::Handshake)),
+        };
+        drop(handshake);
+        let cause = match cause {
+            Ok(()) => Box::pin(self.attend(cancel)).await,
+            Err(cause) => cause,
+        };
+        if let Some(member) = self.member.take() {
+            member.leave(&self.adapter);
+        }
+        if cause != Cause::Lost {
+            let _ = timeout(CLOSE_TIME_MAX, io::finish(&mut self.stream, &mut self.output)).await;
+        }
+        cause
+    }
+
+    /// Reads CONNECT and has it decided.
+    async fn open(&mut self) -> Result<(), Cause> {
+        loop {
+            match self.machine.next(&mut self.input, Duration::ZERO, &mut self.output) {
+                Step::Wait => self.receive().await?,
+                Step::Admit(credentials) => return self.admit(credentials).await,
+                Step::Close(cause) => {
+                    if let Some(feature) = self.machine.take_unsupported() {
+                        self.adapter.metrics.unsupported(feature).increment();
+                    }
+                    return Err(cause);
+                }
+                Step::Continue | Step::Publish(_) | Step::Subscribe { .. } | Step::Unsubscribe { .. } => {
+                    return Err(Cause::Malformed);
+                }
+            }
+        }
+    }
+
+    async fn admit(&mut self, credentials: Credentials) -> Result<(), Cause> {
+        let answer = self.adapter.gate.connect(credentials).await;
+        let refusal = answer.as_ref().map(|_| ()).map_err(|refusal: &Refusal| *refusal);
+        let step = self.machine.admitted(refusal, &mut self.output);
+        if let (Ok(session), Some(feature)) = (&answer, self.machine.take_unsupported()) {
+            self.adapter.note_unsupported(session.client_id(), feature);
+        }
+        match (step, answer) {
+            (Step::Continue, Ok(session)) => {
+                let client_id = self.machine.client_id().clone();
+                let seat = self.adapter.directory.take(session.client_id(), client_id);
+                self.member = Some(Box::new(Member::new(session, seat)));
+                Ok(())
+            }
+            (Step::Close(cause), _) => Err(cause),
+            _ => Err(Cause::Failed),
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(), Cause> {
+        let transfer = io::transfer(&mut self.stream, &mut self.output, &mut self.input, &mut self.is_flushed, true);
+        match transfer.await {
+            Ok(Transfer::Received(_) | Transfer::Sent | Transfer::Flushed) => Ok(()),
+            Ok(Transfer::End) | Err(_) => Err(Cause::Lost),
+        }
+    }
+
+    /// Serves an admitted client until it goes or has to.
+    async fn attend(&mut self, cancel: &CancellationToken) -> Cause {
+        self.moved = Instant::now();
+        let timer = sleep_until(self.next_tick());
+        tokio::pin!(timer);
+        loop {
+            if let Err(cause) = self.advance() {
+                return cause;
+            }
+            if self.output.is_empty() {
+                self.moved = Instant::now();
+            }
+            let event = self.event(cancel, &mut timer).await;
+            if let Err(cause) = self.handle(event) {
+                return cause;
+            }
+            if self.is_draining {
+                return self.drain().await;
+            }
+            if timer.is_elapsed() {
+                timer.as_mut().reset(self.next_tick());
+            }
+        }
+    }
+
+    /// Waits for something to do. Cancel safe: every branch either happened and is returned, or did not happen.
+    async fn event(&mut self, cancel: &CancellationToken, timer: &mut std::pin::Pin<&mut tokio::time::Sleep>) -> Event {
+        let may_read = self.work.is_none() && self.machine.may_read() && self.output.len() < OUTPUT_BYTES_STOP;
+        let has_room = self.has_room();
+        let Self {
+            stream,
+            output,
+            input,
+            is_flushed,
+            receipts,
+            work,
+            member,
+            ..
+        } = self;
+        tokio::select! {
+            () = cancel.cancelled() => Event::Drain,
+            outbound = outbound::wait(member, has_room) => Event::Outbound(outbound),
+            done = work_of(work) => Event::Done(done),
+            receipt = first_of(receipts) => Event::Receipt(receipt),
+            transfer = io::transfer(stream, output, input, is_flushed, may_read) => Event::Transfer(transfer),
+            () = timer => Event::Tick,
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Cause> {
+        match event {
+            Event::Transfer(Ok(Transfer::Received(_) | Transfer::Flushed)) => Ok(()),
+            Event::Transfer(Ok(Transfer::Sent)) => {
+                self.moved = Instant::now();
+                Ok(())
+            }
+            Event::Transfer(Ok(Transfer::End) | Err(_)) => Err(Cause::Lost),
+            Event::Receipt(outcome) => self.settle(&outcome),
+            Event::Done(done) => self.done(done),
+            Event::Outbound(outbound) => self.handle_outbound(outbound),
+            Event::Tick => self.tick(),
+            Event::Drain => {
+                self.is_draining = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers one receipt, and those after it that are there already.
+    fn settle(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
+        let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
+        self.follow(step)?;
+        while let Some(receipt) = self.receipts.front_mut() {
+            let Some(outcome) = receipt.now_or_never() else {
+                break;
+            };
+            self.receipts.pop_front();
+            let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
+            self.follow(step)?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), Cause> {
+        if !self.output.is_empty() && self.moved.elapsed() >= STALL_TIME_MAX {
+            return Err(Cause::Lost);
+        }
+        let step = self.machine.tick(self.opened.elapsed(), &mut self.output);
+        self.follow(step)
+    }
+
+    /// When to look at keep alive and stalls next. Being heard meanwhile costs nothing: the timer is set anew when it fires.
+    fn next_tick(&self) -> Instant {
+        let stall = Instant::now() + STALL_TIME_MAX;
+        self.machine.deadline().map_or(stall, |deadline| stall.min(self.opened + deadline))
+    }
+
+    /// Sends what is owed and says goodbye, in bounded time.
+    async fn drain(&mut self) -> Cause {
+        let deadline = Instant::now() + DRAIN_TIME_MAX;
+        if let Some(work) = self.work.take()
+            && let Ok(done) = timeout_at(deadline, work).await
+            && let Err(cause) = self.done(done)
+        {
+            return cause;
+        }
+        while !self.receipts.is_empty() {
+            let Ok(outcome) = timeout_at(deadline, first_of(&mut self.receipts)).await else {
+                break;
+            };
+            if let Err(cause) = self.settle(&outcome) {
+                return cause;
+            }
+        }
+        match self.machine.drained(&mut self.output) {
+            Step::Close(cause) => cause,
+            _ => Cause::Draining,
+        }
+    }
+
+    /// Takes a step that asks for nothing outside.
+    fn follow(&mut self, step: Step) -> Result<(), Cause> {
+        match step {
+            Step::Close(cause) => Err(cause),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The outcome of the oldest message; never, while there is none. Cancel safe.
+async fn first_of(receipts: &mut VecDeque<Receipt>) -> Result<Appended, AppendError> {
+    let Some(receipt) = receipts.front_mut() else {
+        return std::future::pending().await;
+    };
+    let outcome = receipt.await;
+    receipts.pop_front();
+    outcome
+}

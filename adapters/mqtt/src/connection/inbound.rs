@@ -1,0 +1,255 @@
+//! What a client sends, once the machine has read it: publishing, subscribing, unsubscribing.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+use trunkline_bus::NewEntry;
+use trunkline_bus::log::{AppendError, Receipt, TryAppendError};
+use trunkline_gate::{Action, Denial, Gate, Permit, Publication, Session, stamp};
+use trunkline_mqtt_wire::{PacketId, Publish, QoS, ReasonCode, SubscribeFilter, Utf8Bytes};
+use trunkline_proto::messages::v1::{Protocol, UserProperty};
+
+use super::Connection;
+use crate::limits::{OUTPUT_BYTES_STOP, SUBSCRIPTIONS_MAX};
+use crate::machine::{Cause, Step};
+use crate::metrics::of_qos;
+use crate::reason;
+use crate::subscription::{Options, Subscription};
+
+/// What came of something that the next packet had to wait for.
+pub(super) enum Done {
+    /// Whether the message may be published is decided.
+    Permitted(Publish, Result<Permit, Denial>),
+    /// The log has room again and took the message, or did not.
+    Taken(PacketId, Result<Receipt, AppendError>),
+    /// Each filter is decided.
+    Filters {
+        packet_id: PacketId,
+        filters: Vec<SubscribeFilter>,
+        answers: Vec<Result<Permit, ReasonCode>>,
+    },
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Does all that can be done without waiting: packets that have arrived, messages that may be sent.
+    pub(super) fn advance(&mut self) -> Result<(), Cause> {
+        while self.work.is_none() && self.machine.may_read() && self.output.len() < OUTPUT_BYTES_STOP {
+            let now = self.opened.elapsed();
+            let step = self.machine.next(&mut self.input, now, &mut self.output);
+            self.note_unsupported();
+            match step {
+                Step::Wait => break,
+                Step::Continue => {}
+                Step::Publish(publish) => self.publish(publish)?,
+                Step::Subscribe { packet_id, filters } => self.subscribe(packet_id, filters),
+                Step::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
+                Step::Admit(_) => return Err(Cause::Malformed),
+                Step::Close(cause) => return Err(cause),
+            }
+        }
+        self.fill();
+        Ok(())
+    }
+
+    pub(super) fn done(&mut self, done: Done) -> Result<(), Cause> {
+        match done {
+            Done::Permitted(publish, answer) => self.decided(publish, answer),
+            Done::Taken(packet_id, Ok(receipt)) => {
+                self.machine.awaiting(packet_id);
+                self.receipts.push_back(receipt);
+                Ok(())
+            }
+            Done::Taken(packet_id, Err(error)) => self.not_taken(Some(packet_id), &error),
+            Done::Filters {
+                packet_id,
+                filters,
+                answers,
+            } => {
+                let granted = filters.iter().zip(answers);
+                let reasons = granted.map(|(filter, answer)| self.add_subscription(filter, answer)).collect();
+                self.machine.subscribed(packet_id, reasons, &mut self.output);
+                Ok(())
+            }
+        }
+    }
+
+    fn publish(&mut self, publish: Publish) -> Result<(), Cause> {
+        let Some(member) = &self.member else {
+            return Err(Cause::Failed);
+        };
+        let gate = &self.adapter.gate;
+        if let Some(answer) = gate.may_warm(&member.session, Action::Publish, &publish.topic) {
+            return self.decided(publish, answer);
+        }
+        let (gate, session) = (Arc::clone(gate), member.session.clone());
+        self.work = Some(Box::pin(async move {
+            let answer = gate.may(&session, Action::Publish, &publish.topic).await;
+            Done::Permitted(publish, answer)
+        }));
+        Ok(())
+    }
+
+    /// Appends a message that may be published. At QoS 0 nobody waits for the log.
+    fn decided(&mut self, publish: Publish, answer: Result<Permit, Denial>) -> Result<(), Cause> {
+        let metrics = Arc::clone(&self.adapter.metrics);
+        let (qos, packet_id) = (publish.qos, publish.packet_id);
+        let entry = match answer {
+            Ok(permit) => self.seal(publish, &permit)?,
+            Err(denial) => {
+                metrics.publish_refused.increment();
+                let step = self.machine.deny(packet_id, &denial, &mut self.output);
+                return self.follow(step);
+            }
+        };
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return self.not_taken(packet_id, &error),
+        };
+        of_qos(&metrics.published, qos).increment();
+        let Some(packet_id) = packet_id else {
+            if !self.adapter.log.append_unacknowledged(entry) {
+                metrics.publish_dropped.increment();
+            }
+            return Ok(());
+        };
+        match self.adapter.log.try_append(entry) {
+            Ok(receipt) => self.done(Done::Taken(packet_id, Ok(receipt))),
+            Err(TryAppendError::Refused(error)) => self.not_taken(Some(packet_id), &error),
+            Err(TryAppendError::Busy(entry)) => {
+                let log = Arc::clone(&self.adapter.log);
+                self.work = Some(Box::pin(async move { Done::Taken(packet_id, log.append(entry).await) }));
+                Ok(())
+            }
+        }
+    }
+
+    fn seal(&self, publish: Publish, permit: &Permit) -> Result<Result<NewEntry, AppendError>, Cause> {
+        let member = self.member.as_ref().ok_or(Cause::Failed)?;
+        let topic = publish.topic.clone();
+        let envelope = stamp(&member.session, permit, &topic, publication(publish), self.adapter.clock.as_ref());
+        let payload_bytes_max = self.adapter.settings.payload_bytes_max;
+        Ok(NewEntry::seal(envelope, payload_bytes_max).map_err(|_| AppendError::TooLarge {
+            bytes: payload_bytes_max.saturating_add(1),
+            bytes_max: payload_bytes_max,
+        }))
+    }
+
+    fn not_taken(&mut self, packet_id: Option<PacketId>, error: &AppendError) -> Result<(), Cause> {
+        self.adapter.metrics.publish_refused.increment();
+        let step = self.machine.not_taken(packet_id, error, &mut self.output);
+        self.follow(step)
+    }
+
+    fn subscribe(&mut self, packet_id: PacketId, filters: Vec<SubscribeFilter>) {
+        let Some(member) = &self.member else {
+            return;
+        };
+        let (gate, session) = (Arc::clone(&self.adapter.gate), member.session.clone());
+        self.work = Some(Box::pin(async move {
+            let mut answers = Vec::with_capacity(filters.len());
+            for filter in &filters {
+                answers.push(decide_filter(gate.as_ref(), &session, &filter.filter).await);
+            }
+            Done::Filters {
+                packet_id,
+                filters,
+                answers,
+            }
+        }));
+    }
+
+    /// Makes a granted subscription active, and tells the answer to it.
+    fn add_subscription(&mut self, asked: &SubscribeFilter, answer: Result<Permit, ReasonCode>) -> ReasonCode {
+        let Some(member) = &self.member else {
+            return ReasonCode::UnspecifiedError;
+        };
+        let permit = match answer {
+            Ok(permit) => permit,
+            Err(reason) => return reason,
+        };
+        let options = Options::granted(asked);
+        let granted = match options.qos {
+            QoS::AtMostOnce => ReasonCode::GRANTED_QOS0,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => ReasonCode::GrantedQos1,
+        };
+        let router = &self.adapter.router;
+        if let Some(known) = member.subscriber.find(&asked.filter) {
+            if known.renew(&permit) {
+                known.change(options);
+                return granted;
+            }
+            member.remove(router, &known);
+        }
+        if member.subscriber.len() >= SUBSCRIPTIONS_MAX {
+            return ReasonCode::QuotaExceeded;
+        }
+        let log = &self.adapter.log;
+        let Ok(since) = log.head(log.shard_of(permit.domain_id())) else {
+            return ReasonCode::ImplementationSpecificError;
+        };
+        let subscription = Arc::new(Subscription::new(&asked.filter, &permit, options, since));
+        member.subscriber.add(Arc::clone(&subscription));
+        router.index.add(&member.subscriber, &subscription);
+        granted
+    }
+
+    fn unsubscribe(&mut self, packet_id: PacketId, filters: &[Utf8Bytes]) {
+        let Some(member) = &self.member else {
+            return;
+        };
+        let remove = |filter: &Utf8Bytes| {
+            let known = member.subscriber.find(filter);
+            known.inspect(|subscription| member.remove(&self.adapter.router, subscription)).is_some()
+        };
+        let were_there: Vec<_> = filters.iter().map(remove).collect();
+        self.machine.unsubscribed(packet_id, &were_there, &mut self.output);
+    }
+
+    fn note_unsupported(&mut self) {
+        if let (Some(feature), Some(member)) = (self.machine.take_unsupported(), &self.member) {
+            self.adapter.note_unsupported(member.session.client_id(), feature);
+        }
+    }
+}
+
+/// What is being waited for; never, while that is nothing. Cancel safe.
+pub(super) async fn work_of(work: &mut Option<BoxFuture<'static, Done>>) -> Done {
+    let Some(pending) = work else {
+        return std::future::pending().await;
+    };
+    let done = pending.await;
+    *work = None;
+    done
+}
+
+async fn decide_filter(gate: &dyn Gate, session: &Session, filter: &str) -> Result<Permit, ReasonCode> {
+    if filter.starts_with("$share/") {
+        return Err(ReasonCode::SharedSubscriptionsNotSupported);
+    }
+    let answer = gate.may(session, Action::Subscribe, filter).await;
+    answer.map_err(|denial| reason::of_subscribe_denial(&denial))
+}
+
+/// What the client says of its message, in the words of all protocols.
+fn publication(publish: Publish) -> Publication {
+    let text = |text: Option<Utf8Bytes>| text.as_deref().unwrap_or_default().to_owned();
+    let properties = publish.properties.map(|properties| *properties).unwrap_or_default();
+    let user_property = |property: trunkline_mqtt_wire::UserProperty| UserProperty {
+        name: property.name.to_string(),
+        value: property.value.to_string(),
+    };
+    Publication {
+        protocol: Protocol::Mqtt,
+        qos: publish.qos as u8,
+        retain: publish.retain,
+        content_type: text(properties.content_type),
+        expires_after_s: properties.message_expiry_s,
+        response_topic: text(properties.response_topic),
+        correlation_data: properties.correlation_data.unwrap_or_default(),
+        user_properties: properties.user_properties.into_iter().map(user_property).collect(),
+        traceparent: String::new(),
+        payload_is_text: properties.payload_is_utf8.unwrap_or_default(),
+        payload: publish.payload,
+    }
+}

@@ -1,0 +1,309 @@
+//! What a client gets: messages from its mailbox or, when it fell behind, from the log, each only as long as it may have it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use trunkline_bus::log::{LogError, Page, ReadLimit};
+use trunkline_gate::{Action, Denial, Gate, Permit, Refusal, Session};
+use trunkline_mqtt_wire::QoS;
+
+use super::Connection;
+use crate::adapter::Adapter;
+use crate::directory::Seat;
+use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, OUTPUT_BYTES_MAX, RECHECK_PAUSE};
+use crate::machine::{Cause, Delivered, Offer};
+use crate::mailbox::{Item, Next};
+use crate::message::Message;
+use crate::metrics::of_qos;
+use crate::router::Router;
+use crate::subscription::{Subscriber, Subscription};
+
+/// An admitted client on its connection.
+pub(super) struct Member {
+    pub(super) session: Session,
+    pub(super) subscriber: Arc<Subscriber>,
+    seat: Seat,
+    disturbances: watch::Receiver<u64>,
+    /// What must be sent before anything else: it did not fit, or its permission is being asked for.
+    held: Option<Item>,
+    /// Messages that were read from the log because the client was behind.
+    caught: VecDeque<Item>,
+    page: Option<BoxFuture<'static, Result<Page, LogError>>>,
+    recheck: Option<BoxFuture<'static, Recheck>>,
+    /// The topic of the message being sent.
+    topic: String,
+}
+
+/// What woke up a connection that concerns what its client gets.
+pub(super) enum Outbound {
+    /// Another connection has the session.
+    Taken,
+    /// A change of authorization may concern the client.
+    Disturbed,
+    /// The permissions of the session were asked for again.
+    Rechecked(Recheck),
+    /// A page of the log was read.
+    Page(Result<Page, LogError>),
+    /// There is a message in the mailbox.
+    News,
+}
+
+/// What the permissions of a session are now.
+pub(super) struct Recheck {
+    session: Result<(), Refusal>,
+    subscriptions: Vec<(Arc<Subscription>, Result<Permit, Denial>)>,
+}
+
+impl Member {
+    pub(super) fn new(session: Session, seat: Seat) -> Self {
+        Self {
+            subscriber: Arc::new(Subscriber::new(session.id())),
+            disturbances: session.disturbances(),
+            session,
+            seat,
+            held: None,
+            caught: VecDeque::new(),
+            page: None,
+            recheck: None,
+            topic: String::new(),
+        }
+    }
+
+    /// Ends a subscription.
+    pub(super) fn remove(&self, router: &Router, subscription: &Arc<Subscription>) {
+        subscription.end();
+        self.subscriber.remove(subscription);
+        router.index.remove(subscription);
+    }
+
+    /// Ends every subscription.
+    pub(super) fn leave(&self, adapter: &Adapter) {
+        for subscription in self.subscriber.all() {
+            self.remove(&adapter.router, &subscription);
+        }
+    }
+
+    /// The next message, if there is one at hand. Starts to read the log when the client is behind.
+    fn next(&mut self, adapter: &Adapter) -> Option<Item> {
+        if let Some(item) = self.held.take().or_else(|| self.caught.pop_front()) {
+            return Some(item);
+        }
+        if self.page.is_some() {
+            return None;
+        }
+        match self.subscriber.mailbox.take() {
+            Next::Item(item) => Some(item),
+            Next::Behind(from) => {
+                let shard = adapter.log.shard_of(self.session.domain_id());
+                let log = Arc::clone(&adapter.log);
+                let limit = ReadLimit {
+                    entries: CATCH_UP_ENTRIES_MAX,
+                    bytes: CATCH_UP_BYTES_MAX,
+                };
+                self.page = Some(Box::pin(async move { log.read(shard, from, limit).await }));
+                None
+            }
+            Next::Nothing => None,
+        }
+    }
+
+    /// Takes from a page of the log what the client asked for and did not get because it was behind.
+    fn catch_up(&mut self, page: Page) {
+        let is_empty = page.entries.is_empty();
+        for entry in page.entries {
+            if self.subscriber.mailbox.has_caught_up(entry.sequence) {
+                return;
+            }
+            let message = Arc::new(Message::new(entry.envelope, Some(entry.sequence)));
+            let Some(subscription) = self.subscriber.choose(&message) else {
+                continue;
+            };
+            if message.qos_for(subscription.options().qos) != QoS::AtMostOnce {
+                self.caught.push_back(Item { message, subscription });
+            }
+        }
+        // What was routed can be read; an empty page can only mean that all of it was trimmed.
+        let next = if is_empty { u64::MAX } else { page.next };
+        self.subscriber.mailbox.has_caught_up(next);
+    }
+
+    /// Asks again whether the client and each of its subscriptions are allowed, unless that is being done.
+    fn start_recheck(&mut self, gate: &Arc<dyn Gate>) {
+        if self.recheck.is_some() {
+            return;
+        }
+        let (gate, session) = (Arc::clone(gate), self.session.clone());
+        let lapsed = self.subscriber.all().into_iter().filter(|subscription| !subscription.holds()).collect();
+        self.recheck = Some(Box::pin(recheck(gate, session, lapsed)));
+    }
+
+    fn is_current(&self) -> bool {
+        self.session.is_undisturbed() && self.subscriber.all().iter().all(|subscription| subscription.holds())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Whether a message from the mailbox could be sent on.
+    pub(super) fn has_room(&self) -> bool {
+        self.output.len() < OUTPUT_BYTES_MAX && self.member.as_ref().is_some_and(|member| member.held.is_none())
+    }
+
+    /// Writes messages until there are none, or the socket or the client has enough.
+    pub(super) fn fill(&mut self) {
+        let Some(member) = &mut self.member else {
+            return;
+        };
+        let metrics = &self.adapter.metrics;
+        let mut now_ns = None;
+        while self.output.len() < OUTPUT_BYTES_MAX {
+            let Some(item) = member.next(&self.adapter) else {
+                break;
+            };
+            if item.subscription.is_ended() {
+                metrics.lost_revoked.increment();
+                continue;
+            }
+            if !member.session.is_undisturbed() || !item.subscription.holds() {
+                member.held = Some(item);
+                member.start_recheck(&self.adapter.gate);
+                break;
+            }
+            let (message, options) = (&item.message, item.subscription.options());
+            let envelope = message.envelope();
+            item.subscription.spell(&envelope.subtopic, &mut member.topic);
+            let offer = Offer {
+                topic: &member.topic,
+                qos: message.qos_for(options.qos),
+                retain: options.retain_as_published && envelope.retain,
+                expires_at_ns: envelope.expires_at,
+                shared: message.shared(),
+                payload: &envelope.payload,
+            };
+            let now_ns = *now_ns.get_or_insert_with(|| self.adapter.clock.now_ns());
+            match self.machine.deliver(&offer, now_ns, &mut self.output) {
+                Delivered::Sent => of_qos(&metrics.delivered, offer.qos).increment(),
+                Delivered::TooLarge => metrics.lost_too_large.increment(),
+                Delivered::Expired => metrics.lost_expired.increment(),
+                Delivered::WindowFull => {
+                    member.held = Some(item);
+                    break;
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_outbound(&mut self, outbound: Outbound) -> Result<(), Cause> {
+        let Some(member) = &mut self.member else {
+            return Ok(());
+        };
+        match outbound {
+            Outbound::News => {}
+            Outbound::Taken => {
+                let step = self.machine.taken_over(&mut self.output);
+                return self.follow(step);
+            }
+            Outbound::Disturbed => {
+                if !member.is_current() {
+                    member.start_recheck(&self.adapter.gate);
+                }
+            }
+            Outbound::Rechecked(recheck) => return self.rechecked(recheck),
+            Outbound::Page(Ok(page)) => {
+                self.adapter.metrics.lost_trimmed.add(page.skipped);
+                member.catch_up(page);
+            }
+            Outbound::Page(Err(LogError::Damaged { sequence, .. })) => {
+                member.subscriber.mailbox.has_caught_up(sequence + 1);
+            }
+            Outbound::Page(Err(_)) => return Err(Cause::Failed),
+        }
+        Ok(())
+    }
+
+    fn rechecked(&mut self, recheck: Recheck) -> Result<(), Cause> {
+        let Some(member) = &mut self.member else {
+            return Ok(());
+        };
+        match recheck.session {
+            Ok(()) | Err(Refusal::Unavailable) => {}
+            Err(Refusal::Disabled | Refusal::BadCredentials) => {
+                let step = self.machine.revoked(&mut self.output);
+                return self.follow(step);
+            }
+        }
+        for (subscription, answer) in recheck.subscriptions {
+            match answer {
+                Ok(permit) if subscription.renew(&permit) => {}
+                Ok(_) | Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => {
+                    member.remove(&self.adapter.router, &subscription);
+                }
+                Err(Denial::Unavailable) => {}
+            }
+        }
+        if !member.is_current() {
+            member.start_recheck(&self.adapter.gate);
+        }
+        Ok(())
+    }
+}
+
+/// Waits for something that concerns what the client gets. Cancel safe.
+pub(super) async fn wait(member: &mut Option<Box<Member>>, has_room: bool) -> Outbound {
+    let Some(member) = member else {
+        return std::future::pending().await;
+    };
+    let Member {
+        seat,
+        disturbances,
+        page,
+        recheck,
+        subscriber,
+        ..
+    } = &mut **member;
+    let may_take = has_room && page.is_none();
+    tokio::select! {
+        biased;
+        () = seat.taken() => Outbound::Taken,
+        Ok(()) = disturbances.changed() => Outbound::Disturbed,
+        answer = finished(recheck) => Outbound::Rechecked(answer),
+        answer = finished(page), if has_room => Outbound::Page(answer),
+        () = subscriber.mailbox.news(), if may_take => Outbound::News,
+        else => std::future::pending().await,
+    }
+}
+
+/// The outcome of `future`; never, while there is none. Cancel safe.
+async fn finished<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(pending) = future else {
+        return std::future::pending().await;
+    };
+    let outcome = pending.await;
+    *future = None;
+    outcome
+}
+
+/// Asks whether `session` and its `lapsed` subscriptions are allowed. What cannot be answered is not asked again at once.
+async fn recheck(gate: Arc<dyn Gate>, session: Session, lapsed: Vec<Arc<Subscription>>) -> Recheck {
+    let answer = gate.recheck(&session).await;
+    let mut subscriptions = Vec::with_capacity(lapsed.len());
+    if answer.is_ok() {
+        for subscription in lapsed {
+            let answer = gate.may(&session, Action::Subscribe, subscription.filter()).await;
+            subscriptions.push((subscription, answer));
+        }
+    }
+    let holds = |(_, answer): &(_, Result<Permit, Denial>)| match answer {
+        Ok(permit) => permit.grant.holds(),
+        Err(denial) => *denial != Denial::Unavailable,
+    };
+    if answer == Err(Refusal::Unavailable) || !subscriptions.iter().all(holds) {
+        tokio::time::sleep(RECHECK_PAUSE).await;
+    }
+    Recheck {
+        session: answer,
+        subscriptions,
+    }
+}

@@ -1,0 +1,67 @@
+//! Who holds which session: of two connections with an equal client id, the later takes over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use tokio_util::sync::CancellationToken;
+use trunkline_core::ClientId;
+use trunkline_mqtt_wire::Utf8Bytes;
+
+/// A session's key: the principal stands in it, so that one client cannot take another's session.
+type Key = (ClientId, Utf8Bytes);
+
+/// The sessions of a node.
+#[derive(Default)]
+pub(crate) struct Directory {
+    holders: DashMap<Key, Holder>,
+    last: AtomicU64,
+}
+
+struct Holder {
+    number: u64,
+    taken: CancellationToken,
+}
+
+/// A connection's hold on its session; dropping it gives the session up.
+pub(crate) struct Seat {
+    directory: Arc<Directory>,
+    key: Key,
+    number: u64,
+    taken: CancellationToken,
+}
+
+impl Directory {
+    /// Takes a session, from the connection that holds it if there is one.
+    pub(crate) fn take(self: &Arc<Self>, client_id: ClientId, mqtt_client_id: Utf8Bytes) -> Seat {
+        let key = (client_id, mqtt_client_id);
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        let taken = CancellationToken::new();
+        let holder = Holder {
+            number,
+            taken: taken.clone(),
+        };
+        if let Some(before) = self.holders.insert(key.clone(), holder) {
+            before.taken.cancel();
+        }
+        Seat {
+            directory: Arc::clone(self),
+            key,
+            number,
+            taken,
+        }
+    }
+}
+
+impl Seat {
+    /// Waits until another connection took the session. Cancel safe.
+    pub(crate) async fn taken(&self) {
+        self.taken.cancelled().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.directory.holders.remove_if(&self.key, |_, holder| holder.number == self.number);
+    }
+}

@@ -1,0 +1,59 @@
+//! Every limit of the adapter, by name.
+
+use std::time::Duration;
+
+/// Bytes of a packet beyond its payload: header, topic and properties.
+pub const PACKET_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a CONNECT: with [`READ_BYTES`] all that a stranger can make the platform hold.
+pub const CONNECT_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes of a topic name or filter.
+pub const TOPIC_BYTES_MAX: u16 = 1_024;
+/// Subscriptions of one session.
+pub const SUBSCRIPTIONS_MAX: usize = 100;
+/// QoS 1 messages that a client may have sent without having their PUBACK: the Receive Maximum that is announced.
+pub const RECEIVE_MAX: u16 = 256;
+/// QoS 1 messages sent to a client that it has not acknowledged; its own Receive Maximum may be lower.
+pub const WINDOW_MAX: u16 = 256;
+/// Longest keep alive that MQTT 5 clients are granted, in seconds. 3.1.1 has no way to be told.
+pub const KEEP_ALIVE_S_MAX: u16 = 7_200;
+
+/// Bytes taken from a socket at a time.
+pub const READ_BYTES: usize = 8 * 1024;
+/// Bytes waiting for a socket above which no further message is written.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes waiting for a socket above which nothing more is read from it: answers have this room above messages.
+pub const OUTPUT_BYTES_STOP: usize = OUTPUT_BYTES_MAX + 16 * 1024;
+
+/// Messages waiting for one session; those that the log keeps are read from there later.
+pub const QUEUE_ENTRIES_MAX: usize = 1_000;
+/// Room for messages that an empty queue keeps.
+pub const QUEUE_ENTRIES_KEPT: usize = 16;
+/// Bytes of payload waiting for one session.
+pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Entries that a session reads at a time while it catches up with the log.
+pub const CATCH_UP_ENTRIES_MAX: usize = 256;
+/// Bytes that a session reads at a time while it catches up with the log.
+pub const CATCH_UP_BYTES_MAX: usize = 512 * 1024;
+/// QoS 0 messages that were delivered before they were durable and are still to be seen in the log.
+pub const TAPPED_MAX: usize = 16_384;
+/// Pages that the reader of a shard is ahead of the router.
+pub const PAGES_AHEAD_MAX: usize = 1;
+
+/// Connections of a listener.
+pub const CONNECTIONS_MAX: usize = 65_536;
+/// Connections of a listener whose CONNECT is not yet answered; further ones wait in the system's queue.
+pub const HANDSHAKES_MAX: usize = 4_096;
+/// Time from the first byte possible to the answer to CONNECT.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time without any byte taken by a peer for which bytes are waiting.
+pub const STALL_TIME_MAX: Duration = Duration::from_secs(300);
+/// Time that closing may take to hand over what was written.
+pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
+/// Time that a connection has to send its outstanding acknowledgements when the node drains.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+/// Pause after a failed accept, such as when no descriptor is left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause before the permissions of a session are asked for again while that cannot be answered.
+pub const RECHECK_PAUSE: Duration = Duration::from_millis(100);
+/// Clients whose use of a feature that is not offered was logged already.
+pub const NOTED_MAX: usize = 16_384;

@@ -1,0 +1,150 @@
+//! CONNECT and its answer.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::BytesMut;
+use trunkline_core::{Secret, SessionId};
+use trunkline_gate::{Credentials, Refusal};
+use trunkline_mqtt_wire::{
+    ConnAck, ConnAckProperties, Connect, Packet, PacketType, QoS, ReasonCode, Utf8Bytes, Version,
+};
+
+use super::{Cause, Machine, Phase, Step};
+use crate::limits::{PACKET_OVERHEAD_BYTES_MAX, RECEIVE_MAX, WINDOW_MAX};
+use crate::reason::{self, Feature};
+
+/// What a client said of itself.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) client_id: Utf8Bytes,
+    /// Seconds of silence allowed, before they are counted one and a half times; 0 for any.
+    pub(super) keep_alive_s: u16,
+    /// QoS 1 messages that it takes without having acknowledged them.
+    pub(super) window: u16,
+    /// Bytes of a packet that it takes.
+    pub(super) packet_bytes_max: usize,
+    /// Whether it wants words with the answers to what it publishes and subscribes to.
+    pub(super) wants_words: bool,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            client_id: Utf8Bytes::new(),
+            keep_alive_s: 0,
+            window: WINDOW_MAX,
+            packet_bytes_max: usize::MAX,
+            wants_words: true,
+        }
+    }
+}
+
+/// What the answer to a CONNECT depends on beyond its credentials.
+#[derive(Debug)]
+pub(super) struct Opening {
+    has_will: bool,
+    clean_start: bool,
+    has_assigned_id: bool,
+    has_capped_keep_alive: bool,
+}
+
+impl Machine {
+    pub(super) fn connect(&mut self, connect: Connect, out: &mut BytesMut) -> Step {
+        let version = self.version();
+        let has_assigned_id = connect.client_id.is_empty();
+        let keep_alive_s_max = match version {
+            Version::V3 => u16::MAX,
+            Version::V5 => self.settings.keep_alive_s_max,
+        };
+        let properties = &connect.properties;
+        let assigned = || Utf8Bytes::try_from(SessionId::new().to_string()).unwrap_or_default();
+        self.peer = Peer {
+            client_id: if has_assigned_id { assigned() } else { connect.client_id.detached() },
+            keep_alive_s: connect.keep_alive_s.min(keep_alive_s_max),
+            window: properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get).min(WINDOW_MAX),
+            packet_bytes_max: properties.maximum_packet_bytes.map_or(usize::MAX, |bytes| bytes.get() as usize),
+            wants_words: properties.request_problem_information.unwrap_or(true),
+        };
+        if properties.authentication_method.is_some() {
+            return self.refuse_opening(Feature::EnhancedAuthentication, out);
+        }
+        let password = connect.password.map(|password| password.reveal().to_vec()).unwrap_or_default();
+        let Ok(secret) = String::from_utf8(password) else {
+            return self.admitted(Err(Refusal::BadCredentials), out);
+        };
+        self.phase = Phase::Admitting(Box::new(Opening {
+            has_will: connect.will.is_some(),
+            clean_start: connect.clean_start,
+            has_assigned_id,
+            has_capped_keep_alive: connect.keep_alive_s > keep_alive_s_max,
+        }));
+        let user_name = connect.user_name.as_deref().unwrap_or_default();
+        Step::Admit(Credentials::of_client(user_name, Secret::new(secret)))
+    }
+
+    /// Answers CONNECT, now that its credentials are decided.
+    pub fn admitted(&mut self, answer: Result<(), Refusal>, out: &mut BytesMut) -> Step {
+        if let Err(refusal) = answer {
+            return self.refuse_connect(reason::of_refusal(refusal), None, Cause::NotAdmitted, out);
+        }
+        let Phase::Admitting(opening) = std::mem::replace(&mut self.phase, Phase::Open) else {
+            self.phase = Phase::Closed;
+            return Step::Close(Cause::Failed);
+        };
+        if opening.has_will {
+            return self.refuse_opening(Feature::Will, out);
+        }
+        if self.version() == Version::V3 && !opening.clean_start {
+            return self.refuse_opening(Feature::PersistentSession, out);
+        }
+        let connack = ConnAck {
+            properties: self.terms(&opening),
+            ..ConnAck::default()
+        };
+        self.send(Packet::ConnAck(Box::new(connack)), out);
+        Step::Continue
+    }
+
+    /// What MQTT 5 clients are told to keep to; 3.1.1 has no place for it.
+    fn terms(&self, opening: &Opening) -> ConnAckProperties {
+        let packet_bytes_max = u32::try_from(self.settings.payload_bytes_max + PACKET_OVERHEAD_BYTES_MAX).ok();
+        ConnAckProperties {
+            session_expiry_s: Some(0),
+            receive_maximum: NonZeroU16::new(RECEIVE_MAX),
+            maximum_qos: Some(QoS::AtLeastOnce),
+            retain_available: Some(false),
+            maximum_packet_bytes: packet_bytes_max.and_then(NonZeroU32::new),
+            assigned_client_id: opening.has_assigned_id.then(|| self.peer.client_id.clone()),
+            wildcard_subscription_available: Some(true),
+            subscription_id_available: Some(false),
+            shared_subscription_available: Some(false),
+            server_keep_alive_s: opening.has_capped_keep_alive.then_some(self.peer.keep_alive_s),
+            ..ConnAckProperties::default()
+        }
+    }
+
+    fn refuse_opening(&mut self, feature: Feature, out: &mut BytesMut) -> Step {
+        self.unsupported = Some(feature);
+        self.refuse_connect(feature.reason(), Some(feature.words()), Cause::Unsupported, out)
+    }
+
+    /// Answers CONNECT with a failure, where the version has words for it, and ends the connection.
+    pub(super) fn refuse_connect(
+        &mut self,
+        reason: ReasonCode,
+        words: Option<&'static str>,
+        cause: Cause,
+        out: &mut BytesMut,
+    ) -> Step {
+        self.phase = Phase::Closed;
+        if reason.is_allowed_in(PacketType::ConnAck) {
+            let mut connack = ConnAck {
+                reason,
+                ..ConnAck::default()
+            };
+            connack.properties.reason_string = words.and_then(|words| Utf8Bytes::try_from(words).ok());
+            self.send(Packet::ConnAck(Box::new(connack)), out);
+        }
+        Step::Close(cause)
+    }
+}

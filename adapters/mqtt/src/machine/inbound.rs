@@ -1,0 +1,113 @@
+//! PUBLISH from the client and its PUBACK, which leaves in the order of arrival and never before the log has the message.
+
+use bytes::BytesMut;
+use trunkline_bus::log::AppendError;
+use trunkline_gate::Denial;
+use trunkline_mqtt_wire::{Ack, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, Utf8Bytes, Version};
+
+use super::{AckSlot, Cause, Machine, Step};
+use crate::limits::RECEIVE_MAX;
+use crate::reason::{self, Feature};
+
+impl Machine {
+    pub(super) fn publish(&mut self, publish: Publish, out: &mut BytesMut) -> Step {
+        let properties = publish.properties.as_deref();
+        if properties.is_some_and(|properties| properties.topic_alias.is_some()) {
+            return self.disconnect(ReasonCode::TopicAliasInvalid, Cause::OverLimit, out);
+        }
+        if publish.qos == QoS::ExactlyOnce {
+            return self.refuse_feature(Feature::Qos2, out);
+        }
+        if publish.retain {
+            return self.refuse_feature(Feature::Retain, out);
+        }
+        if publish.payload.len() > self.settings.payload_bytes_max {
+            return self.disconnect(ReasonCode::PacketTooLarge, Cause::OverLimit, out);
+        }
+        if publish.packet_id.is_some() && self.acks.len() >= usize::from(RECEIVE_MAX) {
+            return self.disconnect(ReasonCode::ReceiveMaximumExceeded, Cause::OverLimit, out);
+        }
+        let is_text = properties.is_some_and(|properties| properties.payload_is_utf8 == Some(true));
+        if is_text && std::str::from_utf8(&publish.payload).is_err() {
+            return self.refuse(publish.packet_id, ReasonCode::PayloadFormatInvalid, out);
+        }
+        Step::Publish(publish)
+    }
+
+    /// Refuses a publish that the gate denied.
+    pub fn deny(&mut self, packet_id: Option<PacketId>, denial: &Denial, out: &mut BytesMut) -> Step {
+        self.refuse(packet_id, reason::of_publish_denial(denial), out)
+    }
+
+    /// Refuses a publish that the log would not even take.
+    pub fn not_taken(&mut self, packet_id: Option<PacketId>, error: &AppendError, out: &mut BytesMut) -> Step {
+        match reason::of_append_error(error) {
+            Some(reason) => self.refuse(packet_id, reason, out),
+            None => self.disconnect(ReasonCode::UnspecifiedError, Cause::Failed, out),
+        }
+    }
+
+    /// Keeps a place for the PUBACK of a message that the log has taken and not yet acknowledged.
+    pub fn awaiting(&mut self, packet_id: PacketId) {
+        self.acks.push_back(AckSlot {
+            packet_id,
+            answer: None,
+        });
+    }
+
+    /// What came of the oldest message that [`Machine::awaiting`] was called for.
+    pub fn appended(&mut self, outcome: Result<(), &AppendError>, out: &mut BytesMut) -> Step {
+        let reason = match outcome {
+            Ok(()) => Some(ReasonCode::Success),
+            Err(error) => reason::of_append_error(error),
+        };
+        let Some(reason) = reason else {
+            return self.disconnect(ReasonCode::UnspecifiedError, Cause::Failed, out);
+        };
+        if reason.is_error() && self.version() == Version::V3 {
+            return self.disconnect(reason, Cause::PublishRefused, out);
+        }
+        if let Some(slot) = self.acks.iter_mut().find(|slot| slot.answer.is_none()) {
+            slot.answer = Some(reason);
+        }
+        self.send_acks(out);
+        Step::Continue
+    }
+
+    /// Whether a PUBACK is still owed.
+    pub fn is_owing(&self) -> bool {
+        !self.acks.is_empty()
+    }
+
+    /// Refuses a publish: by a PUBACK in its turn, by silence at QoS 0, and on 3.1.1, which knows no refusal, by closing.
+    fn refuse(&mut self, packet_id: Option<PacketId>, reason: ReasonCode, out: &mut BytesMut) -> Step {
+        if self.version() == Version::V3 {
+            return self.disconnect(reason, Cause::PublishRefused, out);
+        }
+        if let Some(packet_id) = packet_id {
+            self.acks.push_back(AckSlot {
+                packet_id,
+                answer: Some(reason),
+            });
+            self.send_acks(out);
+        }
+        Step::Continue
+    }
+
+    /// Sends every PUBACK whose turn has come.
+    fn send_acks(&mut self, out: &mut BytesMut) {
+        while let Some(AckSlot {
+            packet_id,
+            answer: Some(reason),
+        }) = self.acks.front()
+        {
+            debug_assert!(reason.is_allowed_in(PacketType::PubAck), "{reason} in a PUBACK");
+            let mut ack = Ack::with_reason(*packet_id, *reason);
+            if reason.is_error() && self.peer.wants_words {
+                ack.properties.reason_string = Utf8Bytes::try_from(reason.to_string()).ok();
+            }
+            self.send(Packet::PubAck(ack), out);
+            self.acks.pop_front();
+        }
+    }
+}

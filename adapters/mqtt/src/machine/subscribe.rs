@@ -1,0 +1,52 @@
+//! SUBSCRIBE and UNSUBSCRIBE and their answers.
+
+use bytes::BytesMut;
+use trunkline_mqtt_wire::{AckProperties, Packet, PacketId, ReasonCode, SubAck, Subscribe, Version};
+
+use super::{Machine, Step};
+use crate::reason::Feature;
+
+impl Machine {
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe, out: &mut BytesMut) -> Step {
+        if subscribe.properties.subscription_id.is_some() {
+            return self.refuse_feature(Feature::SubscriptionId, out);
+        }
+        if subscribe.filters.iter().any(|filter| filter.filter.starts_with("$share/")) {
+            self.unsupported = Some(Feature::SharedSubscription);
+        }
+        Step::Subscribe {
+            packet_id: subscribe.packet_id,
+            filters: subscribe.filters,
+        }
+    }
+
+    /// Answers a SUBSCRIBE, one reason per filter, once what was granted is active.
+    pub fn subscribed(&mut self, packet_id: PacketId, mut reasons: Vec<ReasonCode>, out: &mut BytesMut) {
+        if self.version() == Version::V3 {
+            // 3.1.1 has one code for all failures.
+            for reason in reasons.iter_mut().filter(|reason| reason.is_error()) {
+                *reason = ReasonCode::UnspecifiedError;
+            }
+        }
+        let properties = AckProperties::default();
+        let suback = SubAck { packet_id, reasons, properties };
+        self.send(Packet::SubAck(suback), out);
+    }
+
+    /// Answers an UNSUBSCRIBE; `were_there` tells for each filter whether there was such a subscription.
+    pub fn unsubscribed(&mut self, packet_id: PacketId, were_there: &[bool], out: &mut BytesMut) {
+        let reasons = match self.version() {
+            Version::V3 => Vec::new(),
+            Version::V5 => were_there
+                .iter()
+                .map(|was_there| match was_there {
+                    true => ReasonCode::Success,
+                    false => ReasonCode::NoSubscriptionExisted,
+                })
+                .collect(),
+        };
+        let properties = AckProperties::default();
+        let unsuback = SubAck { packet_id, reasons, properties };
+        self.send(Packet::UnsubAck(unsuback), out);
+    }
+}

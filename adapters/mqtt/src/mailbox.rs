@@ -1,0 +1,115 @@
+//! What waits for one session. It is bounded, so a client that does not read costs nobody anything: what the log keeps is left
+//! there and read when the client reads on, what it does not keep is dropped and counted.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use trunkline_mqtt_wire::QoS;
+
+use crate::limits::{QUEUE_BYTES_MAX, QUEUE_ENTRIES_KEPT, QUEUE_ENTRIES_MAX};
+use crate::message::Message;
+use crate::subscription::Subscription;
+
+/// One message for the session, by one of its subscriptions.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) message: Arc<Message>,
+    pub(crate) subscription: Arc<Subscription>,
+}
+
+/// What waits for one session.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    inner: Mutex<Inner>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    items: VecDeque<Item>,
+    bytes: usize,
+    behind: Option<Behind>,
+}
+
+/// A part of the log that is still to be read for the session. While there is one, the router puts nothing into the queue.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    /// The first place.
+    from: u64,
+    /// The last place.
+    to: u64,
+}
+
+/// What is next for the session.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A message.
+    Item(Item),
+    /// Messages that are in the log, from this place on.
+    Behind(u64),
+    /// Nothing; [`Mailbox::news`] tells when there is.
+    Nothing,
+}
+
+impl Mailbox {
+    /// Puts a message into the queue, or leaves it to the log; `false` when it is neither, and lost to this session.
+    pub(crate) fn put(&self, item: Item) -> bool {
+        let mut inner = self.lock();
+        let is_full = inner.items.len() >= QUEUE_ENTRIES_MAX || inner.bytes >= QUEUE_BYTES_MAX;
+        if inner.behind.is_none() && !is_full {
+            inner.bytes += item.message.bytes();
+            inner.items.push_back(item);
+            drop(inner);
+            self.news.notify_one();
+            return true;
+        }
+        let qos = item.message.qos_for(item.subscription.options().qos);
+        let Some(sequence) = item.message.sequence().filter(|_| qos != QoS::AtMostOnce) else {
+            return false;
+        };
+        let from = inner.behind.map_or(sequence, |behind| behind.from);
+        inner.behind = Some(Behind { from, to: sequence });
+        true
+    }
+
+    pub(crate) fn take(&self) -> Next {
+        let mut inner = self.lock();
+        match (inner.items.pop_front(), inner.behind) {
+            (Some(item), _) => {
+                inner.bytes -= item.message.bytes();
+                if inner.items.is_empty() && inner.items.capacity() > QUEUE_ENTRIES_KEPT {
+                    inner.items = VecDeque::new();
+                }
+                Next::Item(item)
+            }
+            (None, Some(behind)) => Next::Behind(behind.from),
+            (None, None) => Next::Nothing,
+        }
+    }
+
+    /// Tells that the log was read up to but without `next`. From when this is true on, messages come through the queue again,
+    /// beginning with the first that was not read.
+    pub(crate) fn has_caught_up(&self, next: u64) -> bool {
+        let mut inner = self.lock();
+        match inner.behind {
+            Some(Behind { to, .. }) if next <= to => {
+                inner.behind = Some(Behind { from: next, to });
+                false
+            }
+            Some(_) | None => {
+                inner.behind = None;
+                true
+            }
+        }
+    }
+
+    /// Waits until something was put into the queue. Cancel safe.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,81 @@
+//! A message on its way to subscribers: shared by all of them, with what they share encoded once.
+
+use std::sync::{Arc, OnceLock};
+
+use trunkline_core::{ChannelId, DomainId};
+use trunkline_mqtt_wire::{PublishProperties, QoS, SharedProperties, UserProperty, Utf8Bytes};
+use trunkline_proto::messages::v1::Envelope;
+
+/// One message.
+#[derive(Debug)]
+pub(crate) struct Message {
+    envelope: Arc<Envelope>,
+    /// Its place in the log; `None` for one that is delivered before it is durable.
+    sequence: Option<u64>,
+    place: Option<(DomainId, ChannelId)>,
+    shared: OnceLock<SharedProperties>,
+}
+
+impl Message {
+    pub(crate) fn new(envelope: Arc<Envelope>, sequence: Option<u64>) -> Self {
+        let domain_id = DomainId::from_slice(&envelope.domain_id);
+        Self {
+            place: domain_id.zip(ChannelId::from_slice(&envelope.channel_id)),
+            envelope,
+            sequence,
+            shared: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    pub(crate) const fn sequence(&self) -> Option<u64> {
+        self.sequence
+    }
+
+    /// Where it was published to.
+    pub(crate) const fn place(&self) -> Option<(DomainId, ChannelId)> {
+        self.place
+    }
+
+    /// QoS of a delivery by a subscription that was granted `granted`; QoS 2 is granted to nobody.
+    pub(crate) fn qos_for(&self, granted: QoS) -> QoS {
+        match self.envelope.qos {
+            0 => QoS::AtMostOnce,
+            _ => granted.min(QoS::AtLeastOnce),
+        }
+    }
+
+    /// Bytes that it counts as in a queue.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Envelope>() + self.envelope.subtopic.len() + self.envelope.payload.len()
+    }
+
+    /// The properties that every MQTT 5 subscriber gets. What MQTT cannot express, having come by another protocol, is left out.
+    pub(crate) fn shared(&self) -> &SharedProperties {
+        self.shared.get_or_init(|| SharedProperties::of(&properties(&self.envelope)).unwrap_or_default())
+    }
+}
+
+fn properties(envelope: &Envelope) -> PublishProperties {
+    let text = |text: &str| match text {
+        "" => None,
+        text => Utf8Bytes::try_from(text).ok(),
+    };
+    let user_property = |property: &trunkline_proto::messages::v1::UserProperty| {
+        Some(UserProperty {
+            name: Utf8Bytes::try_from(property.name.as_str()).ok()?,
+            value: Utf8Bytes::try_from(property.value.as_str()).ok()?,
+        })
+    };
+    PublishProperties {
+        payload_is_utf8: envelope.payload_is_text.then_some(true),
+        content_type: text(&envelope.content_type),
+        response_topic: text(&envelope.response_topic),
+        correlation_data: (!envelope.correlation_data.is_empty()).then(|| envelope.correlation_data.clone()),
+        user_properties: envelope.user_properties.iter().filter_map(user_property).collect(),
+        ..PublishProperties::default()
+    }
+}

@@ -1,0 +1,78 @@
+//! What the adapter counts.
+
+use trunkline_mqtt_wire::QoS;
+use trunkline_telemetry::{Counter, Gauge, Metrics as Registry};
+
+use crate::machine::Cause;
+use crate::reason::Feature;
+
+/// The adapter's metrics, made once.
+pub(crate) struct Metrics {
+    pub(crate) connections: Gauge,
+    pub(crate) refused_over_limit: Counter,
+    pub(crate) published: [Counter; 2],
+    pub(crate) publish_refused: Counter,
+    pub(crate) publish_dropped: Counter,
+    pub(crate) delivered: [Counter; 2],
+    pub(crate) lost_full: Counter,
+    pub(crate) lost_trimmed: Counter,
+    pub(crate) lost_expired: Counter,
+    pub(crate) lost_too_large: Counter,
+    pub(crate) lost_revoked: Counter,
+    closed: [Counter; Cause::ALL.len()],
+    unsupported: [Counter; Feature::ALL.len()],
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let by_qos = |name, help| ["0", "1"].map(|qos| registry.counter(name, help, &[("qos", qos)]));
+        let lost = |cause| {
+            let help = "Messages that a subscriber did not get, by cause";
+            registry.counter("trunkline_mqtt_undelivered_total", help, &[("cause", cause)])
+        };
+        let count = |name, help| registry.counter(name, help, &[]);
+        Self {
+            connections: registry.gauge("trunkline_mqtt_connections", "Open MQTT connections", &[]),
+            refused_over_limit: count(
+                "trunkline_mqtt_connections_over_limit_total",
+                "Connections closed at once because there were too many",
+            ),
+            published: by_qos("trunkline_mqtt_published_total", "Messages taken from MQTT clients"),
+            publish_refused: count("trunkline_mqtt_publish_refused_total", "Messages of MQTT clients that were refused"),
+            publish_dropped: count(
+                "trunkline_mqtt_publish_dropped_total",
+                "QoS 0 messages of MQTT clients that the log had no room for",
+            ),
+            delivered: by_qos("trunkline_mqtt_delivered_total", "Messages sent to MQTT clients"),
+            lost_full: lost("queue_full"),
+            lost_trimmed: lost("trimmed"),
+            lost_expired: lost("expired"),
+            lost_too_large: lost("too_large"),
+            lost_revoked: lost("revoked"),
+            closed: Cause::ALL.map(|cause| {
+                let help = "MQTT connections that ended, by cause";
+                registry.counter("trunkline_mqtt_closed_total", help, &[("cause", cause.name())])
+            }),
+            unsupported: Feature::ALL.map(|feature| {
+                let help = "Uses of features that are not offered";
+                registry.counter("trunkline_mqtt_unsupported_total", help, &[("feature", feature.name())])
+            }),
+        }
+    }
+
+    pub(crate) fn closed(&self, cause: Cause) -> &Counter {
+        &self.closed[Cause::ALL.iter().position(|other| *other == cause).unwrap_or_default()]
+    }
+
+    pub(crate) fn unsupported(&self, feature: Feature) -> &Counter {
+        &self.unsupported[Feature::ALL.iter().position(|other| *other == feature).unwrap_or_default()]
+    }
+}
+
+/// The counter of one QoS; QoS 2 is neither taken nor given.
+pub(crate) const fn of_qos(counters: &[Counter; 2], qos: QoS) -> &Counter {
+    match qos {
+        QoS::AtMostOnce => &counters[0],
+        QoS::AtLeastOnce | QoS::ExactlyOnce => &counters[1],
+    }
+}

@@ -1,0 +1,114 @@
+//! The gate's and the log's refusals in the words of MQTT.
+
+use trunkline_bus::TopicError;
+use trunkline_bus::log::AppendError;
+use trunkline_gate::{Denial, Refusal};
+use trunkline_mqtt_wire::ReasonCode;
+
+/// A feature of MQTT that is not offered yet. Each use is refused, counted, and logged once per client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Feature {
+    /// A will in CONNECT.
+    Will,
+    /// A session that outlives its connection, asked for by a 3.1.1 client that can be told in no other way.
+    PersistentSession,
+    /// Enhanced authentication.
+    EnhancedAuthentication,
+    /// QoS 2 in a PUBLISH.
+    Qos2,
+    /// The retain flag in a PUBLISH.
+    Retain,
+    /// A `$share/` filter.
+    SharedSubscription,
+    /// A subscription identifier.
+    SubscriptionId,
+}
+
+impl Feature {
+    /// Every feature that is not offered.
+    pub const ALL: [Self; 7] = [
+        Self::Will,
+        Self::PersistentSession,
+        Self::EnhancedAuthentication,
+        Self::Qos2,
+        Self::Retain,
+        Self::SharedSubscription,
+        Self::SubscriptionId,
+    ];
+
+    /// Its name in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Will => "will",
+            Self::PersistentSession => "persistent_session",
+            Self::EnhancedAuthentication => "enhanced_authentication",
+            Self::Qos2 => "qos2",
+            Self::Retain => "retain",
+            Self::SharedSubscription => "shared_subscription",
+            Self::SubscriptionId => "subscription_id",
+        }
+    }
+
+    /// What its use is answered with.
+    pub const fn reason(self) -> ReasonCode {
+        match self {
+            Self::Will | Self::PersistentSession => ReasonCode::ImplementationSpecificError,
+            Self::EnhancedAuthentication => ReasonCode::BadAuthenticationMethod,
+            Self::Qos2 => ReasonCode::QosNotSupported,
+            Self::Retain => ReasonCode::RetainNotSupported,
+            Self::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
+            Self::SubscriptionId => ReasonCode::SubscriptionIdentifiersNotSupported,
+        }
+    }
+
+    /// What a person is told.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Will => "wills are not offered yet; connect without one",
+            Self::PersistentSession => "persistent sessions are not offered yet; connect with a clean session",
+            Self::EnhancedAuthentication => "enhanced authentication is not offered; use user name and password",
+            Self::Qos2 => "QoS 2 is not offered yet; publish with QoS 0 or 1",
+            Self::Retain => "retained messages are not offered yet; publish without the retain flag",
+            Self::SharedSubscription => "shared subscriptions are not offered yet; subscribe without $share",
+            Self::SubscriptionId => "subscription identifiers are not offered yet; subscribe without one",
+        }
+    }
+}
+
+/// The answer to a CONNECT that was not admitted. A dependency that is down is never told as wrong credentials.
+pub(crate) const fn of_refusal(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::BadCredentials => ReasonCode::BadUserNameOrPassword,
+        Refusal::Disabled => ReasonCode::NotAuthorized,
+        Refusal::Unavailable => ReasonCode::ServerUnavailable,
+    }
+}
+
+/// The answer to a PUBLISH that was denied.
+pub(crate) const fn of_publish_denial(denial: &Denial) -> ReasonCode {
+    match denial {
+        Denial::InvalidTopic(_) => ReasonCode::TopicNameInvalid,
+        Denial::NotAuthorized => ReasonCode::NotAuthorized,
+        Denial::Unavailable => ReasonCode::ImplementationSpecificError,
+    }
+}
+
+/// The answer to one filter of a SUBSCRIBE that was denied.
+pub(crate) const fn of_subscribe_denial(denial: &Denial) -> ReasonCode {
+    match denial {
+        Denial::InvalidTopic(TopicError::SharedSubscription) => ReasonCode::SharedSubscriptionsNotSupported,
+        Denial::InvalidTopic(_) => ReasonCode::TopicFilterInvalid,
+        Denial::NotAuthorized => ReasonCode::NotAuthorized,
+        Denial::Unavailable => ReasonCode::ImplementationSpecificError,
+    }
+}
+
+/// The answer to a PUBLISH that the log did not take; `None` when the outcome is unknown, which no answer may pretend to know.
+pub(crate) const fn of_append_error(error: &AppendError) -> Option<ReasonCode> {
+    match error {
+        AppendError::Full { .. } | AppendError::DiskLow { .. } | AppendError::TooLarge { .. } => {
+            Some(ReasonCode::QuotaExceeded)
+        }
+        AppendError::Closed => None,
+    }
+}

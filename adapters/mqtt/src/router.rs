@@ -1,0 +1,181 @@
+//! The node's one reader of the log: it follows the tail of every shard and puts each message into the mailboxes of those who ask
+//! for it. Messages at QoS 1 come from the log once they are durable; those at QoS 0 come from the log's tap before that.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trunkline_bus::Log;
+use trunkline_bus::feed::{Feed, FeedError};
+use trunkline_bus::log::{LogError, Page, ReadLimit, Shard};
+use trunkline_proto::messages::v1::Envelope;
+
+use crate::index::Index;
+use crate::limits::{PAGES_AHEAD_MAX, TAPPED_MAX};
+use crate::message::Message;
+use crate::metrics::Metrics;
+
+/// Feeds the sessions of this node.
+pub(crate) struct Router {
+    pub(crate) index: Index,
+    log: Arc<dyn Log>,
+    metrics: Arc<Metrics>,
+    start: Mutex<Option<Start>>,
+}
+
+/// Where the router begins: taken when it is made, so that nothing is missed until it runs.
+struct Start {
+    tap: Feed<Arc<Envelope>>,
+    heads: Vec<(Shard, u64)>,
+}
+
+/// Ids of messages that were delivered from the tap and will come by in the log, too.
+#[derive(Default)]
+struct Tapped {
+    ids: HashSet<Bytes>,
+    order: VecDeque<Bytes>,
+}
+
+impl Router {
+    pub(crate) fn new(log: Arc<dyn Log>, metrics: Arc<Metrics>) -> Result<Self, LogError> {
+        let tap = log.tap();
+        let heads = (0..log.shards())
+            .map(|shard| Ok((Shard(shard), log.head(Shard(shard))?)))
+            .collect::<Result<_, LogError>>()?;
+        Ok(Self {
+            index: Index::default(),
+            log,
+            metrics,
+            start: Mutex::new(Some(Start { tap, heads })),
+        })
+    }
+
+    /// Routes until `cancel`, or until the log has ended. Runs once.
+    pub(crate) async fn run(&self, cancel: CancellationToken) {
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Start { mut tap, heads }) = start else {
+            return;
+        };
+        let (sender, mut pages) = mpsc::channel(PAGES_AHEAD_MAX);
+        let mut readers = JoinSet::new();
+        for (shard, head) in heads {
+            let (log, sender, cancel) = (Arc::clone(&self.log), sender.clone(), cancel.clone());
+            readers.spawn(async move {
+                tokio::select! {
+                    () = cancel.cancelled() => {}
+                    () = follow(log, shard, head, sender) => {}
+                }
+            });
+        }
+        drop(sender);
+        let mut tapped = Tapped::default();
+        let mut has_tap = true;
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                item = tap.next(), if has_tap => has_tap = self.route_tapped(item, &mut tapped),
+                page = pages.recv() => {
+                    let Some(page) = page else { break };
+                    // The tap told of everything in the page before the page could be read: with the tap read dry, what it
+                    // delivered is known.
+                    while let Some(item) = tap.try_next() {
+                        has_tap = self.route_tapped(item, &mut tapped);
+                        if !has_tap {
+                            break;
+                        }
+                    }
+                    self.route_page(page, &mut tapped).await;
+                }
+            }
+        }
+        while readers.join_next().await.is_some() {}
+    }
+
+    async fn route_page(&self, page: Page, tapped: &mut Tapped) {
+        for entry in page.entries {
+            if entry.envelope.qos == 0 && tapped.forget(&entry.envelope.id) {
+                continue;
+            }
+            self.route(entry.envelope, Some(entry.sequence));
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Routes what the tap gave; `false` once it gives nothing more.
+    fn route_tapped(&self, item: Result<Arc<Envelope>, FeedError>, tapped: &mut Tapped) -> bool {
+        match item {
+            Ok(envelope) => {
+                let id = envelope.id.clone();
+                if self.route(envelope, None) {
+                    tapped.remember(id);
+                }
+                true
+            }
+            // What was lost here is not remembered, so it is delivered from the log.
+            Err(FeedError::Lagged(_)) => true,
+            Err(FeedError::Closed) => false,
+        }
+    }
+
+    /// Says whether anybody asked for it.
+    fn route(&self, envelope: Arc<Envelope>, sequence: Option<u64>) -> bool {
+        let message = Arc::new(Message::new(envelope, sequence));
+        let (taken, lost) = self.index.route(&message);
+        if lost > 0 {
+            self.metrics.lost_full.add(lost);
+        }
+        taken > 0 || lost > 0
+    }
+}
+
+/// Sends every page of `shard` after `head` to the router, until there can be no more.
+async fn follow(log: Arc<dyn Log>, shard: Shard, head: u64, pages: mpsc::Sender<Page>) {
+    let mut next = head + 1;
+    loop {
+        let read = match log.wait(shard, next - 1).await {
+            Ok(()) => log.read(shard, next, ReadLimit::default()).await,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(page) => {
+                next = page.next;
+                if pages.send(page).await.is_err() {
+                    return;
+                }
+            }
+            Err(LogError::Damaged { sequence, .. }) => {
+                tracing::error!(%shard, sequence, "a damaged entry of the log is not delivered to subscribers");
+                next = sequence + 1;
+            }
+            Err(LogError::Closed) => return,
+            Err(error) => {
+                tracing::error!(%shard, %error, "subscribers get no messages any more: the log cannot be read");
+                return;
+            }
+        }
+    }
+}
+
+impl Tapped {
+    fn remember(&mut self, id: Bytes) {
+        if self.order.len() >= TAPPED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        self.order.push_back(id.clone());
+        self.ids.insert(id);
+    }
+
+    /// Whether the message was delivered from the tap.
+    fn forget(&mut self, id: &Bytes) -> bool {
+        let was_there = self.ids.remove(id);
+        while self.order.front().is_some_and(|oldest| !self.ids.contains(oldest)) {
+            self.order.pop_front();
+        }
+        was_there
+    }
+}

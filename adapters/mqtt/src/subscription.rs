@@ -1,0 +1,217 @@
+//! Subscriptions: what one filter of a session asks for, and by which grant.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use trunkline_core::{ChannelId, DomainId, SessionId};
+use trunkline_gate::{Grant, Permit};
+use trunkline_mqtt_wire::{QoS, SubscribeFilter};
+
+use crate::mailbox::Mailbox;
+use crate::message::Message;
+
+/// One session as the router sees it.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) session_id: SessionId,
+    pub(crate) mailbox: Mailbox,
+    subscriptions: RwLock<Vec<Arc<Subscription>>>,
+}
+
+/// One subscription of a session.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    filter: Box<str>,
+    /// Where the subtopic's part of the filter begins; 0 for a filter of free topics.
+    subtopic_at: usize,
+    place: (DomainId, ChannelId),
+    /// Messages up to this place in the log are from before the subscription.
+    since: u64,
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    options: Options,
+    /// `None` once the subscription was ended.
+    grant: Option<Arc<Grant>>,
+}
+
+/// What a subscription was asked for with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) qos: QoS,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+}
+
+impl Options {
+    /// What is granted of what is asked for: QoS 1 at most.
+    pub(crate) fn granted(asked: &SubscribeFilter) -> Self {
+        Self {
+            qos: asked.qos.min(QoS::AtLeastOnce),
+            no_local: asked.no_local,
+            retain_as_published: asked.retain_as_published,
+        }
+    }
+}
+
+impl Subscriber {
+    pub(crate) fn new(session_id: SessionId) -> Self {
+        Self {
+            session_id,
+            mailbox: Mailbox::default(),
+            subscriptions: RwLock::default(),
+        }
+    }
+
+    /// The subscription with exactly this filter.
+    pub(crate) fn find(&self, filter: &str) -> Option<Arc<Subscription>> {
+        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
+        subscriptions.iter().find(|subscription| *subscription.filter == *filter).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Subscription>> {
+        self.subscriptions.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.subscriptions.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(crate) fn add(&self, subscription: Arc<Subscription>) {
+        self.subscriptions.write().unwrap_or_else(PoisonError::into_inner).push(subscription);
+    }
+
+    pub(crate) fn remove(&self, subscription: &Arc<Subscription>) {
+        let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
+        subscriptions.retain(|other| !Arc::ptr_eq(other, subscription));
+    }
+
+    /// The subscription by which the session gets `message`: where several match, it gets it once, by the one with the highest
+    /// QoS, and among equals by the oldest.
+    pub(crate) fn choose(&self, message: &Message) -> Option<Arc<Subscription>> {
+        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
+        let mut chosen: Option<(&Arc<Subscription>, QoS)> = None;
+        for subscription in subscriptions.iter() {
+            let qos = subscription.options().qos;
+            if subscription.wants(message, self.session_id) && chosen.is_none_or(|(_, highest)| qos > highest) {
+                chosen = Some((subscription, qos));
+            }
+        }
+        chosen.map(|(subscription, _)| Arc::clone(subscription))
+    }
+}
+
+impl Subscription {
+    /// A subscription to messages after `since` in the log.
+    pub(crate) fn new(filter: &str, permit: &Permit, options: Options, since: u64) -> Self {
+        Self {
+            filter: filter.into(),
+            subtopic_at: permit.subtopic_at,
+            place: (permit.domain_id(), permit.channel_id()),
+            since,
+            state: RwLock::new(State {
+                options,
+                grant: Some(Arc::clone(&permit.grant)),
+            }),
+        }
+    }
+
+    pub(crate) fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    pub(crate) const fn place(&self) -> (DomainId, ChannelId) {
+        self.place
+    }
+
+    /// What the filter asks for below the channel, wildcards included.
+    pub(crate) fn pattern(&self) -> &str {
+        &self.filter[self.subtopic_at..]
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).options
+    }
+
+    /// Whether its grant may be relied on.
+    pub(crate) fn holds(&self) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.grant.as_ref().is_some_and(|grant| grant.holds())
+    }
+
+    /// Whether nothing is to be delivered by it any more.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).grant.is_none()
+    }
+
+    /// Goes on under a new grant; `false` when that leads to another channel, which is another subscription.
+    pub(crate) fn renew(&self, permit: &Permit) -> bool {
+        let is_same = self.place == (permit.domain_id(), permit.channel_id());
+        if is_same {
+            self.state_mut().grant = Some(Arc::clone(&permit.grant));
+        }
+        is_same
+    }
+
+    /// Goes on with other options.
+    pub(crate) fn change(&self, options: Options) {
+        self.state_mut().options = options;
+    }
+
+    /// Delivers nothing any more.
+    pub(crate) fn end(&self) {
+        self.state_mut().grant = None;
+    }
+
+    /// Whether `message`, of the same channel, is asked for by the session `session_id`.
+    pub(crate) fn wants(&self, message: &Message, session_id: SessionId) -> bool {
+        let envelope = message.envelope();
+        let is_news = message.sequence().is_none_or(|sequence| sequence > self.since);
+        let is_own = || envelope.session_id == session_id.as_bytes().as_slice();
+        message.place() == Some(self.place)
+            && is_news
+            && self.matches(&envelope.subtopic)
+            && !(self.options().no_local && is_own())
+    }
+
+    /// Whether the filter matches `subtopic` of its channel.
+    pub(crate) fn matches(&self, subtopic: &str) -> bool {
+        let pattern = self.pattern();
+        if self.subtopic_at == 0 {
+            return trunkline_mqtt_wire::topic::matches(pattern, subtopic);
+        }
+        if subtopic.is_empty() || pattern.is_empty() {
+            return pattern == subtopic || (subtopic.is_empty() && pattern == "#");
+        }
+        let mut given = subtopic.split('/');
+        for level in pattern.split('/') {
+            if level == "#" {
+                return true;
+            }
+            match given.next() {
+                Some(other) if level == "+" || level == other => {}
+                Some(_) | None => return false,
+            }
+        }
+        given.next().is_none()
+    }
+
+    /// Writes the topic of a message to `subtopic`, in the spelling of the filter, over `topic`.
+    pub(crate) fn spell(&self, subtopic: &str, topic: &mut String) {
+        topic.clear();
+        topic.push_str(&self.filter[..self.subtopic_at]);
+        if subtopic.is_empty() {
+            topic.truncate(topic.trim_end_matches('/').len());
+            return;
+        }
+        if self.subtopic_at > 0 && !topic.ends_with('/') {
+            topic.push('/');
+        }
+        topic.push_str(subtopic);
+    }
+
+    fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
