@@ -1,5 +1,6 @@
 //! What every message store promises.
 
+mod open;
 mod row;
 mod sqlite;
 mod statement;

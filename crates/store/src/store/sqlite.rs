@@ -6,39 +6,25 @@
 //! page has. Both cost the same at a million rows as at a thousand.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use sqlx::query::QueryScalar;
-use sqlx::sqlite::{
-    Sqlite, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
-    SqliteSynchronous,
-};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use sqlx::{Arguments as _, AssertSqlSafe, SqlitePool};
-use tokio::sync::Mutex;
 use trunkline_core::{ChannelId, DomainId};
 
+use super::open::{self, Pools};
 use super::{Batch, Error, Inserted, MessageStore, PAGE_BYTES_MAX};
 use super::{row, statement};
 use crate::query::KeyRange;
 use crate::{Cursor, Filter, LogPosition, Order, Page, Protocol, Query, StoredRecord, TOTAL_MAX, UnreadableEntry};
 
-/// Schema changes in their order; a file's `user_version` is how many of them it has seen.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_messages.sql")];
-
-/// Connections that read at the same time.
-const READERS_MAX: u32 = 4;
-
 /// Channels whose key is remembered; beyond, the memory starts anew.
 const CHANNEL_KEYS_MAX: usize = 100_000;
-
-/// Pages of the write-ahead log after which it is copied into the database, 32 MiB: a hot page is then copied once for many writes.
-const CHECKPOINT_PAGES: &str = "8000";
-
-/// How long a connection waits for another one's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Messages in one SQLite file.
 #[derive(Debug)]
@@ -46,7 +32,7 @@ pub struct SqliteStore {
     /// The writer connection is single: SQLite allows one.
     writer: SqlitePool,
     readers: SqlitePool,
-    channel_keys: Mutex<HashMap<(DomainId, ChannelId), i64>>,
+    channel_keys: ChannelKeys,
 }
 
 impl SqliteStore {
@@ -55,26 +41,11 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be opened or written, or is of a later version.
     pub async fn open(path: &Path) -> Result<SqliteStore, Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(2 * statement::RECORDS_MAX)
-            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await;
-        let writer = writer.map_err(Error::during("open its file"))?;
-        migrate(&writer).await?;
-        let readers = SqlitePoolOptions::new().max_connections(READERS_MAX);
-        let readers = readers.connect_lazy_with(options.pragma("query_only", "ON"));
+        let Pools { writer, readers } = open::open(path).await?;
         Ok(SqliteStore {
             writer,
             readers,
-            channel_keys: Mutex::default(),
+            channel_keys: ChannelKeys::default(),
         })
     }
 
@@ -87,17 +58,42 @@ impl SqliteStore {
 
 type Keys = HashMap<(DomainId, ChannelId), i64>;
 
+/// Keys of channels that are committed.
+#[derive(Debug, Default)]
+struct ChannelKeys(Mutex<Keys>);
+
+impl ChannelKeys {
+    /// Those of the records' channels that are known.
+    fn known(&self, records: &[StoredRecord]) -> Keys {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = records
+            .iter()
+            .map(|record| (record.origin.domain_id, record.origin.channel_id));
+        channels
+            .filter_map(|channel| Some((channel, *keys.get(&channel)?)))
+            .collect()
+    }
+
+    /// Remembers keys, once they are committed.
+    fn remember(&self, found: Keys) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() + found.len() > CHANNEL_KEYS_MAX {
+            keys.clear();
+        }
+        keys.extend(found);
+    }
+}
+
 #[async_trait]
 impl MessageStore for SqliteStore {
     async fn insert(&self, batch: &Batch<'_>) -> Result<Inserted, Error> {
-        // Held for the whole transaction, which is no loss: there is one writer connection. A key is remembered only once it is committed.
-        let mut known = self.channel_keys.lock().await;
+        let mut keys = self.channel_keys.known(batch.records);
         let mut transaction = self
             .writer
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(Error::during("begin to store"))?;
-        let keys = channel_keys(&mut transaction, &known, batch.records)
+        make_missing_keys(&mut transaction, &mut keys, batch.records)
             .await
             .map_err(Error::during("find channels"))?;
         let rows = insert_records(&mut transaction, &keys, batch.records)
@@ -112,10 +108,7 @@ impl MessageStore for SqliteStore {
             .await
             .map_err(Error::during("store a position"))?;
         transaction.commit().await.map_err(Error::during("commit"))?;
-        if known.len() + keys.len() > CHANNEL_KEYS_MAX {
-            known.clear();
-        }
-        known.extend(keys);
+        self.channel_keys.remember(keys);
         Ok(Inserted { rows })
     }
 
@@ -160,53 +153,19 @@ impl MessageStore for SqliteStore {
     }
 }
 
-/// Brings the schema of the file to the latest version, in one transaction.
-async fn migrate(writer: &SqlitePool) -> Result<(), Error> {
-    let mut transaction = writer
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(Error::during("begin to migrate"))?;
-    let found: i64 = sqlx::query_scalar("PRAGMA user_version")
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(Error::during("read its format"))?;
-    let known = MIGRATIONS.len() as i64;
-    if found > known {
-        return Err(Error::NewerFormat { found, known });
-    }
-    for migration in MIGRATIONS.into_iter().skip(usize::try_from(found).unwrap_or_default()) {
-        sqlx::raw_sql(migration)
-            .execute(&mut *transaction)
-            .await
-            .map_err(Error::during("migrate"))?;
-    }
-    let set_version = AssertSqlSafe(format!("PRAGMA user_version = {known}"));
-    sqlx::raw_sql(set_version)
-        .execute(&mut *transaction)
-        .await
-        .map_err(Error::during("set its format"))?;
-    transaction.commit().await.map_err(Error::during("commit a migration"))
-}
-
-/// The keys of all channels of the records, made where they are missing.
-async fn channel_keys(
+/// Completes the keys of the records' channels, making those that are missing.
+async fn make_missing_keys(
     connection: &mut SqliteConnection,
-    known: &Keys,
+    keys: &mut Keys,
     records: &[StoredRecord],
-) -> Result<Keys, sqlx::Error> {
-    let mut keys = Keys::new();
+) -> Result<(), sqlx::Error> {
     for origin in records.iter().map(|record| &record.origin) {
         let channel = (origin.domain_id, origin.channel_id);
-        if keys.contains_key(&channel) {
-            continue;
+        if let Entry::Vacant(missing) = keys.entry(channel) {
+            missing.insert(channel_key(connection, channel).await?);
         }
-        let key = match known.get(&channel) {
-            Some(key) => *key,
-            None => channel_key(connection, channel).await?,
-        };
-        keys.insert(channel, key);
     }
-    Ok(keys)
+    Ok(())
 }
 
 async fn channel_key(connection: &mut SqliteConnection, channel: (DomainId, ChannelId)) -> Result<i64, sqlx::Error> {
