@@ -4,82 +4,57 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// A field that RFC 8428 defines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
-    /// `bn`
-    BaseName,
-    /// `bt`
-    BaseTime,
-    /// `bu`
-    BaseUnit,
-    /// `bv`
-    BaseValue,
-    /// `bs`
-    BaseSum,
-    /// `bver`
-    BaseVersion,
-    /// `n`
-    Name,
-    /// `u`
-    Unit,
-    /// `v`
-    Value,
-    /// `vs`
-    StringValue,
-    /// `vb`
-    BoolValue,
-    /// `vd`
-    DataValue,
-    /// `s`
-    Sum,
-    /// `t`
-    Time,
-    /// `ut`
-    UpdateTime,
+macro_rules! fields {
+    ($($name:ident = $label:literal),+ $(,)?) => {
+        /// A field that RFC 8428 defines.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Field {
+            $(
+                #[doc = concat!("`", $label, "`")]
+                $name,
+            )+
+        }
+
+        impl Field {
+            /// All fields, in the order of their discriminants.
+            pub(crate) const ALL: &[Field] = &[$(Field::$name),+];
+
+            /// The label that stands for the field in JSON.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Field::$name => $label),+
+                }
+            }
+
+            fn parse(label: &str) -> Option<Field> {
+                match label {
+                    $($label => Some(Field::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    BaseName = "bn",
+    BaseTime = "bt",
+    BaseUnit = "bu",
+    BaseValue = "bv",
+    BaseSum = "bs",
+    BaseVersion = "bver",
+    Name = "n",
+    Unit = "u",
+    Value = "v",
+    StringValue = "vs",
+    BoolValue = "vb",
+    DataValue = "vd",
+    Sum = "s",
+    Time = "t",
+    UpdateTime = "ut",
 }
 
 impl Field {
-    /// All fields, in the order of their discriminants.
-    pub(crate) const ALL: [Field; 15] = [
-        Field::BaseName,
-        Field::BaseTime,
-        Field::BaseUnit,
-        Field::BaseValue,
-        Field::BaseSum,
-        Field::BaseVersion,
-        Field::Name,
-        Field::Unit,
-        Field::Value,
-        Field::StringValue,
-        Field::BoolValue,
-        Field::DataValue,
-        Field::Sum,
-        Field::Time,
-        Field::UpdateTime,
-    ];
-
-    /// The label that stands for the field in JSON.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Field::BaseName => "bn",
-            Field::BaseTime => "bt",
-            Field::BaseUnit => "bu",
-            Field::BaseValue => "bv",
-            Field::BaseSum => "bs",
-            Field::BaseVersion => "bver",
-            Field::Name => "n",
-            Field::Unit => "u",
-            Field::Value => "v",
-            Field::StringValue => "vs",
-            Field::BoolValue => "vb",
-            Field::DataValue => "vd",
-            Field::Sum => "s",
-            Field::Time => "t",
-            Field::UpdateTime => "ut",
-        }
-    }
-
     /// Whether the field applies to the records after its own, too.
     pub(crate) fn is_base(self) -> bool {
         self.label().starts_with('b')
@@ -107,7 +82,7 @@ pub(crate) enum Label {
 
 impl Label {
     fn parse(text: &str) -> Label {
-        if let Some(field) = Field::ALL.into_iter().find(|field| field.label() == text) {
+        if let Some(field) = Field::parse(text) {
             return Label::Known(field);
         }
         match text.ends_with('_') {
@@ -142,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_field_is_found_by_its_label_and_sits_at_its_discriminant() {
-        for (index, field) in Field::ALL.into_iter().enumerate() {
+        for (index, field) in Field::ALL.iter().copied().enumerate() {
             assert_eq!(field as usize, index);
             assert_eq!(Label::parse(field.label()), Label::Known(field));
         }

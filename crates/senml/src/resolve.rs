@@ -71,8 +71,8 @@ impl<'a> Pack<'a> {
         self.records.iter().enumerate().filter_map(move |(index, members)| {
             base.take(members, &self.limits);
             let is_measurement = Field::ALL
-                .into_iter()
-                .any(|field| !field.is_base() && members.value(field).is_some())
+                .iter()
+                .any(|field| !field.is_base() && members.value(*field).is_some())
                 || members.must_understand.is_some()
                 || members.base_must_understand.is_some();
             is_measurement.then(|| Entry {
