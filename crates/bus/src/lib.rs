@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod feed;
 pub mod live;
 pub mod log;
+pub mod revision;
 pub mod state;
 pub mod topic;
 

@@ -1,0 +1,148 @@
+//! The lease under which a node may use what it cached.
+//!
+//! The holder counts it on its own monotonic clock from before the renewal was sent, so that it ends here no later than
+//! where revocations look. A lease that lapsed comes back only after everything cached under it was dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+use super::{LEASE, RENEW_EVERY, revision_bytes};
+use crate::state::{Key, State, StateError};
+
+/// A node's lease, renewed for as long as this lives.
+pub struct NodeLease {
+    standing: Arc<Standing>,
+    state: Arc<dyn State>,
+    key: Key,
+    renewal: AbortOnDropHandle<()>,
+}
+
+/// How a node stands, shared by its lease, its changes and the renewal.
+pub(super) struct Standing {
+    started: Instant,
+    /// Milliseconds after `started` until which the lease is held.
+    held_until_ms: AtomicU64,
+    applied: AtomicU64,
+    /// The revision that must be applied before the cache may be used again after a gap.
+    reach: AtomicU64,
+    has_lapsed: AtomicBool,
+    lapse: Notify,
+    acknowledge: Notify,
+}
+
+impl NodeLease {
+    pub(super) async fn take(state: Arc<dyn State>, key: Key, since: u64) -> Result<Self, StateError> {
+        let sent = Instant::now();
+        state.renew(&key, revision_bytes(since), LEASE).await?;
+        let standing = Arc::new(Standing {
+            started: sent,
+            held_until_ms: AtomicU64::new(millis(LEASE)),
+            applied: AtomicU64::new(since),
+            reach: AtomicU64::new(0),
+            has_lapsed: AtomicBool::new(false),
+            lapse: Notify::new(),
+            acknowledge: Notify::new(),
+        });
+        let renewal = tokio::spawn(renew(state.clone(), key.clone(), standing.clone()));
+        Ok(Self {
+            standing,
+            state,
+            key,
+            renewal: AbortOnDropHandle::new(renewal),
+        })
+    }
+
+    pub(super) fn standing(&self) -> Arc<Standing> {
+        self.standing.clone()
+    }
+
+    /// Whether what is cached may be used now. Costs a look at the clock.
+    pub fn is_held(&self) -> bool {
+        self.standing.is_held()
+    }
+
+    /// Says that everything up to `revision` has been dropped from the cache. Returns at once; revocations hear of it.
+    pub fn applied(&self, revision: u64) {
+        self.standing.applied.fetch_max(revision, SeqCst);
+        self.standing.acknowledge.notify_one();
+    }
+
+    /// Gives the lease up, so that no revocation waits for this node any more. Use nothing cached afterwards.
+    ///
+    /// # Errors
+    /// The shared state does not answer; the lease will lapse.
+    pub async fn release(self) -> Result<(), StateError> {
+        self.renewal.abort();
+        self.standing.held_until_ms.store(0, SeqCst);
+        self.state.release(&self.key).await
+    }
+}
+
+impl Standing {
+    fn is_held(&self) -> bool {
+        let now_ms = millis(self.started.elapsed());
+        now_ms < self.held_until_ms.load(SeqCst) && self.applied.load(SeqCst) >= self.reach.load(SeqCst)
+    }
+
+    /// Waits until a lapse is to be told. Cancel safe.
+    pub(super) async fn lapsed(&self) {
+        while !self.has_lapsed.load(SeqCst) {
+            self.lapse.notified().await;
+        }
+    }
+
+    /// From now on the cache may not be used, until [`Standing::must_reach`] says what to apply.
+    pub(super) fn fall_behind(&self) {
+        self.reach.store(u64::MAX, SeqCst);
+    }
+
+    pub(super) fn must_reach(&self, revision: u64) {
+        self.has_lapsed.store(false, SeqCst);
+        self.reach.store(revision, SeqCst);
+    }
+
+    /// Counts a renewal that was sent at `sent` and has succeeded.
+    fn renewed(&self, sent: Instant) {
+        let now_ms = millis(self.started.elapsed());
+        if now_ms >= self.held_until_ms.load(SeqCst) {
+            self.fall_behind();
+            self.has_lapsed.store(true, SeqCst);
+            self.lapse.notify_one();
+        }
+        let until = sent.duration_since(self.started) + LEASE;
+        self.held_until_ms.store(millis(until), SeqCst);
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Renews each second, and at once when more was applied; ends with the [`NodeLease`].
+async fn renew(state: Arc<dyn State>, key: Key, standing: Arc<Standing>) {
+    let mut sent = standing.started;
+    loop {
+        // Both branches are cancel safe: an acknowledgement leaves a permit, and the time is absolute.
+        tokio::select! {
+            () = tokio::time::sleep_until(sent + RENEW_EVERY) => {}
+            () = standing.acknowledge.notified() => {}
+        }
+        sent = Instant::now();
+        let value = revision_bytes(standing.applied.load(SeqCst));
+        match tokio::time::timeout(LEASE, state.renew(&key, value, LEASE)).await {
+            Ok(Ok(())) => standing.renewed(sent),
+            Ok(Err(cause)) => warn!(error = %cause, "the lease of this node was not renewed"),
+            Err(_) => warn!("the renewal of this node's lease was not answered in time"),
+        }
+    }
+}
+
+/// What a lease's value says was applied.
+pub(super) fn applied(value: &[u8]) -> u64 {
+    value.try_into().map_or(0, u64::from_be_bytes)
+}
