@@ -22,6 +22,7 @@
 //! error codes are read in [`Error`] alone; what is committed is durable.
 
 mod connection;
+mod containing;
 mod database;
 mod error;
 mod migrations;
@@ -34,6 +35,7 @@ mod sqlite;
 mod tx;
 mod value;
 
+pub use containing::containing;
 pub use database::{Db, WRITE_TRIES_MAX};
 pub use error::{Error, Source};
 pub use futures_util::future::BoxFuture;
