@@ -51,6 +51,12 @@ pub(crate) fn free_json(field: &Field, text: &str) -> Result<Value, String> {
     Ok(Value::Message(json))
 }
 
+/// Reads a JSON value that is a finite number. The standard library rounds to the nearest double; serde_json may miss it by one.
+fn number(text: &str) -> Option<f64> {
+    let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    text.parse().ok().filter(|number: &f64| is_number && number.is_finite())
+}
+
 impl<'a> Decoder<'a> {
     /// A decoder of messages in `schema`.
     pub(crate) fn new(schema: &'a Schema) -> Self {
@@ -125,7 +131,7 @@ impl<'a> Decoder<'a> {
             Kind::Int64 => Value::I64(self.read(text, "must be a whole number of 64 bits")?),
             Kind::Uint32 => Value::U32(self.read(text, "must be a whole number from 0 to 4294967295")?),
             Kind::Uint64 => Value::U64(self.read(text, "must be a whole number, not negative, of 64 bits")?),
-            Kind::Double => Value::F64(self.read(text, "must be a number")?),
+            Kind::Double => Value::F64(number(text).ok_or_else(|| self.wrong("must be a number"))?),
             Kind::Json => free_json(field, text).map_err(|problem| self.wrong(problem))?,
             Kind::Message(id) => Value::Message(self.message(id, text, &|_| true)?.message),
             Kind::Text | Kind::Bytes | Kind::Enum(_) | Kind::Time | Kind::Duration | Kind::Mask => {

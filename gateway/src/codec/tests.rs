@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use prost_reflect::DynamicMessage;
 use trunkline_core::error::Fault;
@@ -12,7 +14,7 @@ use crate::fixture;
 use crate::options::Options;
 use crate::schema::{MessageId, Schema};
 
-const KINDS: &str = r#"
+const SOURCE: &str = r#"
     message Kinds {
       option (trunkline.http.v1.legacy_keys) = "permissions";
       string id = 1;
@@ -45,22 +47,25 @@ const KINDS: &str = r#"
     }
 "#;
 
-fn kinds() -> (Schema, MessageId) {
-    let pool = fixture::pool(KINDS);
+/// Made once: property tests read thousands of texts.
+static KINDS: LazyLock<(Schema, MessageId)> = LazyLock::new(|| {
+    let pool = fixture::pool(SOURCE);
     let mut schema = Schema::default();
     let descriptor = pool.get_message_by_name("trunkline.fixture.v1.Kinds").unwrap();
     let id = schema.add(&descriptor, &Options::find(&pool).unwrap()).unwrap();
     (schema, id)
-}
+});
 
-fn read((schema, id): &(Schema, MessageId), json: &str) -> Result<DynamicMessage, Fault> {
+fn read(json: &str) -> Result<DynamicMessage, Fault> {
+    let (schema, id) = &*KINDS;
     let raw = parse(json.as_bytes())?;
     Decoder::new(schema)
         .message(*id, raw.get(), &|_| true)
         .map(|decoded| decoded.message)
 }
 
-fn write((schema, id): &(Schema, MessageId), message: &DynamicMessage) -> String {
+fn write(message: &DynamicMessage) -> String {
+    let (schema, id) = &*KINDS;
     let mut out = Vec::new();
     encode::message(schema, *id, message, &mut out);
     String::from_utf8(out).unwrap()
@@ -74,13 +79,11 @@ const EMPTY: &str = concat!(
 
 #[test]
 fn an_empty_message_writes_what_has_no_presence_and_its_lists() {
-    let kinds = kinds();
-    assert_eq!(write(&kinds, &read(&kinds, "{}").unwrap()), EMPTY);
+    assert_eq!(write(&read("{}").unwrap()), EMPTY);
 }
 
 #[test]
 fn every_kind_reads_and_writes_back() {
-    let kinds = kinds();
     let json = concat!(
         r#"{"id":"7","text":"a\"b","note":"","parent_group_id":"8","truth":true,"small":-5,"big":-9223372036854775808,"count":4294967295,"#,
         r#""total":18446744073709551615,"value":23.1,"data":"AP8=","level":"High","at":"2026-11-22T10:00:00.000001Z","#,
@@ -88,12 +91,11 @@ fn every_kind_reads_and_writes_back() {
     );
     let written = format!(r#"{json}"inner":{EMPTY},"list":[{EMPTY}],"made_by":""}}"#);
     let sent = format!(r#"{json}"inner":{{}},"list":[{{}}],"secret":"s3cret","made_by":"me"}}"#);
-    assert_eq!(write(&kinds, &read(&kinds, &sent).unwrap()), written);
+    assert_eq!(write(&read(&sent).unwrap()), written);
 }
 
 #[test]
 fn what_counts_as_not_given_is_not_set() {
-    let kinds = kinds();
     for json in [
         r#"{"at":"0001-01-01T00:00:00Z"}"#,
         r#"{"at":""}"#,
@@ -104,15 +106,14 @@ fn what_counts_as_not_given_is_not_set() {
         r#"{"made_by":{"any":"thing"}}"#,
         " {\n}\t",
     ] {
-        assert_eq!(write(&kinds, &read(&kinds, json).unwrap()), EMPTY, "{json}");
+        assert_eq!(write(&read(json).unwrap()), EMPTY, "{json}");
     }
 }
 
 #[test]
 fn enum_texts_are_read_without_regard_to_case_and_times_with_any_offset() {
-    let kinds = kinds();
-    let message = read(&kinds, r#"{"level":"hIGH","at":"2026-11-22T12:00:00+02:00"}"#).unwrap();
-    let written = write(&kinds, &message);
+    let message = read(r#"{"level":"hIGH","at":"2026-11-22T12:00:00+02:00"}"#).unwrap();
+    let written = write(&message);
     assert!(
         written.contains(r#""level":"High","at":"2026-11-22T10:00:00Z""#),
         "{written}"
@@ -121,7 +122,6 @@ fn enum_texts_are_read_without_regard_to_case_and_times_with_any_offset() {
 
 #[test]
 fn what_is_wrong_is_named_by_its_path() {
-    let kinds = kinds();
     let deep = format!(r#"{{"metadata":{}1{}}}"#, r#"{"a":"#.repeat(40), "}".repeat(40));
     let cases = [
         (r#"{"nmae":1}"#, "nmae: unknown field"),
@@ -171,7 +171,7 @@ fn what_is_wrong_is_named_by_its_path() {
         (&deep, "the body is nested more than 32 levels deep"),
     ];
     for (json, message) in cases {
-        assert_eq!(read(&kinds, json).unwrap_err().message, message, "{json}");
+        assert_eq!(read(json).unwrap_err().message, message, "{json}");
     }
     for damaged in [
         "",
@@ -181,15 +181,14 @@ fn what_is_wrong_is_named_by_its_path() {
         "{\"text\":\"\u{1}\"}",
         r#"{"text":"\ud800"}"#,
     ] {
-        let refused = read(&kinds, damaged).unwrap_err();
+        let refused = read(damaged).unwrap_err();
         assert_eq!(refused.code, trunkline_core::Code::InvalidArgument, "{damaged}");
     }
 }
 
 #[test]
 fn damaged_free_json_and_numbers_that_json_lacks_do_not_damage_the_answer() {
-    let kinds = kinds();
-    let mut message = read(&kinds, r#"{"metadata":{},"value":1}"#).unwrap();
+    let mut message = read(r#"{"metadata":{},"value":1}"#).unwrap();
     let json = message
         .get_field_by_name_mut("metadata")
         .unwrap()
@@ -197,7 +196,7 @@ fn damaged_free_json_and_numbers_that_json_lacks_do_not_damage_the_answer() {
         .unwrap();
     json.set_field_by_name("text", prost_reflect::Value::Bytes(b"{\"a\":".to_vec().into()));
     message.set_field_by_name("value", prost_reflect::Value::F64(f64::NAN));
-    let written = write(&kinds, &message);
+    let written = write(&message);
     assert!(
         written.contains(r#""value":null"#) && written.contains(r#""metadata":null"#),
         "{written}"
@@ -249,19 +248,25 @@ proptest! {
 
     #[test]
     fn any_json_is_read_or_refused_and_what_is_read_writes_json(json in near_json()) {
-        let kinds = kinds();
-        if let Ok(message) = read(&kinds, &json) {
-            let written = write(&kinds, &message);
+            if let Ok(message) = read(&json) {
+            let written = write(&message);
             prop_assert!(serde_json::from_str::<serde_json::Value>(&written).is_ok(), "{}", written);
-            prop_assert_eq!(write(&kinds, &read(&kinds, &written).unwrap()), written);
+            prop_assert_eq!(write(&read(&written).unwrap()), written);
         }
     }
 
     #[test]
+    fn a_number_reads_back_to_its_last_bit(number in any::<f64>()) {
+        prop_assume!(number.is_finite());
+        let message = read(&format!(r#"{{"value":{}}}"#, serde_json::to_string(&number).unwrap())).unwrap();
+        prop_assert_eq!(message.get_field_by_name("value").unwrap().as_f64().map(f64::to_bits), Some(number.to_bits()));
+    }
+
+    #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let (schema, id) = kinds();
+        let (schema, id) = &*KINDS;
         if let Ok(raw) = parse(&bytes) {
-            let _ = Decoder::new(&schema).message(id, raw.get(), &|_| true);
+            let _ = Decoder::new(schema).message(*id, raw.get(), &|_| true);
         }
     }
 }
