@@ -7,6 +7,9 @@
 //! **Invariants:** nothing is acknowledged before its commit returned; nothing acknowledged is dropped before every required
 //! group committed it; an I/O error on a commit is final; every queue has a named limit; subjects carry ids only.
 
+#[cfg(feature = "conformance")]
+#[allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+pub mod conformance;
 pub mod embedded;
 pub mod envelope;
 pub mod feed;

@@ -263,15 +263,27 @@ impl Log for EmbeddedLog {
 
     async fn read(&self, shard: Shard, from: u64, limit: ReadLimit) -> Result<Page, LogError> {
         let index = self.check_shard(shard)?;
-        let from = from.max(1);
-        let until = {
-            let ring = locked(&self.shared.rings[index]);
-            match ring.read(from, limit) {
-                Some(page) => return Ok(page),
-                None => ring.start(),
+        let mut from = from.max(1);
+        let mut skipped = 0;
+        loop {
+            let until = {
+                let ring = locked(&self.shared.rings[index]);
+                match ring.read(from, limit) {
+                    Some(page) => {
+                        let skipped = skipped + page.skipped;
+                        return Ok(Page { skipped, ..page });
+                    }
+                    None => ring.start(),
+                }
+            };
+            let page = self.read_behind(shard, from, until, limit).await?;
+            skipped += page.skipped;
+            if !page.entries.is_empty() {
+                return Ok(Page { skipped, ..page });
             }
-        };
-        self.read_behind(shard, from, until, limit).await
+            // All up to the ring was trimmed: go on in the ring, which may have moved on meanwhile.
+            from = page.next;
+        }
     }
 
     fn head(&self, shard: Shard) -> Result<u64, LogError> {

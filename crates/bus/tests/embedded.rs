@@ -1,0 +1,102 @@
+//! The embedded bus passes every suite.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use trunkline_bus::conformance::log::{LogLimits, LogWorld, append_until_killed, check_after_kill};
+use trunkline_bus::embedded::{Config, EmbeddedLive};
+use trunkline_bus::{EmbeddedBus, Live, Log, State, live_conformance, log_conformance, state_conformance};
+use trunkline_core::SystemClock;
+
+/// A folder, and the bus that is open in it.
+struct World {
+    dir: TempDir,
+    bus: Option<EmbeddedBus>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            bus: None,
+        }
+    }
+}
+
+#[async_trait]
+impl LogWorld for World {
+    async fn open(&mut self, limits: LogLimits) -> Arc<dyn Log> {
+        if let Some(bus) = self.bus.take() {
+            bus.close().await;
+        }
+        let config = Config {
+            shards: Some(limits.shards),
+            domain_bytes_max: limits.domain_bytes_max,
+            bytes_max: limits.bytes_max,
+            keep_seconds: limits.keep.as_secs(),
+            // Small, so that readers meet its edge.
+            ring_bytes_max: 1024 * 1024,
+            ..Config::default()
+        };
+        let bus = EmbeddedBus::open(self.dir.path(), config, Arc::new(SystemClock))
+            .await
+            .unwrap();
+        let log = bus.log.clone();
+        self.bus = Some(bus);
+        log
+    }
+}
+
+async fn state() -> (World, Arc<dyn State>) {
+    let mut world = World::new();
+    world.open(LogLimits::default()).await;
+    let state = world.bus.as_ref().unwrap().state.clone();
+    (world, state)
+}
+
+log_conformance!(World::new());
+live_conformance!(Arc::new(EmbeddedLive::new()) as Arc<dyn Live>);
+state_conformance!(state());
+
+const CHILD_FOLDER: &str = "TRUNKLINE_BUS_CHILD_FOLDER";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_9() {
+    const ROUNDS: usize = 3;
+    const ACKNOWLEDGED: usize = 2_000;
+    let config = Config {
+        shards: Some(3),
+        ..Config::default()
+    };
+    if let Some(folder) = std::env::var_os(CHILD_FOLDER) {
+        let bus = EmbeddedBus::open(folder.as_ref(), config, Arc::new(SystemClock))
+            .await
+            .unwrap();
+        return append_until_killed(bus.log.clone(), std::io::stderr()).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut told = Vec::new();
+    for _ in 0..ROUNDS {
+        // This very test, started again as the one to be killed. It tells on stderr, since the harness owns stdout.
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "what_was_acknowledged_survives_kill_9", "--nocapture"])
+            .env(CHILD_FOLDER, dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        told.extend(lines.by_ref().take(ACKNOWLEDGED).map(Result::unwrap));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let bus = EmbeddedBus::open(dir.path(), config.clone(), Arc::new(SystemClock))
+            .await
+            .unwrap();
+        check_after_kill(bus.log.clone(), &told).await;
+        bus.close().await;
+    }
+    assert_eq!(told.len(), ROUNDS * ACKNOWLEDGED);
+}
