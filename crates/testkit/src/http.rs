@@ -134,7 +134,6 @@ impl Answer {
     /// # Panics
     /// If it has another, showing the body.
     #[track_caller]
-    #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "the body says: {}", self.text());
         self
