@@ -9,6 +9,7 @@
 //! is never told as wrong credentials.
 
 mod credentials;
+mod follow;
 mod gate;
 mod lease;
 pub mod limits;

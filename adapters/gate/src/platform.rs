@@ -27,8 +27,8 @@ const PEER: &str = "gate";
 
 /// The gate of the platform.
 pub struct PlatformGate {
-    registry: Arc<Registry>,
-    lease: Lease,
+    pub(crate) registry: Registry,
+    pub(crate) lease: Lease,
     clients: ClientsServiceClient<Transport>,
     channels: ChannelsServiceClient<Transport>,
     auth: AuthServiceClient<Transport>,
@@ -39,8 +39,8 @@ impl PlatformGate {
     /// A gate that asks the services of `hub`. It remembers nothing until [`PlatformGate::follow`] runs.
     pub fn new(hub: &Hub) -> Self {
         Self {
-            registry: Arc::new(Registry::new()),
-            lease: Lease::lapsed(),
+            registry: Registry::new(),
+            lease: Lease::absent(),
             clients: ClientsServiceClient::new(hub.transport("trunkline.clients.v1.ClientsService", PEER)),
             channels: ChannelsServiceClient::new(hub.transport("trunkline.channels.v1.ChannelsService", PEER)),
             auth: AuthServiceClient::new(hub.transport("trunkline.auth.v1.AuthService", PEER)),

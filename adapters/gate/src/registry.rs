@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use dashmap::DashMap;
+use trunkline_bus::revision::Touched;
 use trunkline_core::DomainId;
 use trunkline_core::digest::{DigestKey, KEY_BYTES};
 use trunkline_core::secret::random_bytes;
-use uuid::Uuid;
 
 use crate::limits::PRINCIPALS_MAX;
 use crate::session::Principal;
@@ -16,15 +16,6 @@ use crate::{Credentials, Realm};
 
 /// Digest of credentials under a key that only this process has.
 pub(crate) type Fingerprint = [u8; 32];
-
-/// What a change of authorization touched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Touched<'ids> {
-    /// These objects of the domain.
-    Ids(&'ids [Uuid]),
-    /// Anything in the domain.
-    All,
-}
 
 /// The principals of a node.
 pub(crate) struct Registry {
@@ -100,7 +91,7 @@ impl Registry {
     }
 
     /// Forgets what a change touched. Returns only when nothing from before it can be answered any more.
-    pub(crate) fn apply(&self, domain_id: DomainId, touched: Touched<'_>) {
+    pub(crate) fn apply(&self, domain_id: DomainId, touched: &Touched) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         let domain = lock(&self.by_domain).get(&domain_id).map(Arc::clone);
         if let Some(domain) = domain {
@@ -113,7 +104,7 @@ impl Registry {
         self.changes.fetch_add(1, Ordering::SeqCst);
         let domains: Vec<_> = lock(&self.by_domain).values().map(Arc::clone).collect();
         for domain in domains {
-            domain.apply(Touched::All);
+            domain.apply(&Touched::All);
         }
     }
 }
@@ -124,7 +115,7 @@ impl Domain {
         self.changes.load(Ordering::SeqCst)
     }
 
-    fn apply(&self, touched: Touched<'_>) {
+    fn apply(&self, touched: &Touched) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         let principals: Vec<_> = {
             let mut principals = lock(&self.principals);
@@ -142,4 +133,159 @@ impl Domain {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::{ChannelId, ClientId, CredentialId, Secret};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::lease::Lease;
+    use crate::{Action, Denial, Grant, Session};
+
+    struct Scene {
+        registry: Registry,
+        domain_id: DomainId,
+        principal: Arc<Principal>,
+        fingerprint: Fingerprint,
+    }
+
+    fn scene() -> Scene {
+        let registry = Registry::new();
+        let domain_id = DomainId::new();
+        let principal = principal_of(domain_id);
+        let fingerprint = registry.fingerprint(&Credentials::of_client("a", Secret::new("b".to_owned())));
+        assert!(registry.enter(fingerprint, &principal, 0));
+        Scene {
+            registry,
+            domain_id,
+            principal,
+            fingerprint,
+        }
+    }
+
+    fn principal_of(domain_id: DomainId) -> Arc<Principal> {
+        Arc::new(Principal::new(
+            domain_id,
+            ClientId::new(),
+            CredentialId::new(),
+            Lease::unlimited(),
+        ))
+    }
+
+    impl Scene {
+        /// Remembers a decision in favour of the client.
+        fn grant(&self, place: &str) -> Arc<Grant> {
+            let grant = Arc::new(Grant::new(self.domain_id, ChannelId::new(), Lease::unlimited()));
+            let answer = Ok(Arc::clone(&grant));
+            assert!(self.principal.remember(Action::Publish, place, &answer, || true));
+            grant
+        }
+
+        fn is_granted(&self, place: &str) -> bool {
+            matches!(self.principal.recall(Action::Publish, place), Some(Ok(_)))
+        }
+
+        fn touch(&self, ids: &[Uuid]) {
+            self.registry.apply(self.domain_id, &Touched::Ids(ids.to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_change_of_a_channel_withdraws_its_grants_and_no_others() {
+        let scene = scene();
+        let (one, other) = (scene.grant("one"), scene.grant("other"));
+        scene.touch(&[one.channel_id().uuid()]);
+        assert!(!scene.is_granted("one") && !one.holds());
+        assert!(scene.is_granted("other") && other.holds());
+        assert!(scene.principal.is_undisturbed());
+    }
+
+    #[test]
+    fn a_change_of_a_client_withdraws_all_it_has_and_tells_its_sessions() {
+        let scene = scene();
+        let grant = scene.grant("one");
+        let session = Session::new(Arc::clone(&scene.principal));
+        let disturbances = session.disturbances();
+        scene.touch(&[scene.principal.client_id().uuid()]);
+        assert!(!grant.holds() && !session.is_undisturbed());
+        assert!(disturbances.has_changed().unwrap());
+        assert!(scene.registry.recall(&scene.fingerprint).is_none());
+    }
+
+    #[test]
+    fn a_change_of_another_domain_disturbs_nobody() {
+        let scene = scene();
+        let grant = scene.grant("one");
+        scene.registry.apply(DomainId::new(), &Touched::All);
+        assert!(grant.holds() && scene.is_granted("one"));
+    }
+
+    #[test]
+    fn a_denial_is_forgotten_with_the_next_change_of_its_domain() {
+        let scene = scene();
+        let denial = Err(Denial::NotAuthorized);
+        assert!(scene.principal.remember(Action::Publish, "one", &denial, || true));
+        assert!(matches!(
+            scene.principal.recall(Action::Publish, "one"),
+            Some(Err(Denial::NotAuthorized))
+        ));
+        scene.touch(&[Uuid::max()]);
+        assert!(scene.principal.recall(Action::Publish, "one").is_none());
+    }
+
+    #[test]
+    fn a_dependency_that_does_not_answer_is_not_remembered_as_a_denial() {
+        let scene = scene();
+        assert!(
+            scene
+                .principal
+                .remember(Action::Publish, "one", &Err(Denial::Unavailable), || true)
+        );
+        assert!(scene.principal.recall(Action::Publish, "one").is_none());
+    }
+
+    #[test]
+    fn a_decision_that_spans_a_change_is_not_remembered() {
+        let scene = scene();
+        let domain = scene.registry.domain(scene.domain_id);
+        let before = domain.changes();
+        scene.touch(&[Uuid::max()]);
+        let grant = Arc::new(Grant::new(scene.domain_id, ChannelId::new(), Lease::unlimited()));
+        let is_current = || domain.changes() == before;
+        assert!(!scene.principal.remember(Action::Publish, "one", &Ok(grant), is_current));
+        assert!(!scene.is_granted("one"));
+        assert!(!scene.principal.reassure(is_current));
+    }
+
+    #[test]
+    fn an_admission_that_spans_a_change_is_not_entered() {
+        let scene = scene();
+        let before = scene.registry.changes();
+        scene.touch(&[]);
+        let late = principal_of(scene.domain_id);
+        assert!(!scene.registry.enter([7; 32], &late, before));
+        assert!(scene.registry.recall(&[7; 32]).is_none());
+    }
+
+    #[test]
+    fn what_is_forgotten_for_want_of_room_holds_no_longer() {
+        let scene = scene();
+        let first = scene.grant("0");
+        for number in 1..=crate::limits::GRANTS_PER_CLIENT_MAX {
+            scene.grant(&number.to_string());
+        }
+        assert!(!first.holds());
+        assert!(scene.is_granted("1"));
+    }
+
+    #[test]
+    fn equal_secrets_in_different_realms_are_different_credentials() {
+        let registry = Registry::new();
+        let secret = || Secret::new("s".to_owned());
+        let by_client = registry.fingerprint(&Credentials::of_client("x", secret()));
+        let by_domain = registry.fingerprint(&Credentials::of_domain("x", secret()));
+        assert_ne!(by_client, by_domain);
+    }
 }
