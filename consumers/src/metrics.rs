@@ -46,7 +46,7 @@ impl WriterMetrics {
             batches: counter("trunkline_writer_batches_total", "Transactions committed."),
             retries: counter(
                 "trunkline_writer_retries_total",
-                "Attempts to store that failed and were repeated.",
+                "Attempts to read the log or to store that failed and are repeated.",
             ),
             delay: metrics.histogram(
                 "trunkline_writer_delay_seconds",

@@ -45,6 +45,8 @@ pub(super) struct ShardWriter {
     lag: ShardLag,
     /// Sequence to read from next.
     next: u64,
+    /// Sequence up to which all is stored.
+    stored: u64,
     pending: Pending,
 }
 
@@ -82,6 +84,7 @@ impl ShardWriter {
             stop,
             lag,
             next: 0,
+            stored: 0,
             pending: Pending::default(),
         }
     }
@@ -98,7 +101,7 @@ impl ShardWriter {
 
     async fn run_to_end(&mut self) -> End {
         match self.first_sequence().await {
-            Ok(next) => self.next = next,
+            Ok(next) => (self.next, self.stored) = (next, next - 1),
             Err(end) => return end,
         }
         loop {
@@ -124,8 +127,8 @@ impl ShardWriter {
             match self.context.store.position(WRITER_GROUP, self.shard.0).await {
                 Ok(position) => break position,
                 Err(error) => {
-                    warn!(shard = %self.shard, error = &error as &dyn std::error::Error, "could not read the writer's position");
-                    pauses.pause(&self.stop).await?;
+                    self.pause_after("read the writer's position", &error, &mut pauses)
+                        .await?;
                 }
             }
         };
@@ -177,10 +180,7 @@ impl ShardWriter {
                     self.next = sequence + 1;
                     return Ok(());
                 }
-                Err(LogError::Failed(cause)) => {
-                    warn!(shard = %self.shard, cause, "could not read the log; trying again");
-                    pauses.pause(&self.stop).await?;
-                }
+                Err(error @ LogError::Failed(_)) => self.pause_after("read the log", &error, &mut pauses).await?,
                 Err(error) => return Err(error.into()),
             }
         };
@@ -244,14 +244,13 @@ impl ShardWriter {
             match self.context.store.insert(&batch).await {
                 Ok(inserted) => break inserted,
                 Err(error) => {
-                    if pauses.is_first() {
-                        warn!(shard = %self.shard, error = &error as &dyn std::error::Error, "could not store a batch; trying again");
-                    }
-                    self.context.metrics.retried();
-                    pauses.pause(&self.stop).await?;
+                    self.update_lag()?;
+                    self.pause_after("store a batch", &error, &mut pauses).await?;
                 }
             }
         };
+        self.stored = through;
+        self.update_lag()?;
         let undecoded = pending
             .records
             .iter()
@@ -266,7 +265,6 @@ impl ShardWriter {
         self.context
             .metrics
             .stored(inserted.rows, undecoded, pending.unreadable.len() as u64, delay);
-        self.lag.set(self.context.log.head(self.shard)?.saturating_sub(through));
         self.commit(through).await
     }
 
@@ -279,6 +277,26 @@ impl ShardWriter {
             }
             told => told.map_err(End::from),
         }
+    }
+
+    fn update_lag(&mut self) -> Result<(), End> {
+        self.lag
+            .set(self.context.log.head(self.shard)?.saturating_sub(self.stored));
+        Ok(())
+    }
+
+    /// Pauses before the next attempt; the first failure of a row is logged.
+    async fn pause_after(
+        &self,
+        operation: &str,
+        error: &(dyn std::error::Error + Send + Sync + 'static),
+        pauses: &mut Pauses,
+    ) -> Result<(), End> {
+        if pauses.is_first() {
+            warn!(shard = %self.shard, operation, error, "the writer could not do its work and tries again");
+        }
+        self.context.metrics.retried();
+        pauses.pause(&self.stop).await
     }
 
     fn position(&self, sequence: u64) -> LogPosition {
