@@ -1,1 +1,117 @@
-//! Placeholder while the workspace is laid out.
+//! Channels, and which clients may publish to and receive from them.
+//!
+//! Owns the registry of channels, their routes, the table of connections, and the answer to "may this client publish or receive
+//! here?". Does not own who may manage a channel (`auth` does, with its parent group and status first) nor the messages themselves.
+//!
+//! **Invariants:** a client without a connection learns nothing, not even whether there is a channel; a disconnection answers after
+//! every live node has applied it; a channel's row is written after `auth` has registered it and removed after `auth` has forgotten
+//! it; each change and its event are one transaction.
+
+pub mod channel;
+mod connect;
+pub mod connection;
+mod convert;
+mod error;
+mod event;
+pub mod list;
+mod rpc;
+mod service;
+pub mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use trunkline_bus::revision::Revisions;
+use trunkline_core::Clock;
+use trunkline_db::Db;
+use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
+use trunkline_proto::channels::v1::channels_service_server::ChannelsServiceServer;
+use trunkline_proto::guards::channels_service::Guarded;
+use trunkline_rpc::guard::{AUTH_SERVICE, CHANNELS_SERVICE};
+use trunkline_rpc::{Hub, RpcGuard};
+
+pub use error::{Error, reasons};
+pub use store::MIGRATIONS;
+
+use crate::rpc::Rpc;
+use crate::service::Service;
+
+/// Name under which this service calls others.
+pub const PEER: &str = "channels";
+/// The proto names of the services that run here.
+pub const SERVICES: [&str; 1] = [CHANNELS_SERVICE];
+/// How often deletions that were interrupted are looked for.
+const DELETIONS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Configuration of this service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address of the database; a file in the data folder when absent.
+    pub database_url: Option<String>,
+}
+
+/// What this service needs from its surroundings.
+pub struct Deps {
+    /// Its database, opened with [`MIGRATIONS`].
+    pub db: Db,
+    /// The ways to other services.
+    pub hub: Hub,
+    /// The authorization revision of every domain.
+    pub revisions: Revisions,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The open service, cheap to clone.
+#[derive(Clone)]
+pub struct Channels {
+    service: Arc<Service>,
+    guard: Arc<RpcGuard>,
+}
+
+impl Channels {
+    /// Opens the service over its database.
+    pub fn open(deps: Deps) -> Self {
+        let guard = Arc::new(RpcGuard::through(&deps.hub, PEER));
+        let service = Service {
+            db: deps.db,
+            auth: AuthServiceClient::new(deps.hub.transport(AUTH_SERVICE, PEER)),
+            clock: deps.clock,
+            revisions: deps.revisions,
+        };
+        Self {
+            service: Arc::new(service),
+            guard,
+        }
+    }
+
+    /// The service's contract behind its guard.
+    pub fn routes(&self) -> Routes {
+        let rpc = Arc::new(Rpc(self.service.clone()));
+        Routes::new(ChannelsServiceServer::new(Guarded::new(rpc, self.guard.clone())))
+    }
+
+    /// Does the work that no call waits for, until `cancel`: ends deletions that were interrupted.
+    pub async fn run(&self, cancel: CancellationToken) {
+        let mut deletions = tokio::time::interval(DELETIONS_INTERVAL);
+        deletions.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // Cancel safety: `tick` loses nothing when it is dropped; the work itself runs to its end.
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = deletions.tick() => self.finish_deletions().await,
+            }
+        }
+    }
+
+    async fn finish_deletions(&self) {
+        if let Err(error) = self.service.finish_deletions().await {
+            tracing::warn!(%error, "interrupted deletions could not be looked for");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use prost::bytes::Bytes;
-use trunkline_core::{RequestId, Timestamp, UserId};
+use trunkline_core::{ClientId, DomainId, RequestId, Timestamp, UserId};
 use trunkline_db::{Error, Tx, outbox};
 use trunkline_proto::events::v1::Event;
 use uuid::Uuid;
@@ -46,64 +46,42 @@ pub(crate) struct Origin {
     pub(crate) time: Timestamp,
 }
 
-/// Stores that `kind` happened to `client`. The body shows it without its secret and its private metadata.
+/// The client that something happened to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Object {
+    pub(crate) domain_id: DomainId,
+    pub(crate) id: ClientId,
+    pub(crate) revision: i64,
+}
+
+/// Stores that `kind` happened to `client`, with the client as body, but without its secret and its private metadata.
 pub(crate) async fn append(tx: &mut Tx<'_>, kind: Kind, client: &Client, origin: Origin) -> Result<(), Error> {
-    let body = convert::event_body(client).encode_to_vec();
-    store(
-        tx,
-        kind,
-        Object {
-            domain: client.domain_id.uuid(),
-            id: client.id.uuid(),
-            revision: client.revision,
-            body,
-        },
-        origin,
-    )
-    .await
+    let object = Object {
+        domain_id: client.domain_id,
+        id: client.id,
+        revision: client.revision,
+    };
+    store(tx, kind, object, convert::event_body(client).encode_to_vec(), origin).await
 }
 
-/// Stores that the client `id` was deleted.
-pub(crate) async fn append_delete(
-    tx: &mut Tx<'_>,
-    (domain, id): (Uuid, Uuid),
-    revision: i64,
-    origin: Origin,
-) -> Result<(), Error> {
-    store(
-        tx,
-        Kind::Delete,
-        Object {
-            domain,
-            id,
-            revision,
-            body: Vec::new(),
-        },
-        origin,
-    )
-    .await
+/// Stores that a client was deleted.
+pub(crate) async fn append_delete(tx: &mut Tx<'_>, object: Object, origin: Origin) -> Result<(), Error> {
+    store(tx, Kind::Delete, object, Vec::new(), origin).await
 }
 
-struct Object {
-    domain: Uuid,
-    id: Uuid,
-    revision: i64,
-    body: Vec<u8>,
-}
-
-async fn store(tx: &mut Tx<'_>, kind: Kind, object: Object, origin: Origin) -> Result<(), Error> {
+async fn store(tx: &mut Tx<'_>, kind: Kind, object: Object, body: Vec<u8>, origin: Origin) -> Result<(), Error> {
     let id = Uuid::now_v7();
     let event = Event {
         id: bytes(id),
         r#type: kind.name().to_owned(),
         version: VERSION,
-        domain_id: bytes(object.domain),
-        object_id: bytes(object.id),
+        domain_id: bytes(object.domain_id.uuid()),
+        object_id: bytes(object.id.uuid()),
         revision: object.revision.unsigned_abs(),
         actor_id: origin.actor.map(|actor| bytes(actor.uuid())).unwrap_or_default(),
         request_id: origin.request_id.map(|id| id.to_string()).unwrap_or_default(),
         time: Some(convert::time(origin.time)),
-        body: object.body.into(),
+        body: body.into(),
     };
     outbox::append(tx, id, &event.encode_to_vec(), origin.time).await
 }

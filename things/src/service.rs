@@ -16,7 +16,7 @@ use crate::client::{Changes, Client, NewClient, Status};
 use crate::convert;
 use crate::credential::{Secrets, Used};
 use crate::error::{Error, refusal};
-use crate::event::{self, Kind, Origin};
+use crate::event::{self, Kind, Object, Origin};
 use crate::list::List;
 use crate::store::{self, constraint};
 
@@ -188,7 +188,12 @@ impl Service {
                     request_id,
                     time,
                 };
-                event::append_delete(tx, (domain_id.uuid(), id.uuid()), removed.revision + 1, origin).await
+                let object = Object {
+                    domain_id,
+                    id,
+                    revision: removed.revision + 1,
+                };
+                event::append_delete(tx, object, origin).await
             })
         });
         removed.await.map_err(Error::database("removing a client"))

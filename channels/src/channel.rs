@@ -1,0 +1,200 @@
+//! A channel as this service knows it: parsed once, valid from then on. No I/O, no proto.
+
+use std::str::FromStr;
+
+use trunkline_bus::Route;
+use trunkline_core::attributes::{Metadata, Name, Tags};
+use trunkline_core::{ChannelId, DomainId, Fault, GroupId, Timestamp, UserId};
+
+/// A place that messages are published to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Its id.
+    pub id: ChannelId,
+    /// Its domain.
+    pub domain_id: DomainId,
+    /// Its parent group.
+    pub parent_group_id: Option<GroupId>,
+    /// Its name in topics, unique in the domain, fixed on creation.
+    pub route: Option<Route>,
+    /// Its name.
+    pub name: Option<Name>,
+    /// Its labels.
+    pub tags: Tags,
+    /// Free JSON.
+    pub metadata: Option<Metadata>,
+    /// Whether it carries messages, as `auth` was told last.
+    pub status: Status,
+    /// User that created it.
+    pub created_by: UserId,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// User that changed it last.
+    pub updated_by: Option<UserId>,
+    /// Number of its changes, from 1.
+    pub revision: i64,
+}
+
+/// Whether a channel carries messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It does.
+    Enabled,
+    /// It does not.
+    Disabled,
+}
+
+impl Status {
+    /// The word that databases keep.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// A text that names no status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a status")]
+pub struct UnknownStatus(String);
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        match text {
+            "enabled" => Ok(Self::Enabled),
+            "disabled" => Ok(Self::Disabled),
+            other => Err(UnknownStatus(other.to_owned())),
+        }
+    }
+}
+
+/// Parses a route; a fault names `field`.
+///
+/// # Errors
+/// INVALID_ARGUMENT when topics could not name a channel by it.
+pub fn parse_route(field: &str, text: &str) -> Result<Route, Fault> {
+    Route::parse(text).ok_or_else(|| {
+        let rule =
+            "is not a letter and up to 35 letters, digits, `-` and `_`, none of the last two doubled, or is a UUID";
+        Fault::invalid(field, rule)
+    })
+}
+
+/// A channel to create.
+#[derive(Debug, Clone)]
+pub struct NewChannel {
+    /// Its id.
+    pub id: ChannelId,
+    /// Its domain.
+    pub domain_id: DomainId,
+    /// Its name in topics.
+    pub route: Option<Route>,
+    /// Its name.
+    pub name: Option<Name>,
+    /// Its labels.
+    pub tags: Tags,
+    /// Free JSON.
+    pub metadata: Option<Metadata>,
+}
+
+impl NewChannel {
+    /// The channel as it is right after its creation by `by` at `now`.
+    pub fn created(&self, by: UserId, now: Timestamp) -> Channel {
+        Channel {
+            id: self.id,
+            domain_id: self.domain_id,
+            parent_group_id: None,
+            route: self.route,
+            name: self.name.clone(),
+            tags: self.tags.clone(),
+            metadata: self.metadata.clone(),
+            status: Status::Enabled,
+            created_by: by,
+            created_at: now,
+            updated_at: now,
+            updated_by: None,
+            revision: 1,
+        }
+    }
+}
+
+/// One field of an update: left as it is, or set to a value or to nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Not in the mask.
+    #[default]
+    Keep,
+    /// The new value; `None` empties the field.
+    Set(Option<T>),
+}
+
+impl<T: Clone> Change<T> {
+    fn apply(&self, field: &mut Option<T>) {
+        match self {
+            Self::Keep => {}
+            Self::Set(value) => field.clone_from(value),
+        }
+    }
+}
+
+/// What an update changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Its name.
+    pub name: Change<Name>,
+    /// Free JSON.
+    pub metadata: Change<Metadata>,
+}
+
+impl Changes {
+    /// Whether nothing is to be changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Changes `channel`.
+    pub fn apply(&self, channel: &mut Channel) {
+        self.name.apply(&mut channel.name);
+        self.metadata.apply(&mut channel.metadata);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_what_topics_can_name_a_channel_by() {
+        assert_eq!(parse_route("channel.route", "Kitchen-2").unwrap().as_str(), "Kitchen-2");
+        for bad in ["9lives", "a__b", "a/b", "a192f0c1-7b1e-7c3a-9a55-0123456789ab"] {
+            let fault = parse_route("channel.route", bad).unwrap_err();
+            assert_eq!(fault.fields[0].field, "channel.route", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_update_changes_what_its_mask_names_and_nothing_else() {
+        let new = NewChannel {
+            id: ChannelId::new(),
+            domain_id: DomainId::new(),
+            route: Route::parse("kitchen"),
+            name: Some(Name::parse("name", "kitchen").unwrap()),
+            tags: Tags::default(),
+            metadata: Some(Metadata::parse("metadata", b"{\"a\":1}").unwrap()),
+        };
+        let before = new.created(UserId::new(), Timestamp::from_micros(1));
+        let mut after = before.clone();
+        let name = Name::parse("name", "cellar").ok();
+        Changes {
+            name: Change::Set(name.clone()),
+            ..Changes::default()
+        }
+        .apply(&mut after);
+        assert_eq!(after, Channel { name, ..before });
+    }
+}

@@ -1,0 +1,142 @@
+//! Use cases of connections: connecting, disconnecting, and what a client may do on a channel.
+
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+use trunkline_bus::Ref;
+use trunkline_bus::revision::Scope;
+use trunkline_core::error::Code;
+use trunkline_core::{ChannelId, ClientId, DomainId, Fault, RequestId};
+use trunkline_proto::auth::v1::CheckObjectsRequest;
+use trunkline_rpc::UserCaller;
+use trunkline_rpc::caller::REQUEST_ID;
+use uuid::Uuid;
+
+use crate::connection::{Connections, Kind};
+use crate::error::{Error, refusal};
+use crate::event::{self, Object};
+use crate::service::{Service, origin};
+use crate::store::{self, Reachable};
+
+/// May this client do that on this channel?
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    pub(crate) domain_id: DomainId,
+    pub(crate) client_id: ClientId,
+    pub(crate) channel: Ref<ChannelId>,
+    pub(crate) kind: Kind,
+}
+
+impl Service {
+    /// Connects each of the clients to each of the channels, all of them or none. What is connected already stays so.
+    ///
+    /// All of them must be enabled; only `auth` knows that of clients.
+    pub(crate) async fn connect(&self, caller: &UserCaller, connections: &Connections) -> Result<(), Error> {
+        let channels = connections.channels().map(ChannelId::uuid);
+        let ends: Vec<Uuid> = channels.chain(connections.clients().map(ClientId::uuid)).collect();
+        let enabled = self
+            .check_enabled(connections.domain_id(), &ends, caller.request_id)
+            .await;
+        enabled.map_err(|error| with_code(error, Code::PermissionDenied, Code::FailedPrecondition))?;
+
+        let origin = origin(caller, self.clock.now());
+        let stored = self.db.write(|tx| {
+            Box::pin(async {
+                let present = store::present(tx, connections).await?;
+                if present.len() < connections.channels().len() {
+                    return Err(Error::not_found());
+                }
+                for (id, revision) in present {
+                    if store::connect(tx, connections, id, origin.time).await? {
+                        let object = Object {
+                            domain_id: connections.domain_id(),
+                            id,
+                            revision,
+                        };
+                        event::append_connections(tx, event::Kind::Connect, object, connections, origin).await?;
+                    }
+                }
+                Ok(())
+            })
+        });
+        stored.await?;
+        // Nobody waits for a grant: where this news is lost, a remembered denial ends by itself a second later.
+        let scope = Scope::Domain(connections.domain_id());
+        if let Err(error) = self.revisions.grant(scope, &connections.touched()).await {
+            tracing::warn!(domain.id = %connections.domain_id(), %error, "a connection could not be announced");
+        }
+        Ok(())
+    }
+
+    /// Takes connections away and answers when no live node acts by them any more. Repeating the call after a failure waits again,
+    /// also where nothing is left to take away.
+    pub(crate) async fn disconnect(&self, caller: &UserCaller, connections: &Connections) -> Result<(), Error> {
+        let origin = origin(caller, self.clock.now());
+        let stored = self.db.write(|tx| {
+            Box::pin(async {
+                for (id, revision) in store::present(tx, connections).await? {
+                    if store::disconnect(tx, connections, id).await? {
+                        let object = Object {
+                            domain_id: connections.domain_id(),
+                            id,
+                            revision,
+                        };
+                        event::append_connections(tx, event::Kind::Disconnect, object, connections, origin).await?;
+                    }
+                }
+                Ok(())
+            })
+        });
+        stored.await.map_err(Error::database("disconnecting clients"))?;
+        let scope = Scope::Domain(connections.domain_id());
+        match self.revisions.revoke(scope, &connections.touched()).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(domain.id = %connections.domain_id(), %error, "a disconnection is not confirmed yet");
+                Err(Error::Refused(error.fault()))
+            }
+        }
+    }
+
+    /// Decides whether a client may do something on a channel. A channel that is not there is refused in the same words, after the
+    /// same work, as one that the client is not connected to; that something is disabled is told to connected clients only.
+    pub(crate) async fn authorize(&self, question: &Question, request_id: RequestId) -> Result<Reachable, Error> {
+        let Question {
+            domain_id,
+            client_id,
+            channel,
+            kind,
+        } = *question;
+        let found = store::reach(&self.db, domain_id, channel, client_id, kind).await;
+        let channel = found
+            .map_err(Error::database("looking for a connection"))?
+            .ok_or_else(Error::not_connected)?;
+        let ends = [client_id.uuid(), channel.id.uuid()];
+        match self.check_enabled(domain_id, &ends, request_id).await {
+            Ok(()) => Ok(channel),
+            Err(Error::Refused(Fault {
+                code: Code::NotFound, ..
+            })) => Err(Error::not_connected()),
+            Err(error) => Err(with_code(error, Code::FailedPrecondition, Code::PermissionDenied)),
+        }
+    }
+
+    async fn check_enabled(&self, domain_id: DomainId, ids: &[Uuid], request_id: RequestId) -> Result<(), Error> {
+        let mut request = Request::new(CheckObjectsRequest {
+            domain_id: domain_id.to_string(),
+            objects: ids.iter().map(Uuid::to_string).collect(),
+        });
+        if let Ok(value) = MetadataValue::try_from(request_id.to_string()) {
+            request.metadata_mut().insert(REQUEST_ID, value);
+        }
+        self.auth.clone().check_objects(request).await.map_err(refusal)?;
+        Ok(())
+    }
+}
+
+/// Tells a refusal of one code under another: what is a state of things to who connects is a denial to a client.
+fn with_code(error: Error, from: Code, to: Code) -> Error {
+    match error {
+        Error::Refused(fault) if fault.code == from => Error::Refused(Fault { code: to, ..fault }),
+        other => other,
+    }
+}

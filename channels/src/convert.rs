@@ -1,0 +1,277 @@
+//! Requests and answers of the contract, to and from this service's own types. A fault names the field by its request path.
+
+use prost_types::{FieldMask, Timestamp as ProtoTime};
+use trunkline_bus::{Ref, Route};
+use trunkline_core::attributes::{Metadata, NAME_BYTES_MAX, Name, Tags, bounded_text};
+use trunkline_core::{ChannelId, ClientId, DomainId, Fault, Timestamp};
+use trunkline_db::{Page, Total};
+use trunkline_proto::auth::v1::ExpandResponse;
+use trunkline_proto::channels::v1 as proto;
+use trunkline_proto::http::v1::Json;
+use uuid::Uuid;
+
+use crate::channel::{self, Change, Changes, Channel, NewChannel, Status};
+use crate::connect::Question;
+use crate::connection::{Connections, Kind};
+use crate::error::Error;
+use crate::list::{Direction, List, Order, Visible};
+use crate::store::Reachable;
+
+const NAME: &str = "channel.name";
+const METADATA: &str = "channel.metadata";
+
+/// A channel to create. An empty text is the same as none: older clients send all fields always.
+pub(crate) fn new_channel(request: proto::CreateChannelRequest) -> Result<NewChannel, Fault> {
+    let domain_id = domain_id(&request.domain_id)?;
+    let channel = request.channel.unwrap_or_default();
+    let id = match given(Some(channel.id)) {
+        Some(text) => parsed_id("channel.id", &text)?,
+        None => ChannelId::new(),
+    };
+    let route = given(channel.route);
+    Ok(NewChannel {
+        id,
+        domain_id,
+        route: route
+            .map(|text| channel::parse_route("channel.route", &text))
+            .transpose()?,
+        name: name(channel.name)?,
+        tags: Tags::parse("channel.tags", channel.tags)?,
+        metadata: metadata(METADATA, channel.metadata)?,
+    })
+}
+
+/// What an update changes: the fields in the mask, to nothing where the channel has none.
+pub(crate) fn changes(channel: Option<proto::Channel>, mask: Option<FieldMask>) -> Result<Changes, Fault> {
+    let channel = channel.unwrap_or_default();
+    let paths = mask.unwrap_or_default().paths;
+    for path in &paths {
+        if !matches!(path.as_str(), "name" | "metadata") {
+            let shown: String = path.chars().take(64).collect();
+            let description = format!("names `{shown}`; only `name` and `metadata` can be changed");
+            return Err(Fault::invalid("update_mask", description));
+        }
+    }
+    let names = |path: &str| paths.iter().any(|named| named == path);
+    let mut changes = Changes::default();
+    if names("name") {
+        changes.name = Change::Set(name(channel.name)?);
+    }
+    if names("metadata") {
+        changes.metadata = Change::Set(metadata(METADATA, channel.metadata)?);
+    }
+    Ok(changes)
+}
+
+/// A question for a page.
+pub(crate) fn list(request: &proto::ListChannelsRequest) -> Result<List, Fault> {
+    bounded_text("name", &request.name, NAME_BYTES_MAX)?;
+    Ok(List {
+        domain_id: domain_id(&request.domain_id)?,
+        page: Page::parse(Some(request.offset), Some(request.limit).filter(|limit| *limit > 0))?,
+        order: match proto::Order::try_from(request.order) {
+            Ok(proto::Order::Unspecified | proto::Order::UpdatedAt) => Order::UpdatedAt,
+            Ok(proto::Order::CreatedAt) => Order::CreatedAt,
+            Ok(proto::Order::Name) => Order::Name,
+            Err(_) => return Err(Fault::invalid("order", "is not one that channels are ordered by")),
+        },
+        direction: match proto::Direction::try_from(request.dir) {
+            Ok(proto::Direction::Unspecified | proto::Direction::Descending) => Direction::Descending,
+            Ok(proto::Direction::Ascending) => Direction::Ascending,
+            Err(_) => return Err(Fault::invalid("dir", "is neither ascending nor descending")),
+        },
+        name_folded: Some(request.name.to_lowercase()).filter(|text| !text.is_empty()),
+        status: match proto::Status::try_from(request.status) {
+            Ok(proto::Status::Unspecified | proto::Status::Enabled) => Some(Status::Enabled),
+            Ok(proto::Status::Disabled) => Some(Status::Disabled),
+            Ok(proto::Status::All) => None,
+            Err(_) => return Err(Fault::invalid("status", "is not one that channels have")),
+        },
+    })
+}
+
+/// What `auth` says that the caller may read.
+pub(crate) fn visible(held: &ExpandResponse) -> Result<Visible, Error> {
+    if held.all {
+        return Ok(Visible::All);
+    }
+    let groups = held.group_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>();
+    let channels = held.object_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>();
+    match (groups, channels) {
+        (Ok(groups), Ok(channels)) => Ok(Visible::some(groups, channels)?),
+        (Err(_), _) | (_, Err(_)) => Err(Error::Answer {
+            service: "auth",
+            defect: "an expanded id is no UUID",
+        }),
+    }
+}
+
+/// What one call connects or disconnects.
+pub(crate) fn ends(domain: &str, channels: &[String], clients: &[String], types: &[i32]) -> Result<Connections, Fault> {
+    let channels = each("channel_ids", channels, |field, text| parsed_id(field, text))?;
+    ends_of(domain, &channels, clients, types)
+}
+
+/// What one call connects to one channel or disconnects from it.
+pub(crate) fn ends_of_one(
+    domain: &str,
+    channel: &str,
+    clients: &[String],
+    types: &[i32],
+) -> Result<Connections, Fault> {
+    ends_of(domain, &[parsed_id("id", channel)?], clients, types)
+}
+
+fn ends_of(domain: &str, channels: &[ChannelId], clients: &[String], types: &[i32]) -> Result<Connections, Fault> {
+    let clients = each("client_ids", clients, |field, text| client_id(field, text))?;
+    let kinds = each("types", types, |field, number| kind(field, *number))?;
+    Connections::new(domain_id(domain)?, channels, &clients, &kinds)
+}
+
+/// Parses each entry of a repeated field; a fault names the entry.
+fn each<'a, In: 'a, Out>(
+    field: &str,
+    given: &'a [In],
+    parse: impl Fn(&str, &'a In) -> Result<Out, Fault>,
+) -> Result<Vec<Out>, Fault> {
+    given
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| parse(&format!("{field}[{index}]"), entry))
+        .collect()
+}
+
+/// A question of a gate; `None` where the channel can be none, which is refused like one that is not there.
+pub(crate) fn question(request: &proto::AuthorizeRequest) -> Result<Option<Question>, Fault> {
+    let (domain_id, client_id) = (
+        domain_id(&request.domain_id)?,
+        client_id("client_id", &request.client_id)?,
+    );
+    let kind = kind("type", request.r#type)?;
+    let channel = match request.channel.parse() {
+        Ok(id) => Some(Ref::Id(id)),
+        Err(_) => Route::parse(&request.channel).map(Ref::Route),
+    };
+    Ok(channel.map(|channel| Question {
+        domain_id,
+        client_id,
+        channel,
+        kind,
+    }))
+}
+
+/// A channel that a client may use.
+pub(crate) fn reachable(channel: &Reachable) -> proto::AuthorizeResponse {
+    proto::AuthorizeResponse {
+        channel_id: channel.id.to_string(),
+        route: channel.route.map(|route| route.to_string()),
+    }
+}
+
+/// The connections of one channel, as events carry them.
+pub(crate) fn connections(connections: &Connections, id: ChannelId) -> proto::ConnectClientsRequest {
+    let types = connections.kinds().map(|kind| match kind {
+        Kind::Publish => proto::ConnectionType::Publish.into(),
+        Kind::Subscribe => proto::ConnectionType::Subscribe.into(),
+    });
+    proto::ConnectClientsRequest {
+        domain_id: connections.domain_id().to_string(),
+        id: id.to_string(),
+        client_ids: connections.clients().map(|id| id.to_string()).collect(),
+        types: types.collect(),
+    }
+}
+
+/// The ids that a method on one channel names.
+pub(crate) fn ids(domain: &str, channel: &str) -> Result<(DomainId, ChannelId), Fault> {
+    Ok((domain_id(domain)?, parsed_id("id", channel)?))
+}
+
+/// A channel as everyone sees it who may read it.
+pub(crate) fn channel(channel: &Channel) -> proto::Channel {
+    let status = match channel.status {
+        Status::Enabled => proto::Status::Enabled,
+        Status::Disabled => proto::Status::Disabled,
+    };
+    proto::Channel {
+        id: channel.id.to_string(),
+        name: channel.name.as_ref().map(ToString::to_string),
+        tags: channel.tags.clone().into_vec(),
+        domain_id: channel.domain_id.to_string(),
+        parent_group_id: channel.parent_group_id.map(|id| id.to_string()),
+        route: channel.route.map(|route| route.to_string()),
+        metadata: channel.metadata.clone().map(json),
+        status: status.into(),
+        created_by: channel.created_by.to_string(),
+        created_at: Some(time(channel.created_at)),
+        updated_at: Some(time(channel.updated_at)),
+        updated_by: channel.updated_by.map(|id| id.to_string()),
+    }
+}
+
+/// A page of channels.
+pub(crate) fn page(list: &List, total: Total, channels: &[Channel]) -> proto::ListChannelsResponse {
+    proto::ListChannelsResponse {
+        total: total.count,
+        offset: list.page.offset(),
+        limit: list.page.limit(),
+        channels: channels.iter().map(channel).collect(),
+    }
+}
+
+/// A time as contracts carry it.
+pub(crate) fn time(time: Timestamp) -> ProtoTime {
+    let nanos = time.micros().rem_euclid(1_000_000) * 1_000;
+    ProtoTime {
+        seconds: time.seconds(),
+        nanos: i32::try_from(nanos).unwrap_or_default(),
+    }
+}
+
+fn domain_id(text: &str) -> Result<DomainId, Fault> {
+    text.parse().map_err(|_| Fault::invalid("domain_id", "is not a UUID"))
+}
+
+fn parsed_id(field: &str, text: &str) -> Result<ChannelId, Fault> {
+    uuid(field, text).map(ChannelId::from_uuid)
+}
+
+fn client_id(field: &str, text: &str) -> Result<ClientId, Fault> {
+    uuid(field, text).map(ClientId::from_uuid)
+}
+
+fn uuid(field: &str, text: &str) -> Result<Uuid, Fault> {
+    let id = Uuid::try_parse(text).map_err(|_| Fault::invalid(field, "is not a UUID"))?;
+    if id.is_nil() {
+        return Err(Fault::invalid(field, "is the nil UUID, which names nothing"));
+    }
+    Ok(id)
+}
+
+fn kind(field: &str, number: i32) -> Result<Kind, Fault> {
+    match proto::ConnectionType::try_from(number) {
+        Ok(proto::ConnectionType::Publish) => Ok(Kind::Publish),
+        Ok(proto::ConnectionType::Subscribe) => Ok(Kind::Subscribe),
+        Ok(proto::ConnectionType::Unspecified) | Err(_) => {
+            Err(Fault::invalid(field, "is neither `Publish` nor `Subscribe`"))
+        }
+    }
+}
+
+fn name(text: Option<String>) -> Result<Option<Name>, Fault> {
+    given(text).map(|text| Name::parse(NAME, &text)).transpose()
+}
+
+fn metadata(field: &str, json: Option<Json>) -> Result<Option<Metadata>, Fault> {
+    json.map(|json| Metadata::parse(field, &json.text)).transpose()
+}
+
+fn json(metadata: Metadata) -> Json {
+    Json {
+        text: metadata.into_string().into(),
+    }
+}
+
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
