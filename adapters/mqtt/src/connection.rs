@@ -134,9 +134,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn receive(&mut self) -> Result<(), Cause> {
-        let transfer = io::transfer(&mut self.stream, &mut self.output, &mut self.input, &mut self.is_flushed, true);
+        let transfer = io::transfer(
+            &mut self.stream,
+            &mut self.output,
+            &mut self.input,
+            &mut self.is_flushed,
+            true,
+        );
         match transfer.await {
-            Ok(Transfer::Received(_) | Transfer::Sent | Transfer::Flushed) => Ok(()),
+            Ok(Transfer::Received | Transfer::Sent | Transfer::Flushed) => Ok(()),
             Ok(Transfer::End) | Err(_) => Err(Cause::Lost),
         }
     }
@@ -192,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     fn handle(&mut self, event: Event) -> Result<(), Cause> {
         match event {
-            Event::Transfer(Ok(Transfer::Received(_) | Transfer::Flushed)) => Ok(()),
+            Event::Transfer(Ok(Transfer::Received | Transfer::Flushed)) => Ok(()),
             Event::Transfer(Ok(Transfer::Sent)) => {
                 self.moved = Instant::now();
                 Ok(())
@@ -235,7 +241,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// When to look at keep alive and stalls next. Being heard meanwhile costs nothing: the timer is set anew when it fires.
     fn next_tick(&self) -> Instant {
         let stall = Instant::now() + STALL_TIME_MAX;
-        self.machine.deadline().map_or(stall, |deadline| stall.min(self.opened + deadline))
+        self.machine
+            .deadline()
+            .map_or(stall, |deadline| stall.min(self.opened + deadline))
     }
 
     /// Sends what is owed and says goodbye, in bounded time.

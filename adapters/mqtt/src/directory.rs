@@ -62,6 +62,8 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.directory.holders.remove_if(&self.key, |_, holder| holder.number == self.number);
+        self.directory
+            .holders
+            .remove_if(&self.key, |_, holder| holder.number == self.number);
     }
 }

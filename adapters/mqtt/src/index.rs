@@ -33,7 +33,11 @@ impl Index {
             subscription: Arc::clone(subscription),
         };
         let mut channels = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        channels.entry(subscription.place()).or_default().of_mut(subscription).push(entry);
+        channels
+            .entry(subscription.place())
+            .or_default()
+            .of_mut(subscription)
+            .push(entry);
     }
 
     pub(crate) fn remove(&self, subscription: &Arc<Subscription>) {
@@ -94,6 +98,9 @@ impl Entry {
             return false;
         }
         self.subscriber.len() == 1
-            || self.subscriber.choose(message).is_some_and(|chosen| Arc::ptr_eq(&chosen, &self.subscription))
+            || self
+                .subscriber
+                .choose(message)
+                .is_some_and(|chosen| Arc::ptr_eq(&chosen, &self.subscription))
     }
 }

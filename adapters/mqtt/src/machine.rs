@@ -355,7 +355,8 @@ impl Machine {
     /// Writes a packet, without its words when it would be larger than the client takes, or not at all when it still is.
     fn send(&self, mut packet: Packet, out: &mut BytesMut) {
         let version = self.version();
-        let fits = |packet: &Packet| encoded_bytes(packet, version).is_ok_and(|bytes| bytes <= self.peer.packet_bytes_max);
+        let fits =
+            |packet: &Packet| encoded_bytes(packet, version).is_ok_and(|bytes| bytes <= self.peer.packet_bytes_max);
         if !fits(&packet) {
             leave_out_words(&mut packet);
             if !fits(&packet) {

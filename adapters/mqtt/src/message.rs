@@ -55,7 +55,8 @@ impl Message {
 
     /// The properties that every MQTT 5 subscriber gets. What MQTT cannot express, having come by another protocol, is left out.
     pub(crate) fn shared(&self) -> &SharedProperties {
-        self.shared.get_or_init(|| SharedProperties::of(&properties(&self.envelope)).unwrap_or_default())
+        self.shared
+            .get_or_init(|| SharedProperties::of(&properties(&self.envelope)).unwrap_or_default())
     }
 }
 

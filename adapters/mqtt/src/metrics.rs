@@ -38,7 +38,10 @@ impl Metrics {
                 "Connections closed at once because there were too many",
             ),
             published: by_qos("trunkline_mqtt_published_total", "Messages taken from MQTT clients"),
-            publish_refused: count("trunkline_mqtt_publish_refused_total", "Messages of MQTT clients that were refused"),
+            publish_refused: count(
+                "trunkline_mqtt_publish_refused_total",
+                "Messages of MQTT clients that were refused",
+            ),
             publish_dropped: count(
                 "trunkline_mqtt_publish_dropped_total",
                 "QoS 0 messages of MQTT clients that the log had no room for",
@@ -65,7 +68,10 @@ impl Metrics {
     }
 
     pub(crate) fn unsupported(&self, feature: Feature) -> &Counter {
-        &self.unsupported[Feature::ALL.iter().position(|other| *other == feature).unwrap_or_default()]
+        &self.unsupported[Feature::ALL
+            .iter()
+            .position(|other| *other == feature)
+            .unwrap_or_default()]
     }
 }
 

@@ -67,11 +67,17 @@ impl Subscriber {
     /// The subscription with exactly this filter.
     pub(crate) fn find(&self, filter: &str) -> Option<Arc<Subscription>> {
         let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
-        subscriptions.iter().find(|subscription| *subscription.filter == *filter).cloned()
+        subscriptions
+            .iter()
+            .find(|subscription| *subscription.filter == *filter)
+            .cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Subscription>> {
-        self.subscriptions.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.subscriptions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -79,7 +85,10 @@ impl Subscriber {
     }
 
     pub(crate) fn add(&self, subscription: Arc<Subscription>) {
-        self.subscriptions.write().unwrap_or_else(PoisonError::into_inner).push(subscription);
+        self.subscriptions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(subscription);
     }
 
     pub(crate) fn remove(&self, subscription: &Arc<Subscription>) {
@@ -142,7 +151,11 @@ impl Subscription {
 
     /// Whether nothing is to be delivered by it any more.
     pub(crate) fn is_ended(&self) -> bool {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).grant.is_none()
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .grant
+            .is_none()
     }
 
     /// Goes on under a new grant; `false` when that leads to another channel, which is another subscription.

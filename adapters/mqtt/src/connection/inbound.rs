@@ -67,7 +67,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 answers,
             } => {
                 let granted = filters.iter().zip(answers);
-                let reasons = granted.map(|(filter, answer)| self.add_subscription(filter, answer)).collect();
+                let reasons = granted
+                    .map(|(filter, answer)| self.add_subscription(filter, answer))
+                    .collect();
                 self.machine.subscribed(packet_id, reasons, &mut self.output);
                 Ok(())
             }
@@ -127,12 +129,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn seal(&self, publish: Publish, permit: &Permit) -> Result<Result<NewEntry, AppendError>, Cause> {
         let member = self.member.as_ref().ok_or(Cause::Failed)?;
         let topic = publish.topic.clone();
-        let envelope = stamp(&member.session, permit, &topic, publication(publish), self.adapter.clock.as_ref());
+        let envelope = stamp(
+            &member.session,
+            permit,
+            &topic,
+            publication(publish),
+            self.adapter.clock.as_ref(),
+        );
         let payload_bytes_max = self.adapter.settings.payload_bytes_max;
-        Ok(NewEntry::seal(envelope, payload_bytes_max).map_err(|_| AppendError::TooLarge {
-            bytes: payload_bytes_max.saturating_add(1),
-            bytes_max: payload_bytes_max,
-        }))
+        Ok(
+            NewEntry::seal(envelope, payload_bytes_max).map_err(|_| AppendError::TooLarge {
+                bytes: payload_bytes_max.saturating_add(1),
+                bytes_max: payload_bytes_max,
+            }),
+        )
     }
 
     fn not_taken(&mut self, packet_id: Option<PacketId>, error: &AppendError) -> Result<(), Cause> {
@@ -200,7 +210,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         let remove = |filter: &Utf8Bytes| {
             let known = member.subscriber.find(filter);
-            known.inspect(|subscription| member.remove(&self.adapter.router, subscription)).is_some()
+            known
+                .inspect(|subscription| member.remove(&self.adapter.router, subscription))
+                .is_some()
         };
         let were_there: Vec<_> = filters.iter().map(remove).collect();
         self.machine.unsubscribed(packet_id, &were_there, &mut self.output);

@@ -12,8 +12,8 @@ use crate::limits::READ_BYTES;
 
 /// What happened on a stream.
 pub(super) enum Transfer {
-    /// So many bytes were added to the input.
-    Received(usize),
+    /// Bytes were added to the input.
+    Received,
     /// Bytes were taken off the output.
     Sent,
     /// The stream holds nothing back.
@@ -88,7 +88,7 @@ fn poll_receive<S: AsyncRead>(
     } else {
         input.extend_from_slice(received);
     }
-    Poll::Ready(Ok(Transfer::Received(received.len())))
+    Poll::Ready(Ok(Transfer::Received))
 }
 
 /// Hands over what is written and closes. What the peer still sends is read and thrown away: closing with unread bytes would

@@ -136,7 +136,12 @@ impl Member {
             return;
         }
         let (gate, session) = (Arc::clone(gate), self.session.clone());
-        let lapsed = self.subscriber.all().into_iter().filter(|subscription| !subscription.holds()).collect();
+        let lapsed = self
+            .subscriber
+            .all()
+            .into_iter()
+            .filter(|subscription| !subscription.holds())
+            .collect();
         self.recheck = Some(Box::pin(recheck(gate, session, lapsed)));
     }
 

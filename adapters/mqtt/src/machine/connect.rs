@@ -59,18 +59,31 @@ impl Machine {
         let properties = &connect.properties;
         let assigned = || Utf8Bytes::try_from(SessionId::new().to_string()).unwrap_or_default();
         self.peer = Peer {
-            client_id: if has_assigned_id { assigned() } else { connect.client_id.detached() },
+            client_id: if has_assigned_id {
+                assigned()
+            } else {
+                connect.client_id.detached()
+            },
             keep_alive_s: connect.keep_alive_s.min(keep_alive_s_max),
-            window: properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get).min(WINDOW_MAX),
-            packet_bytes_max: properties.maximum_packet_bytes.map_or(usize::MAX, |bytes| bytes.get() as usize),
+            window: properties
+                .receive_maximum
+                .map_or(u16::MAX, NonZeroU16::get)
+                .min(WINDOW_MAX),
+            packet_bytes_max: properties
+                .maximum_packet_bytes
+                .map_or(usize::MAX, |bytes| bytes.get() as usize),
             wants_words: properties.request_problem_information.unwrap_or(true),
         };
         if properties.authentication_method.is_some() {
             return self.refuse_opening(Feature::EnhancedAuthentication, out);
         }
-        let password = connect.password.map(|password| password.reveal().to_vec()).unwrap_or_default();
+        let password = connect
+            .password
+            .map(|password| password.reveal().to_vec())
+            .unwrap_or_default();
         let Ok(secret) = String::from_utf8(password) else {
-            return self.admitted(Err(Refusal::BadCredentials), out);
+            let reason = reason::of_refusal(Refusal::BadCredentials);
+            return self.refuse_connect(reason, None, Cause::NotAdmitted, out);
         };
         self.phase = Phase::Admitting(Box::new(Opening {
             has_will: connect.will.is_some(),
@@ -84,13 +97,13 @@ impl Machine {
 
     /// Answers CONNECT, now that its credentials are decided.
     pub fn admitted(&mut self, answer: Result<(), Refusal>, out: &mut BytesMut) -> Step {
-        if let Err(refusal) = answer {
-            return self.refuse_connect(reason::of_refusal(refusal), None, Cause::NotAdmitted, out);
-        }
         let Phase::Admitting(opening) = std::mem::replace(&mut self.phase, Phase::Open) else {
             self.phase = Phase::Closed;
             return Step::Close(Cause::Failed);
         };
+        if let Err(refusal) = answer {
+            return self.refuse_connect(reason::of_refusal(refusal), None, Cause::NotAdmitted, out);
+        }
         if opening.has_will {
             return self.refuse_opening(Feature::Will, out);
         }

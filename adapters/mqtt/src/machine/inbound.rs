@@ -57,6 +57,9 @@ impl Machine {
 
     /// What came of the oldest message that [`Machine::awaiting`] was called for.
     pub fn appended(&mut self, outcome: Result<(), &AppendError>, out: &mut BytesMut) -> Step {
+        if !self.is_open() {
+            return Step::Wait;
+        }
         let reason = match outcome {
             Ok(()) => Some(ReasonCode::Success),
             Err(error) => reason::of_append_error(error),

@@ -11,7 +11,11 @@ impl Machine {
         if subscribe.properties.subscription_id.is_some() {
             return self.refuse_feature(Feature::SubscriptionId, out);
         }
-        if subscribe.filters.iter().any(|filter| filter.filter.starts_with("$share/")) {
+        if subscribe
+            .filters
+            .iter()
+            .any(|filter| filter.filter.starts_with("$share/"))
+        {
             self.unsupported = Some(Feature::SharedSubscription);
         }
         Step::Subscribe {
@@ -29,7 +33,11 @@ impl Machine {
             }
         }
         let properties = AckProperties::default();
-        let suback = SubAck { packet_id, reasons, properties };
+        let suback = SubAck {
+            packet_id,
+            reasons,
+            properties,
+        };
         self.send(Packet::SubAck(suback), out);
     }
 
@@ -46,7 +54,11 @@ impl Machine {
                 .collect(),
         };
         let properties = AckProperties::default();
-        let unsuback = SubAck { packet_id, reasons, properties };
+        let unsuback = SubAck {
+            packet_id,
+            reasons,
+            properties,
+        };
         self.send(Packet::UnsubAck(unsuback), out);
     }
 }

@@ -1,0 +1,162 @@
+//! What CONNECT is answered with.
+
+use super::*;
+
+#[test]
+fn a_client_is_told_what_is_not_offered() {
+    let mut bench = Bench::new(Version::V5);
+    bench.send(&Packet::Connect(Box::new(Connect {
+        client_id: Utf8Bytes::new(),
+        keep_alive_s: u16::MAX,
+        ..connect()
+    })));
+    bench.admit(Ok(()));
+    let terms = bench.connack().properties;
+    assert_eq!(terms.maximum_qos, Some(QoS::AtLeastOnce));
+    assert_eq!(terms.retain_available, Some(false));
+    assert_eq!(terms.shared_subscription_available, Some(false));
+    assert_eq!(terms.subscription_id_available, Some(false));
+    assert_eq!(terms.wildcard_subscription_available, Some(true));
+    assert_eq!(terms.session_expiry_s, Some(0));
+    assert_eq!(terms.receive_maximum, NonZeroU16::new(RECEIVE_MAX));
+    assert_eq!(terms.server_keep_alive_s, Some(crate::limits::KEEP_ALIVE_S_MAX));
+    assert_eq!(terms.topic_alias_maximum, None);
+    assert_eq!(terms.assigned_client_id.as_ref(), Some(bench.machine.client_id()));
+    assert!(!bench.machine.client_id().is_empty());
+}
+
+#[test]
+fn a_connect_that_asks_too_much_is_refused_by_name() {
+    let will = Connect {
+        will: Some(Will {
+            topic: text("m/d/c/c"),
+            ..Will::default()
+        }),
+        ..connect()
+    };
+    let persistent = Connect {
+        clean_start: false,
+        ..connect()
+    };
+    let table = [
+        (
+            Version::V5,
+            will.clone(),
+            ReasonCode::ImplementationSpecificError,
+            Feature::Will,
+        ),
+        (Version::V3, will, ReasonCode::ServerUnavailable, Feature::Will),
+        (
+            Version::V3,
+            persistent,
+            ReasonCode::ServerUnavailable,
+            Feature::PersistentSession,
+        ),
+    ];
+    for (version, connect, reason, feature) in table {
+        let mut bench = Bench::new(version);
+        bench.send(&Packet::Connect(Box::new(connect)));
+        assert!(matches!(bench.admit(Ok(())), Step::Close(Cause::Unsupported)));
+        let connack = bench.connack();
+        assert_eq!(connack.reason, reason, "{version:?} {feature:?}");
+        assert_eq!(connack.properties.reason_string.is_some(), version == Version::V5);
+        assert_eq!(bench.machine.take_unsupported(), Some(feature));
+    }
+}
+
+#[test]
+fn an_mqtt_5_client_that_resumes_is_told_that_its_session_ends_with_the_connection() {
+    let mut connect = connect();
+    connect.clean_start = false;
+    connect.properties.session_expiry_s = Some(3600);
+    let mut bench = Bench::new(Version::V5);
+    bench.send(&Packet::Connect(Box::new(connect)));
+    bench.admit(Ok(()));
+    let connack = bench.connack();
+    assert!(!connack.session_present);
+    assert_eq!(connack.properties.session_expiry_s, Some(0));
+}
+
+#[test]
+fn enhanced_authentication_is_not_offered() {
+    let mut asking = connect();
+    asking.properties.authentication_method = Some(text("SCRAM"));
+    let mut bench = Bench::new(Version::V5);
+    assert!(matches!(
+        bench.send(&Packet::Connect(Box::new(asking))),
+        Step::Close(Cause::Unsupported)
+    ));
+    assert_eq!(bench.connack().reason, ReasonCode::BadAuthenticationMethod);
+
+    let mut bench = Bench::open(Version::V5);
+    let mut auth = Auth {
+        reason: ReasonCode::ReAuthenticate,
+        ..Auth::default()
+    };
+    auth.properties.authentication_method = Some(text("SCRAM"));
+    assert!(matches!(
+        bench.send(&Packet::Auth(Box::new(auth))),
+        Step::Close(Cause::Unsupported)
+    ));
+    assert_eq!(bench.goodbye(), Some(ReasonCode::BadAuthenticationMethod));
+}
+
+#[test]
+fn a_refusal_keeps_wrong_credentials_and_missing_dependencies_apart() {
+    let table = [
+        (
+            Refusal::BadCredentials,
+            ReasonCode::BadUserNameOrPassword,
+            ReasonCode::BadUserNameOrPassword,
+        ),
+        (Refusal::Disabled, ReasonCode::NotAuthorized, ReasonCode::NotAuthorized),
+        (
+            Refusal::Unavailable,
+            ReasonCode::ServerUnavailable,
+            ReasonCode::ServerUnavailable,
+        ),
+    ];
+    for (refusal, v5, v3) in table {
+        for (version, reason) in [(Version::V5, v5), (Version::V3, v3)] {
+            let mut bench = Bench::new(version);
+            bench.send(&Packet::Connect(Box::new(connect())));
+            assert!(matches!(bench.admit(Err(refusal)), Step::Close(Cause::NotAdmitted)));
+            assert_eq!(bench.connack().reason, reason, "{version:?} {refusal:?}");
+        }
+    }
+}
+
+#[test]
+fn who_does_not_begin_with_connect_is_told_nothing() {
+    for version in BOTH {
+        let mut bench = Bench::new(version);
+        assert!(matches!(bench.send(&Packet::PingReq), Step::Close(Cause::Malformed)));
+        assert!(bench.out.is_empty());
+    }
+}
+
+#[test]
+fn an_unknown_protocol_level_is_answered_in_the_nearest_version() {
+    for (level, version, reason) in [
+        (3, Version::V3, ReasonCode::UnsupportedProtocolVersion),
+        (9, Version::V5, ReasonCode::UnsupportedProtocolVersion),
+    ] {
+        let mut bench = Bench::new(version);
+        let mut input = BytesMut::from(&[0x10, 12, 0, 4, b'M', b'Q', b'T', b'T', level, 2, 0, 60, 0, 0][..]);
+        let step = bench.machine.next(&mut input, Duration::ZERO, &mut bench.out);
+        assert!(matches!(step, Step::Close(Cause::Malformed)));
+        assert_eq!(bench.connack().reason, reason);
+    }
+}
+
+#[test]
+fn a_second_connect_ends_the_connection() {
+    for (version, goodbye) in [(Version::V3, None), (Version::V5, Some(ReasonCode::ProtocolError))] {
+        let mut bench = Bench::open(version);
+        assert!(matches!(
+            bench.send(&Packet::Connect(Box::new(connect()))),
+            Step::Close(Cause::Malformed)
+        ));
+        assert_eq!(bench.goodbye(), goodbye);
+    }
+}
