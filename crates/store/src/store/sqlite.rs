@@ -140,6 +140,13 @@ impl MessageStore for SqliteStore {
         let (total, is_total_capped) = count(&mut transaction, channel_key, &query.filter)
             .await
             .map_err(Error::during("count records"))?;
+        // Looking for records that are not there would walk the whole channel a second time.
+        if !is_total_capped && query.offset >= total {
+            return Ok(Page {
+                total,
+                ..Page::default()
+            });
+        }
         let (records, next) = read_records(&mut transaction, channel_key, query)
             .await
             .map_err(Error::during("read records"))?;
