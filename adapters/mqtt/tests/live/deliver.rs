@@ -1,0 +1,215 @@
+//! From publisher to subscriber.
+
+use trunkline_mqtt_wire::{PublishProperties, Unsubscribe, UserProperty};
+
+use super::*;
+
+#[tokio::test]
+async fn a_message_reaches_its_subscriber_at_every_qos_in_every_version() {
+    let broker = Broker::start().await;
+    for publishing in BOTH {
+        for subscribing in BOTH {
+            for (qos, granted) in [
+                (QoS::AtMostOnce, ReasonCode::GRANTED_QOS0),
+                (QoS::AtLeastOnce, ReasonCode::GrantedQos1),
+            ] {
+                let mut publisher = broker.client(publishing, "publisher").await;
+                let mut subscriber = broker.client(subscribing, "subscriber").await;
+                assert_eq!(subscriber.subscribe("a/+/c", qos).await, granted);
+                publisher.publish("a/b/c", "21.5", qos).await;
+                let message = subscriber.take().await;
+                assert_eq!(
+                    (message.topic.as_str(), &message.payload[..], message.qos),
+                    ("a/b/c", &b"21.5"[..], qos)
+                );
+                assert!(!message.retain && !message.dup);
+            }
+        }
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn qos_2_is_granted_as_1() {
+    let broker = Broker::start().await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    assert_eq!(
+        subscriber.subscribe("a", QoS::ExactlyOnce).await,
+        ReasonCode::GrantedQos1
+    );
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn messages_of_one_publisher_arrive_once_and_in_their_order() {
+    const COUNT: u32 = 3_000;
+    let broker = Broker::start().await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    subscriber.subscribe("a/#", QoS::AtLeastOnce).await;
+    let mut publisher = broker.client(Version::V3, "publisher").await;
+    let publishing = tokio::spawn(async move {
+        let mut acknowledged = 0;
+        for number in 0..COUNT {
+            let id = u16::try_from(number % 60_000 + 1).unwrap();
+            let message = numbered(number, id);
+            publisher.send(&Packet::Publish(message)).await;
+            // Window of 100.
+            while number - acknowledged >= 100 {
+                publisher.receive().await;
+                acknowledged += 1;
+            }
+        }
+        publisher
+    });
+    for number in 0..COUNT {
+        assert_eq!(subscriber.take().await.payload, number.to_string());
+    }
+    publishing.await.unwrap();
+    subscriber.is_quiet().await;
+    broker.stop().await;
+}
+
+fn numbered(number: u32, id: u16) -> Publish {
+    Publish {
+        qos: QoS::AtLeastOnce,
+        topic: text("a/b"),
+        packet_id: PacketId::new(id),
+        payload: number.to_string().into(),
+        ..Publish::default()
+    }
+}
+
+#[tokio::test]
+async fn what_a_publisher_says_of_a_message_reaches_mqtt_5_subscribers_as_it_was() {
+    let broker = Broker::start().await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    let mut old = broker.client(Version::V3, "old").await;
+    subscriber.subscribe("a", QoS::AtLeastOnce).await;
+    old.subscribe("a", QoS::AtLeastOnce).await;
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    let property = |name: &str, value: &str| UserProperty {
+        name: text(name),
+        value: text(value),
+    };
+    let properties = PublishProperties {
+        payload_is_utf8: Some(true),
+        content_type: Some(text("application/senml+json")),
+        response_topic: Some(text("answers")),
+        correlation_data: Some(Bytes::from_static(b"\x00\x01")),
+        user_properties: vec![property("b", "1"), property("a", "2"), property("b", "3")],
+        message_expiry_s: Some(60),
+        ..PublishProperties::default()
+    };
+    let message = Publish {
+        topic: text("a"),
+        properties: Some(Box::new(properties.clone())),
+        payload: "[]".into(),
+        ..Publish::default()
+    };
+    publisher.send(&Packet::Publish(message)).await;
+    let mut received = subscriber.take().await.properties.unwrap();
+    assert!(
+        received
+            .message_expiry_s
+            .take()
+            .is_some_and(|left_s| (55..=60).contains(&left_s))
+    );
+    assert_eq!(
+        *received,
+        PublishProperties {
+            message_expiry_s: None,
+            ..properties
+        }
+    );
+    assert_eq!(old.take().await.payload, "[]");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_published_before_a_subscription_is_not_delivered() {
+    let broker = Broker::start().await;
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    publisher.publish("a", "before", QoS::AtLeastOnce).await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    subscriber.subscribe("a", QoS::AtLeastOnce).await;
+    publisher.publish("a", "after", QoS::AtLeastOnce).await;
+    assert_eq!(subscriber.take().await.payload, "after");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn overlapping_subscriptions_deliver_once_at_the_highest_qos() {
+    let broker = Broker::start().await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    subscriber.subscribe("a/#", QoS::AtMostOnce).await;
+    subscriber.subscribe("a/b", QoS::AtLeastOnce).await;
+    subscriber.subscribe("+/b", QoS::AtMostOnce).await;
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    publisher.publish("a/b", "1", QoS::AtLeastOnce).await;
+    publisher.publish("a/c", "2", QoS::AtLeastOnce).await;
+    assert_eq!(subscriber.take().await.qos, QoS::AtLeastOnce);
+    let second = subscriber.take().await;
+    assert_eq!((second.payload, second.qos), (Bytes::from("2"), QoS::AtMostOnce));
+    subscriber.is_quiet().await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_wants_no_local_does_not_hear_itself() {
+    let broker = Broker::start().await;
+    let mut client = broker.client(Version::V5, "client").await;
+    let filter = SubscribeFilter {
+        filter: text("a"),
+        qos: QoS::AtLeastOnce,
+        no_local: true,
+        ..SubscribeFilter::default()
+    };
+    client.subscribe_to(vec![filter]).await;
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        client.publish("a", "own", qos).await;
+    }
+    let mut other = broker.client(Version::V5, "other").await;
+    other.publish("a", "foreign", QoS::AtLeastOnce).await;
+    assert_eq!(client.take().await.payload, "foreign");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn subscribing_again_changes_the_options_and_unsubscribing_ends_the_messages() {
+    let broker = Broker::start().await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    subscriber.subscribe("a", QoS::AtLeastOnce).await;
+    subscriber.subscribe("a", QoS::AtMostOnce).await;
+    publisher.publish("a", "1", QoS::AtLeastOnce).await;
+    assert_eq!(subscriber.take().await.qos, QoS::AtMostOnce);
+    subscriber.is_quiet().await;
+    let unsubscribe = Unsubscribe {
+        packet_id: PacketId::MIN,
+        filters: vec![text("a"), text("b")],
+        properties: Default::default(),
+    };
+    subscriber.send(&Packet::Unsubscribe(unsubscribe)).await;
+    let Packet::UnsubAck(unsuback) = subscriber.receive().await else {
+        panic!("expected UNSUBACK");
+    };
+    assert_eq!(
+        unsuback.reasons,
+        [ReasonCode::Success, ReasonCode::NoSubscriptionExisted]
+    );
+    publisher.publish("a", "2", QoS::AtLeastOnce).await;
+    subscriber.is_quiet().await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_wildcard_does_not_match_topics_of_the_system() {
+    let broker = Broker::start().await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    subscriber.subscribe("#", QoS::AtLeastOnce).await;
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    publisher.publish("$own", "1", QoS::AtLeastOnce).await;
+    publisher.publish("/a//b", "2", QoS::AtLeastOnce).await;
+    assert_eq!(subscriber.take().await.topic, "/a//b");
+    broker.stop().await;
+}

@@ -1,0 +1,252 @@
+//! The adapter on live connections: in-memory streams, the open gate, and the embedded bus in a folder of its own.
+
+mod deliver;
+mod hostile;
+mod life;
+mod slow;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use trunkline_bus::EmbeddedBus;
+use trunkline_core::SystemClock;
+use trunkline_gate::OpenGate;
+use trunkline_mqtt::{Adapter, Deps, Settings};
+use trunkline_mqtt_wire::{
+    Ack, Connect, Decoder, Limits, Packet, PacketId, Publish, QoS, ReasonCode, Subscribe, SubscribeFilter,
+    SubscribeProperties, Utf8Bytes, Version,
+};
+
+/// Time after which something that must happen has not happened.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes that a stream holds in each direction.
+const STREAM_BYTES: usize = 16 * 1024;
+const BOTH: [Version; 2] = [Version::V3, Version::V5];
+
+/// A node with the adapter alone.
+struct Broker {
+    adapter: Arc<Adapter>,
+    bus: EmbeddedBus,
+    metrics: trunkline_telemetry::Metrics,
+    cancel: CancellationToken,
+    connections: TaskTracker,
+    router: JoinHandle<()>,
+    stop_router: CancellationToken,
+    _folder: TempDir,
+}
+
+impl Broker {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock);
+        let bus = EmbeddedBus::open(folder.path(), Default::default(), clock.clone())
+            .await
+            .unwrap();
+        let metrics = trunkline_telemetry::Metrics::new();
+        let deps = Deps {
+            gate: Arc::new(OpenGate::new(vec!["denied".to_owned()])),
+            log: bus.log.clone(),
+            clock,
+            metrics: metrics.clone(),
+        };
+        let adapter = Adapter::open(deps, Settings::default()).unwrap();
+        let stop_router = CancellationToken::new();
+        let router = tokio::spawn({
+            let (adapter, stop) = (Arc::clone(&adapter), stop_router.clone());
+            async move { adapter.run(stop).await }
+        });
+        Self {
+            adapter,
+            bus,
+            metrics,
+            cancel: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            router,
+            stop_router,
+            _folder: folder,
+        }
+    }
+
+    /// A stream that the adapter serves.
+    fn stream(&self) -> DuplexStream {
+        let (near, far) = duplex(STREAM_BYTES);
+        let (adapter, cancel) = (Arc::clone(&self.adapter), self.cancel.clone());
+        let peer = ([127, 0, 0, 1], 0).into();
+        self.connections
+            .spawn(async move { adapter.serve_stream(far, peer, cancel).await });
+        near
+    }
+
+    /// A client that has connected under `name`.
+    async fn client(&self, version: Version, name: &str) -> Client {
+        self.client_with(version, connect(name)).await
+    }
+
+    async fn client_with(&self, version: Version, connect: Connect) -> Client {
+        let mut client = Client::new(self.stream(), version);
+        client.send(&Packet::Connect(Box::new(connect))).await;
+        match client.receive().await {
+            Packet::ConnAck(connack) if connack.reason == ReasonCode::Success => client,
+            other => panic!("expected a good CONNACK, got {other:?}"),
+        }
+    }
+
+    /// Ends everything, and with it what could hide: a connection or a router that does not end.
+    async fn stop(self) {
+        self.cancel.cancel();
+        self.connections.close();
+        tokio::time::timeout(PATIENCE, self.connections.wait())
+            .await
+            .expect("a connection does not end");
+        self.stop_router.cancel();
+        tokio::time::timeout(PATIENCE, self.router)
+            .await
+            .expect("the router does not end")
+            .unwrap();
+        self.bus.close().await;
+    }
+}
+
+/// A client that says what it is told to.
+struct Client {
+    stream: DuplexStream,
+    version: Version,
+    decoder: Decoder,
+    input: BytesMut,
+}
+
+impl Client {
+    fn new(stream: DuplexStream, version: Version) -> Self {
+        Self {
+            stream,
+            version,
+            decoder: Decoder::client(version, Limits::STANDARD),
+            input: BytesMut::new(),
+        }
+    }
+
+    async fn send(&mut self, packet: &Packet) {
+        let bytes = encoded(packet, self.version);
+        self.stream.write_all(&bytes).await.expect("the connection takes bytes");
+    }
+
+    /// The next packet; `None` once the connection is closed.
+    async fn next(&mut self) -> Option<Packet> {
+        let next = async {
+            loop {
+                if let Some(packet) = self.decoder.decode(&mut self.input).unwrap() {
+                    return Some(packet);
+                }
+                match self.stream.read_buf(&mut self.input).await {
+                    Ok(0) | Err(_) => return None,
+                    Ok(_) => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("nothing is received in time")
+    }
+
+    async fn receive(&mut self) -> Packet {
+        self.next().await.expect("the connection is open")
+    }
+
+    async fn message(&mut self) -> Publish {
+        match self.receive().await {
+            Packet::Publish(publish) => publish,
+            other => panic!("expected PUBLISH, got {other:?}"),
+        }
+    }
+
+    /// The next message, acknowledged if it wants to be.
+    async fn take(&mut self) -> Publish {
+        let publish = self.message().await;
+        if let Some(id) = publish.packet_id {
+            self.send(&Packet::PubAck(Ack::success(id))).await;
+        }
+        publish
+    }
+
+    async fn publish(&mut self, topic: &str, payload: impl Into<Bytes>, qos: QoS) -> Option<ReasonCode> {
+        let packet_id = (qos != QoS::AtMostOnce).then_some(PacketId::MIN);
+        let message = Publish {
+            qos,
+            topic: text(topic),
+            packet_id,
+            payload: payload.into(),
+            ..Publish::default()
+        };
+        self.send(&Packet::Publish(message)).await;
+        packet_id?;
+        match self.receive().await {
+            Packet::PubAck(ack) => Some(ack.reason),
+            other => panic!("expected PUBACK, got {other:?}"),
+        }
+    }
+
+    async fn subscribe(&mut self, filter: &str, qos: QoS) -> ReasonCode {
+        let filter = SubscribeFilter {
+            filter: text(filter),
+            qos,
+            ..SubscribeFilter::default()
+        };
+        self.subscribe_to(vec![filter]).await[0]
+    }
+
+    async fn subscribe_to(&mut self, filters: Vec<SubscribeFilter>) -> Vec<ReasonCode> {
+        let packet = Packet::Subscribe(Subscribe {
+            packet_id: PacketId::MIN,
+            filters,
+            properties: SubscribeProperties::default(),
+        });
+        self.send(&packet).await;
+        match self.receive().await {
+            Packet::SubAck(suback) => suback.reasons,
+            other => panic!("expected SUBACK, got {other:?}"),
+        }
+    }
+
+    /// Nothing but the answer to a ping comes: whatever was to come has come before.
+    async fn is_quiet(&mut self) {
+        self.send(&Packet::PingReq).await;
+        assert_eq!(self.receive().await, Packet::PingResp);
+    }
+
+    /// The reason that the connection is closed with; `None` where none is given.
+    async fn goodbye(&mut self) -> Option<ReasonCode> {
+        match self.next().await {
+            None => None,
+            Some(Packet::Disconnect(disconnect)) => {
+                assert_eq!(self.next().await, None);
+                Some(disconnect.reason)
+            }
+            other => panic!("expected the end, got {other:?}"),
+        }
+    }
+}
+
+fn connect(name: &str) -> Connect {
+    Connect {
+        clean_start: true,
+        keep_alive_s: 60,
+        client_id: text(name),
+        ..Connect::default()
+    }
+}
+
+fn encoded(packet: &Packet, version: Version) -> Bytes {
+    let mut bytes = BytesMut::new();
+    trunkline_mqtt_wire::encode(packet, version, &mut bytes).unwrap();
+    bytes.freeze()
+}
+
+fn text(text: &str) -> Utf8Bytes {
+    Utf8Bytes::try_from(text).unwrap()
+}
