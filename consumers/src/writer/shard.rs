@@ -113,6 +113,7 @@ impl ShardWriter {
 
     async fn store_next_batch(&mut self) -> Result<(), End> {
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => return Err(End::Stopped),
             news = self.context.log.wait(self.shard, self.next - 1) => news?,
         }
@@ -172,9 +173,8 @@ impl ShardWriter {
         let page = loop {
             match self.context.log.read(self.shard, self.next, limit).await {
                 Ok(page) => break page,
-                Err(LogError::Damaged { sequence, .. }) if sequence > self.next => {
-                    limit.entries = usize::try_from(sequence - self.next).unwrap_or(READ_LIMIT.entries);
-                }
+                // Fewer and fewer, until the damaged entry is alone and those before it are taken.
+                Err(LogError::Damaged { .. }) if limit.entries > 1 => limit.entries /= 2,
                 Err(error @ LogError::Damaged { sequence, .. }) => {
                     self.note_unreadable(sequence, error.to_string());
                     self.next = sequence + 1;
@@ -285,7 +285,7 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Pauses before the next attempt; the first failure of a row is logged.
+    /// Pauses before the next attempt; the first of several failures in a row is logged.
     async fn pause_after(
         &self,
         operation: &str,
