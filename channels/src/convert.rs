@@ -275,3 +275,6 @@ fn json(metadata: Metadata) -> Json {
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests;
