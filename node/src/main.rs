@@ -1,2 +1,129 @@
-//! The platform binary.
-fn main() {}
+//! The binary `trunkline`: parse, call, print. One sentence and exit code 2 when it cannot start.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use trunkline::{Config, Error, Flags, HubMode, Node};
+use trunkline_telemetry::Format;
+
+/// The open IoT platform in one binary.
+#[derive(Parser)]
+#[command(name = "trunkline", version, about, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole platform on embedded storage
+    Up(Box<Flags>),
+    /// Show a device's message going all the way, on a running platform
+    Demo(trunkline_cli::Demo),
+    /// Print the effective configuration, with secrets hidden
+    Config {
+        /// Only say whether it is right
+        #[arg(long)]
+        check: bool,
+        #[command(flatten)]
+        flags: Box<Flags>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("the runtime cannot be started: {error}"), 2),
+    };
+    match arguments.command {
+        Command::Up(flags) => report(runtime.block_on(up(&flags))),
+        Command::Demo(demo) => match runtime.block_on(trunkline_cli::demo(demo)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error.to_string(), 1),
+        },
+        Command::Config { check, flags } => report(show_config(&flags, check)),
+    }
+}
+
+async fn up(flags: &Flags) -> Result<(), Error> {
+    let config = Config::load(flags, std::env::vars())?;
+    trunkline_telemetry::init(&config.logging.filter, Format::of_stderr())
+        .map_err(|error| Error::Configuration(format!("logging.filter: {error}")))?;
+    let stop = stop_on_signals()?;
+    let node = Node::open(&config, HubMode::InProcess).await?;
+    if node.admin_was_there() && (flags.admin_email.is_some() || flags.admin_password_file.is_some()) {
+        eprintln!(
+            "--admin-email and --admin-password-file are ignored: {} has its users already",
+            config.data.display()
+        );
+    }
+    let (login, notice) = node.login_hint(&config.admin.email);
+    if let Some(notice) = notice {
+        eprintln!("{notice}");
+    }
+    let addresses = node.addresses();
+    let defaults = Config::default().listen;
+    let mut next = format!("next: trunkline demo{login}");
+    for (flag, url, is_default) in [
+        (
+            "--url",
+            format!("http://{}", addresses.http),
+            addresses.http == defaults.http,
+        ),
+        ("--mqtt", addresses.mqtt.to_string(), addresses.mqtt == defaults.mqtt),
+    ] {
+        if !is_default {
+            next += &format!(" {flag} {url}");
+        }
+    }
+    tracing::info!(
+        tier = node.tier(),
+        "an acknowledgement means that the message is kept at this tier"
+    );
+    let mut stdout = std::io::stdout();
+    // A closed stdout is no reason to end.
+    let _ = writeln!(stdout, "ready {addresses}\n{next}").and_then(|()| stdout.flush());
+    node.run(stop).await
+}
+
+/// A token that SIGTERM and SIGINT cancel.
+fn stop_on_signals() -> Result<CancellationToken, Error> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut received =
+            signal(kind).map_err(|error| Error::Configuration(format!("signals cannot be received: {error}")))?;
+        let stop = stop.clone();
+        // Ends with the process: there is no later use of a signal.
+        tokio::spawn(async move {
+            received.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+fn show_config(flags: &Flags, check: bool) -> Result<(), Error> {
+    let config = Config::load(flags, std::env::vars())?;
+    if check {
+        println!("the configuration is right");
+    } else {
+        print!("{}", config.render()?);
+    }
+    Ok(())
+}
+
+fn report(outcome: Result<(), Error>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string(), error.exit_code()),
+    }
+}
+
+fn failed(sentence: &str, code: u8) -> ExitCode {
+    eprintln!("trunkline: {sentence}");
+    ExitCode::from(code)
+}

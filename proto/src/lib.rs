@@ -16,7 +16,7 @@ macro_rules! packages {
         #[doc = concat!("The package `trunkline.", stringify!($area), "`.")]
         pub mod $area {
             /// Version 1.
-            #[allow(missing_docs, unreachable_pub, clippy::all)]
+            #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]
             pub mod v1 {
                 include!(concat!(env!("OUT_DIR"), "/trunkline.", stringify!($area), ".v1.rs"));
             }

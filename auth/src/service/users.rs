@@ -17,6 +17,14 @@ impl Service {
         self.add_user(new, Some(caller.id)).await
     }
 
+    /// Whether the platform has any user.
+    ///
+    /// # Errors
+    /// That the database failed.
+    pub async fn has_users(&self) -> Result<bool, Error> {
+        self.store.has_users().await.map_err(Error::database("counting users"))
+    }
+
     /// Creates the platform's first administrator.
     ///
     /// # Errors

@@ -40,7 +40,18 @@ const COUNT_KNOWN: &str = "
     FROM users
     WHERE id = $1";
 
+const ANY: &str = "
+    SELECT id
+    FROM users
+    LIMIT 1";
+
 impl Store {
+    /// Whether there is any user.
+    pub async fn has_users(&self) -> Result<bool, Error> {
+        let found = self.db.fetch_optional(ANY, params![], |row| row.get::<UserId>("id")).await?;
+        Ok(found.is_some())
+    }
+
     /// Adds a user.
     ///
     /// # Errors

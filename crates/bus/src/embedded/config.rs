@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::envelope::{ENVELOPE_OVERHEAD_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX};
 use crate::log::Tier;
@@ -16,7 +16,7 @@ const MIB: u64 = 1024 * 1024;
 const QUEUE_BYTES_MIN: u64 = 4 * MIB;
 
 /// Configuration of the embedded bus. Every value has a default; unknown keys are refused.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Shards, 1 to [`SHARDS_MAX`]. When absent, a new log is made with [`SHARDS_DEFAULT`] and one that exists keeps its number; a
@@ -41,7 +41,7 @@ pub struct Config {
 }
 
 /// The tiers that an embedded log can give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConfiguredTier {
     /// See [`Tier::Written`].

@@ -1,0 +1,85 @@
+//! The first administrator: made when the platform has no user yet, with a password that nobody but the operator sees.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use trunkline_auth::Service;
+use trunkline_auth::user::{Email, NewUser, Password, PlatformRole, Username};
+use trunkline_core::Secret;
+use trunkline_core::attributes::Tags;
+
+use crate::config::Admin;
+use crate::data::DataFolder;
+use crate::error::{Error, chain};
+
+/// File in the data folder with a password that was made and could not be shown on a terminal.
+const PASSWORD_FILE: &str = "admin-password";
+
+/// Where the operator finds the password of the first administrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FirstAdmin {
+    /// There were users already.
+    Exists,
+    /// In the file that he gave.
+    Given(PathBuf),
+    /// It was shown on the terminal, once.
+    Shown,
+    /// In a file of the data folder.
+    Written(PathBuf),
+}
+
+/// Makes the administrator if there is no user yet. After a crash before that, the next start does it.
+///
+/// # Errors
+/// When the e-mail address or the password is refused, or the password can be read from nowhere.
+pub(crate) async fn ensure(service: &Service, admin: &Admin, data: &DataFolder) -> Result<FirstAdmin, Error> {
+    let refused = |error: trunkline_auth::Error| Error::Admin(chain(&error));
+    if service.has_users().await.map_err(refused)? {
+        return Ok(FirstAdmin::Exists);
+    }
+    let email = Email::parse("admin email", &admin.email).map_err(|fault| Error::Admin(fault.to_string()))?;
+    let (password, place) = password(admin, data)?;
+    let username = Username::parse("username", "admin").map_err(|fault| Error::Admin(fault.to_string()))?;
+    let new = NewUser {
+        email,
+        username: Some(username),
+        password,
+        first_name: None,
+        last_name: None,
+        tags: Tags::default(),
+        metadata: None,
+        private_metadata: None,
+        profile_picture: None,
+        role: PlatformRole::Admin,
+    };
+    service.create_first_admin(new).await.map_err(refused)?;
+    Ok(place)
+}
+
+/// The password, and where the operator finds it.
+fn password(admin: &Admin, data: &DataFolder) -> Result<(Password, FirstAdmin), Error> {
+    let parse = |text: &str| Password::parse("password", text).map_err(|fault| Error::Admin(fault.to_string()));
+    if let Some(file) = &admin.password_file {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Error::Admin(format!("the password file {} cannot be read: {error}", file.display())))?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        return Ok((
+            parse(text.strip_suffix('\r').unwrap_or(text))?,
+            FirstAdmin::Given(file.clone()),
+        ));
+    }
+    let made = Secret::generate();
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        let shown = writeln!(
+            terminal,
+            "administrator {} has the password {} (shown once)",
+            admin.email,
+            made.expose()
+        );
+        shown.map_err(|error| Error::Admin(error.to_string()))?;
+        return Ok((parse(made.expose())?, FirstAdmin::Shown));
+    }
+    let file = data.write_secret(PASSWORD_FILE, made.expose())?;
+    Ok((parse(made.expose())?, FirstAdmin::Written(file)))
+}

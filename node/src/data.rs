@@ -1,0 +1,229 @@
+//! The data folder: its lock, its format, its keys. Everything that the platform keeps is below it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use trunkline_core::secret::random_bytes;
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// The newest format of the data folder that this version reads and the one that it writes.
+const FORMAT_VERSION: u32 = 1;
+/// Mode of the folder and of folders in it: the owner alone.
+const FOLDER_MODE: u32 = 0o700;
+/// Mode of files with secrets.
+const SECRET_MODE: u32 = 0o600;
+
+/// What the file `format` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Format {
+    /// Version of the folder's layout.
+    version: u32,
+    /// Id of the platform, made on the first start.
+    platform_id: Uuid,
+}
+
+/// An open data folder. It stays locked until this is dropped, also by a crash.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    platform_id: Uuid,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Opens the folder and takes its lock; makes it when it is absent.
+    ///
+    /// # Errors
+    /// When it is in use, of a newer format, unreadable or unwritable; nothing is left half made then.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let unusable = |cause: String| Error::Data {
+            folder: path.display().to_string(),
+            cause,
+        };
+        let was_there = path.exists();
+        let opened = Self::open_or_make(path).map_err(unusable);
+        if opened.is_err() && !was_there {
+            // Only what this call made; a folder with anything else in it stays.
+            let _ = fs::remove_file(path.join("lock"));
+            let _ = fs::remove_dir(path);
+        }
+        opened
+    }
+
+    fn open_or_make(path: &Path) -> Result<Self, String> {
+        let mend = "give one that this user may write with --data DIR";
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(path)
+            .map_err(|error| format!("{error}; {mend}"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(SECRET_MODE)
+            .open(path.join("lock"));
+        let lock = lock.map_err(|error| format!("{error}; {mend}"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                "another trunkline uses it; stop that one, or give another folder with --data DIR".to_owned()
+            }
+            TryLockError::Error(error) => format!("it cannot be locked: {error}"),
+        })?;
+        let format = Self::format(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            platform_id: format.platform_id,
+            _lock: lock,
+        })
+    }
+
+    fn format(path: &Path) -> Result<Format, String> {
+        let file = path.join("format");
+        match fs::read_to_string(&file) {
+            Ok(text) => {
+                let format: Format = toml::from_str(&text)
+                    .map_err(|error| format!("its file `format` is damaged: {}", error.message()))?;
+                if format.version > FORMAT_VERSION {
+                    return Err(format!(
+                        "a newer version of trunkline wrote it (format {}, this one reads up to {FORMAT_VERSION}); use that version",
+                        format.version
+                    ));
+                }
+                Ok(format)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let format = Format {
+                    version: FORMAT_VERSION,
+                    platform_id: Uuid::now_v7(),
+                };
+                let text = toml::to_string(&format).map_err(|error| error.to_string())?;
+                write_whole(&file, text.as_bytes()).map_err(|error| format!("`format` cannot be written: {error}"))?;
+                Ok(format)
+            }
+            Err(error) => Err(format!("`format` cannot be read: {error}")),
+        }
+    }
+
+    /// Path of the folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Id of the platform.
+    pub(crate) const fn platform_id(&self) -> Uuid {
+        self.platform_id
+    }
+
+    /// Address of the SQLite database `name` in the folder.
+    pub(crate) fn database_url(&self, name: &str) -> String {
+        format!("sqlite:{}", self.path.join(format!("{name}.db")).display())
+    }
+
+    /// The 32 random bytes of the key `name`, made when it is absent.
+    ///
+    /// # Errors
+    /// When the file is unreadable or has another length.
+    pub(crate) fn key(&self, name: &str) -> Result<[u8; 32], Error> {
+        let folder = self.path.join("keys");
+        let file = folder.join(name);
+        let unusable = |cause: String| Error::Data {
+            folder: self.path.display().to_string(),
+            cause: format!("keys/{name}: {cause}"),
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(&folder)
+            .map_err(|error| unusable(error.to_string()))?;
+        if !file.exists() {
+            write_whole(&file, &random_bytes::<32>()).map_err(|error| unusable(error.to_string()))?;
+        }
+        let mut bytes = Vec::new();
+        File::open(&file)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(|error| unusable(error.to_string()))?;
+        bytes
+            .try_into()
+            .map_err(|bytes: Vec<u8>| unusable(format!("has {} bytes, not 32; restore it from a backup", bytes.len())))
+    }
+
+    /// Writes a secret for the operator to read, and says where.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write_secret(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
+        let file = self.path.join(name);
+        let written = write_whole(&file, text.as_bytes());
+        written.map_err(|error| Error::Data {
+            folder: self.path.display().to_string(),
+            cause: format!("{name}: {error}"),
+        })?;
+        Ok(file)
+    }
+}
+
+/// Writes a file so that it is there whole or not at all, synced, and readable by its owner alone.
+fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let draft = file.with_extension("new");
+    let mut open = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(SECRET_MODE)
+        .open(&draft)?;
+    open.write_all(bytes)?;
+    open.sync_all()?;
+    fs::rename(&draft, file)?;
+    match file.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_folder_in_use_is_refused_and_free_after_its_user_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        let first = DataFolder::open(&path).unwrap();
+        let refused = DataFolder::open(&path).unwrap_err().to_string();
+        assert!(refused.contains("another trunkline uses it"), "{refused}");
+        let id = first.platform_id();
+        drop(first);
+        assert_eq!(DataFolder::open(&path).unwrap().platform_id(), id);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_its_number() {
+        let root = tempfile::tempdir().unwrap();
+        drop(DataFolder::open(root.path()).unwrap());
+        let text = fs::read_to_string(root.path().join("format")).unwrap();
+        fs::write(root.path().join("format"), text.replace("version = 1", "version = 2")).unwrap();
+        let refused = DataFolder::open(root.path()).unwrap_err().to_string();
+        assert!(refused.contains("format 2"), "{refused}");
+    }
+
+    #[test]
+    fn keys_are_kept_and_readable_by_their_owner_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(root.path()).unwrap();
+        let key = folder.key("token").unwrap();
+        assert_eq!(folder.key("token").unwrap(), key);
+        assert_ne!(folder.key("digest").unwrap(), key);
+        let mode = fs::metadata(root.path().join("keys/token"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,5 @@
+//! The platform from the outside: one module per promise, each scenario whole and over sockets.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod first_message;

@@ -1,0 +1,228 @@
+//! A platform in the test process, and what tests make in it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use trunkline::{Addresses, Config, Error, HubMode, Node};
+use trunkline_testkit::http::Client;
+
+/// E-mail address of the platform's administrator.
+const ADMIN: &str = "admin@example.com";
+/// Password of every user in tests.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A running platform. Dropping it without [`World::stop`] ends it without grace.
+pub struct World {
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// HTTP as the platform's administrator.
+    pub admin: Client,
+    config: Config,
+    mode: HubMode,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), Error>>,
+    folder: TempDir,
+}
+
+/// A domain with the HTTP client of its creator.
+pub struct Domain {
+    /// Its id.
+    pub id: String,
+    /// Its route.
+    pub route: String,
+    /// HTTP as the user that created it.
+    pub owner: Client,
+}
+
+/// A client of the platform with its secret.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+impl World {
+    /// Starts a platform with a fresh data folder.
+    pub async fn start(mode: HubMode) -> Self {
+        Self::start_with(mode, |_| {}).await
+    }
+
+    /// The same, after `adjust` has changed the configuration.
+    pub async fn start_with(mode: HubMode, adjust: impl FnOnce(&mut Config)) -> Self {
+        let folder = trunkline_testkit::free_dir();
+        let password_file = folder.path().join("password");
+        fs::write(&password_file, format!("{PASSWORD}\n")).expect("the folder can be written");
+        let mut config = Config {
+            data: folder.path().join("data"),
+            ..Config::default()
+        };
+        config.admin.email = ADMIN.to_owned();
+        config.admin.password_file = Some(password_file);
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        (
+            config.listen.http,
+            config.listen.grpc,
+            config.listen.mqtt,
+            config.listen.ops,
+        ) = (free, free, free, free);
+        adjust(&mut config);
+        Self::open(config, mode, folder).await
+    }
+
+    async fn open(config: Config, mode: HubMode, folder: TempDir) -> Self {
+        let node = Node::open(&config, mode)
+            .await
+            .unwrap_or_else(|error| panic!("the platform does not start: {error}"));
+        let addresses = node.addresses();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(node.run(stop.clone()));
+        let anonymous = Client::new(addresses.http);
+        let admin = anonymous.with_token(&token(&anonymous, ADMIN).await);
+        Self {
+            addresses,
+            admin,
+            config,
+            mode,
+            stop,
+            running,
+            folder,
+        }
+    }
+
+    /// HTTP as nobody.
+    pub fn anonymous(&self) -> Client {
+        Client::new(self.addresses.http)
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.config.data
+    }
+
+    /// Stops the platform as SIGTERM does, and waits until it is gone.
+    pub async fn stop(self) {
+        self.stop_and_keep().await;
+    }
+
+    /// Stops the platform and starts it again on the same data, on new ports.
+    pub async fn restart(self) -> Self {
+        let (config, mode, folder) = self.stop_and_keep().await;
+        Self::open(config, mode, folder).await
+    }
+
+    async fn stop_and_keep(self) -> (Config, HubMode, TempDir) {
+        self.stop.cancel();
+        let ended = self.running.await.expect("the platform does not panic");
+        ended.unwrap_or_else(|error| panic!("the platform ended with: {error}"));
+        (self.config, self.mode, self.folder)
+    }
+
+    /// Creates a user and logs in; returns its id and HTTP as that user.
+    pub async fn user(&self, name: &str) -> (String, Client) {
+        let email = format!("{name}@example.com");
+        let body = json!({ "email": email, "credentials": { "username": name, "secret": PASSWORD } });
+        let id = self.admin.post("/users", &body).await.expect(201).text_at("/id");
+        let anonymous = self.anonymous();
+        (id, anonymous.with_token(&token(&anonymous, &email).await))
+    }
+
+    /// Creates a domain with a fresh user as its administrator.
+    pub async fn domain(&self, route: &str) -> Domain {
+        let (_, owner) = self.user(&format!("owner-of-{route}")).await;
+        let body = json!({ "name": format!("Domain {route}"), "route": route });
+        let id = owner.post("/domains", &body).await.expect(201).text_at("/id");
+        Domain {
+            id,
+            route: route.to_owned(),
+            owner,
+        }
+    }
+}
+
+impl Domain {
+    /// Creates a channel and returns its id.
+    pub async fn channel(&self, route: &str) -> String {
+        let body = json!({ "name": format!("Channel {route}"), "route": route });
+        self.owner
+            .post(&format!("/{}/channels", self.id), &body)
+            .await
+            .expect(201)
+            .text_at("/id")
+    }
+
+    /// Creates a client.
+    pub async fn device(&self, name: &str) -> Device {
+        let answer = self
+            .owner
+            .post(&format!("/{}/clients", self.id), &json!({ "name": name }))
+            .await
+            .expect(201);
+        Device {
+            id: answer.text_at("/id"),
+            secret: answer.text_at("/credentials/secret"),
+        }
+    }
+
+    /// Connects a client to a channel for `types`, such as `publish`.
+    pub async fn connect(&self, channel: &str, device: &Device, types: &[&str]) {
+        let body = json!({ "client_ids": [device.id], "types": types });
+        self.owner
+            .post(&format!("/{}/channels/{channel}/connect", self.id), &body)
+            .await
+            .expect(201);
+    }
+
+    /// Disconnects a client from a channel.
+    pub async fn disconnect(&self, channel: &str, device: &Device, types: &[&str]) {
+        let body = json!({ "client_ids": [device.id], "types": types });
+        self.owner
+            .post(&format!("/{}/channels/{channel}/disconnect", self.id), &body)
+            .await
+            .expect(204);
+    }
+
+    /// A channel, and a client that may publish to it and receive from it.
+    pub async fn channel_with_device(&self, route: &str) -> (String, Device) {
+        let channel = self.channel(route).await;
+        let device = self.device(&format!("device-of-{route}")).await;
+        self.connect(&channel, &device, &["publish", "subscribe"]).await;
+        (channel, device)
+    }
+
+    /// The topic of a channel, by ids.
+    pub fn topic(&self, channel: &str) -> String {
+        format!("m/{}/c/{channel}", self.id)
+    }
+
+    /// Every stored record of a channel, latest first, at most 1,000; `query` is appended, such as `&subtopic=a`.
+    pub async fn records(&self, channel: &str, query: &str) -> Vec<Value> {
+        let path = format!("/{}/channels/{channel}/messages?limit=1000{query}", self.id);
+        let page = self.owner.get(&path).await.expect(200).json();
+        page["messages"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until a channel has `count` stored records, and returns them latest first.
+    pub async fn stored(&self, channel: &str, count: usize) -> Vec<Value> {
+        trunkline_testkit::until_some(std::time::Duration::from_secs(15), || async {
+            let found = self.records(channel, "").await;
+            (found.len() >= count).then_some(found)
+        })
+        .await
+    }
+}
+
+async fn token(anonymous: &Client, name: &str) -> String {
+    let login = json!({ "username": name, "password": PASSWORD });
+    anonymous
+        .post("/users/tokens/issue", &login)
+        .await
+        .expect(201)
+        .text_at("/access_token")
+}
