@@ -218,14 +218,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Answers one receipt, and those after it that are there already.
     fn settle(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
         let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
-        self.follow(step)?;
+        ended(&step)?;
         while let Some(receipt) = self.receipts.front_mut() {
             let Some(outcome) = receipt.now_or_never() else {
                 break;
             };
             self.receipts.pop_front();
             let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
-            self.follow(step)?;
+            ended(&step)?;
         }
         Ok(())
     }
@@ -235,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return Err(Cause::Lost);
         }
         let step = self.machine.tick(self.opened.elapsed(), &mut self.output);
-        self.follow(step)
+        ended(&step)
     }
 
     /// When to look at keep alive and stalls next. Being heard meanwhile costs nothing: the timer is set anew when it fires.
@@ -268,13 +268,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             _ => Cause::Draining,
         }
     }
+}
 
-    /// Takes a step that asks for nothing outside.
-    fn follow(&mut self, step: Step) -> Result<(), Cause> {
-        match step {
-            Step::Close(cause) => Err(cause),
-            _ => Ok(()),
-        }
+/// The end of a connection, if a step that asks for nothing outside is one.
+const fn ended(step: &Step) -> Result<(), Cause> {
+    match step {
+        Step::Close(cause) => Err(*cause),
+        _ => Ok(()),
     }
 }
 

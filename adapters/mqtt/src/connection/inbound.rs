@@ -10,7 +10,7 @@ use trunkline_gate::{Action, Denial, Gate, Permit, Publication, Session, stamp};
 use trunkline_mqtt_wire::{PacketId, Publish, QoS, ReasonCode, SubscribeFilter, Utf8Bytes};
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
 
-use super::Connection;
+use super::{Connection, ended};
 use crate::limits::{OUTPUT_BYTES_STOP, SUBSCRIPTIONS_MAX};
 use crate::machine::{Cause, Step};
 use crate::metrics::of_qos;
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(denial) => {
                 metrics.publish_refused.increment();
                 let step = self.machine.deny(packet_id, &denial, &mut self.output);
-                return self.follow(step);
+                return ended(&step);
             }
         };
         let entry = match entry {
@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn not_taken(&mut self, packet_id: Option<PacketId>, error: &AppendError) -> Result<(), Cause> {
         self.adapter.metrics.publish_refused.increment();
         let step = self.machine.not_taken(packet_id, error, &mut self.output);
-        self.follow(step)
+        ended(&step)
     }
 
     fn subscribe(&mut self, packet_id: PacketId, filters: Vec<SubscribeFilter>) {

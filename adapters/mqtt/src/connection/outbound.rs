@@ -10,7 +10,7 @@ use trunkline_bus::log::{LogError, Page, ReadLimit};
 use trunkline_gate::{Action, Denial, Gate, Permit, Refusal, Session};
 use trunkline_mqtt_wire::QoS;
 
-use super::Connection;
+use super::{Connection, ended};
 use crate::adapter::Adapter;
 use crate::directory::Seat;
 use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, OUTPUT_BYTES_MAX, RECHECK_PAUSE};
@@ -208,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Outbound::News => {}
             Outbound::Taken => {
                 let step = self.machine.taken_over(&mut self.output);
-                return self.follow(step);
+                return ended(&step);
             }
             Outbound::Disturbed => {
                 if !member.is_current() {
@@ -236,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(()) | Err(Refusal::Unavailable) => {}
             Err(Refusal::Disabled | Refusal::BadCredentials) => {
                 let step = self.machine.revoked(&mut self.output);
-                return self.follow(step);
+                return ended(&step);
             }
         }
         for (subscription, answer) in recheck.subscriptions {

@@ -47,36 +47,13 @@ async fn messages_of_one_publisher_arrive_once_and_in_their_order() {
     let mut subscriber = broker.client(Version::V5, "subscriber").await;
     subscriber.subscribe("a/#", QoS::AtLeastOnce).await;
     let mut publisher = broker.client(Version::V3, "publisher").await;
-    let publishing = tokio::spawn(async move {
-        let mut acknowledged = 0;
-        for number in 0..COUNT {
-            let id = u16::try_from(number % 60_000 + 1).unwrap();
-            let message = numbered(number, id);
-            publisher.send(&Packet::Publish(message)).await;
-            // Window of 100.
-            while number - acknowledged >= 100 {
-                publisher.receive().await;
-                acknowledged += 1;
-            }
-        }
-        publisher
-    });
+    let publishing = tokio::spawn(async move { publisher.publish_numbers(0..COUNT, QoS::AtLeastOnce).await });
     for number in 0..COUNT {
-        assert_eq!(subscriber.take().await.payload, number.to_string());
+        assert_eq!(number_of(&subscriber.take().await), number);
     }
     publishing.await.unwrap();
     subscriber.is_quiet().await;
     broker.stop().await;
-}
-
-fn numbered(number: u32, id: u16) -> Publish {
-    Publish {
-        qos: QoS::AtLeastOnce,
-        topic: text("a/b"),
-        packet_id: PacketId::new(id),
-        payload: number.to_string().into(),
-        ..Publish::default()
-    }
 }
 
 #[tokio::test]

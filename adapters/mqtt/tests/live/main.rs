@@ -1,16 +1,23 @@
 //! The adapter on live connections: in-memory streams, the open gate, and the embedded bus in a folder of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test says that something does not hold by panicking"
+)]
+
 mod deliver;
 mod hostile;
 mod life;
+mod listener;
 mod slow;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +34,8 @@ use trunkline_mqtt_wire::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes that a stream holds in each direction.
 const STREAM_BYTES: usize = 16 * 1024;
+/// QoS 1 messages that a test publishes without waiting.
+const PUBLISH_AHEAD: usize = 100;
 const BOTH: [Version; 2] = [Version::V3, Version::V5];
 
 /// A node with the adapter alone.
@@ -114,15 +123,15 @@ impl Broker {
 }
 
 /// A client that says what it is told to.
-struct Client {
-    stream: DuplexStream,
+struct Client<S = DuplexStream> {
+    stream: S,
     version: Version,
     decoder: Decoder,
     input: BytesMut,
 }
 
-impl Client {
-    fn new(stream: DuplexStream, version: Version) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    fn new(stream: S, version: Version) -> Self {
         Self {
             stream,
             version,
@@ -191,6 +200,33 @@ impl Client {
         }
     }
 
+    /// Publishes messages of half a kibibyte to `a/b` that carry these numbers, some of them ahead of their PUBACKs.
+    async fn publish_numbers(&mut self, numbers: Range<u32>, qos: QoS) {
+        let mut unacknowledged = 0;
+        for number in numbers {
+            let mut payload = format!("{number};").into_bytes();
+            payload.resize(512, b'.');
+            let message = Publish {
+                qos,
+                topic: text("a/b"),
+                packet_id: PacketId::new(u16::try_from(number % 60_000 + 1).unwrap())
+                    .filter(|_| qos != QoS::AtMostOnce),
+                payload: payload.into(),
+                ..Publish::default()
+            };
+            unacknowledged += usize::from(message.packet_id.is_some());
+            self.send(&Packet::Publish(message)).await;
+            if unacknowledged >= PUBLISH_AHEAD {
+                self.receive().await;
+                unacknowledged -= 1;
+            }
+        }
+        for _ in 0..unacknowledged {
+            self.receive().await;
+        }
+        self.is_quiet().await;
+    }
+
     async fn subscribe(&mut self, filter: &str, qos: QoS) -> ReasonCode {
         let filter = SubscribeFilter {
             filter: text(filter),
@@ -249,4 +285,10 @@ fn encoded(packet: &Packet, version: Version) -> Bytes {
 
 fn text(text: &str) -> Utf8Bytes {
     Utf8Bytes::try_from(text).unwrap()
+}
+
+/// The number that [`Client::publish_numbers`] gave a message.
+fn number_of(message: &Publish) -> u32 {
+    let digits: Vec<u8> = message.payload.iter().copied().take_while(u8::is_ascii_digit).collect();
+    String::from_utf8(digits).unwrap().parse().unwrap()
 }

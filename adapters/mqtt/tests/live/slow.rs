@@ -7,17 +7,7 @@ const COUNT: u32 = 4_000;
 
 async fn publish_all(broker: &Broker, qos: QoS) {
     let mut publisher = broker.client(Version::V5, "publisher").await;
-    for number in 0..COUNT {
-        let mut payload = format!("{number};").into_bytes();
-        payload.resize(512, b'.');
-        publisher.publish("a/b", payload, qos).await;
-    }
-    publisher.is_quiet().await;
-}
-
-fn number_of(message: &Publish) -> u32 {
-    let digits: Vec<u8> = message.payload.iter().copied().take_while(u8::is_ascii_digit).collect();
-    String::from_utf8(digits).unwrap().parse().unwrap()
+    publisher.publish_numbers(0..COUNT, qos).await;
 }
 
 #[tokio::test]
@@ -54,9 +44,7 @@ async fn one_that_catches_up_while_others_publish_misses_and_repeats_nothing() {
     publish_all(&broker, QoS::AtLeastOnce).await;
     let mut publisher = broker.client(Version::V5, "publisher").await;
     let publishing = tokio::spawn(async move {
-        for number in COUNT..2 * COUNT {
-            publisher.publish("a/b", number.to_string(), QoS::AtLeastOnce).await;
-        }
+        publisher.publish_numbers(COUNT..2 * COUNT, QoS::AtLeastOnce).await;
     });
     for number in 0..2 * COUNT {
         assert_eq!(number_of(&slow.take().await), number);

@@ -1,0 +1,65 @@
+//! A broker for testing: the adapter with free topics and without authentication, on the embedded bus.
+//!
+//! It exists so that MQTT suites and tools can be run against the adapter unchanged. It is not for use.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use trunkline_bus::EmbeddedBus;
+use trunkline_bus::embedded::Config;
+use trunkline_core::SystemClock;
+use trunkline_gate::OpenGate;
+use trunkline_mqtt::{Adapter, Deps, Settings};
+
+/// A broker FOR TESTING ONLY: anybody may publish and subscribe to anything.
+#[derive(Parser)]
+struct Arguments {
+    /// Port on 127.0.0.1; 0 picks one.
+    #[arg(long, default_value_t = 1883)]
+    port: u16,
+    /// Folder of the log; a temporary one when absent.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Topic filter that nobody may subscribe to; may be given more than once.
+    #[arg(long)]
+    deny_subscribe: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let temporary = tempfile::tempdir()?;
+    let folder = arguments.data.as_deref().unwrap_or(temporary.path());
+    let clock = Arc::new(SystemClock);
+    let bus = EmbeddedBus::open(folder, Config::default(), clock.clone()).await?;
+    let deps = Deps {
+        gate: Arc::new(OpenGate::new(arguments.deny_subscribe)),
+        log: bus.log.clone(),
+        clock,
+        metrics: trunkline_telemetry::Metrics::new(),
+    };
+    let adapter = Adapter::open(deps, Settings::default())?;
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port))).await?;
+    println!("ready mqtt={}", listener.local_addr()?);
+
+    let (stop, stop_router) = (CancellationToken::new(), CancellationToken::new());
+    let router = tokio::spawn({
+        let (adapter, stop_router) = (Arc::clone(&adapter), stop_router.clone());
+        async move { adapter.run(stop_router).await }
+    });
+    let serving = tokio::spawn({
+        let stop = stop.clone();
+        async move { adapter.serve(listener, stop).await }
+    });
+    tokio::signal::ctrl_c().await?;
+    stop.cancel();
+    serving.await?;
+    stop_router.cancel();
+    router.await?;
+    bus.close().await;
+    Ok(())
+}
