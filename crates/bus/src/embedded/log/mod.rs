@@ -88,13 +88,9 @@ impl EmbeddedLog {
             .idle_timeout(READER_IDLE)
             .connect_lazy_with(store::options(&path, tier).read_only(true));
 
-        let ring_bytes_max = config.ring_bytes_max / usize::from(shards);
         let shared = Arc::new(Shared {
             room: Semaphore::new(usize::try_from(config.queue_bytes_max).unwrap_or(usize::MAX >> 4)),
-            rings: books
-                .iter()
-                .map(|books| Mutex::new(Ring::new(books.head, ring_bytes_max)))
-                .collect(),
+            rings: books.iter().map(|books| Mutex::new(Ring::new(books.head))).collect(),
             heads: books.iter().map(|books| watch::Sender::new(books.head)).collect(),
             groups: Mutex::new(groups),
             tap: Source::new(TAP_LIMIT),
@@ -118,6 +114,7 @@ impl EmbeddedLog {
             shared: shared.clone(),
             jobs: queue,
             wal_bytes: 0,
+            waiting: None,
         };
         let task = tokio::spawn(owner.run());
         Ok((Arc::new(Self { shared, jobs, readers }), task))

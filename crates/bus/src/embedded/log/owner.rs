@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::{error, warn};
 use trunkline_core::DomainId;
 
@@ -30,6 +30,8 @@ const TRIM_DOMAIN_ENTRIES_MAX: u32 = 256;
 const TRIM_FRACTION: u64 = 64;
 /// Bytes of the write-ahead log after which it is copied into the file.
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.
+const POSITIONS_WAIT: Duration = Duration::from_millis(10);
 /// How often the disk is looked at and old entries are looked for.
 const TICK: Duration = Duration::from_secs(1);
 const DISK_FULL: &str = "the disk is full";
@@ -72,11 +74,13 @@ pub(super) struct Owner {
     pub(super) jobs: mpsc::UnboundedReceiver<Job>,
     /// Bytes written to the write-ahead log since it was copied last, about.
     pub(super) wal_bytes: u64,
+    /// Positions that wait for entries, and until when.
+    pub(super) waiting: Option<(Batch, Instant)>,
 }
 
 /// What one transaction does, and whom to tell.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     rows: BTreeMap<Shard, Vec<NewRow>>,
     stored: Vec<(StoredEntry, usize)>,
     receipts: Vec<(ReceiptSender, Appended)>,
@@ -88,6 +92,20 @@ struct Batch {
     closing: Option<oneshot::Sender<()>>,
 }
 
+impl Batch {
+    fn is_positions_only(&self) -> bool {
+        self.appends == 0 && self.removed.is_empty() && self.closing.is_none()
+    }
+}
+
+/// Waits until the positions that wait are due; for ever when none do.
+async fn elapsed(waiting: Option<&(Batch, Instant)>) {
+    match waiting {
+        Some((_, due)) => tokio::time::sleep_until(*due).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Owner {
     /// Works until told to close, until nobody can send jobs, or until the disk fails.
     pub(super) async fn run(mut self) {
@@ -95,13 +113,14 @@ impl Owner {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            // Both branches are cancel safe: jobs not received stay queued.
+            // All branches are cancel safe: jobs not received stay queued, and the times are absolute.
             let outcome = tokio::select! {
                 biased;
                 count = self.jobs.recv_many(&mut jobs, BATCH_JOBS_MAX) => match count {
                     0 => return self.end(None).await,
                     _ => self.work(&mut jobs).await,
                 },
+                () = elapsed(self.waiting.as_ref()) => self.work(&mut jobs).await,
                 _ = tick.tick() => self.keep_house(&mut tick).await.map(|()| None),
             };
             match outcome {
@@ -114,8 +133,20 @@ impl Owner {
 
     /// Does `jobs` in one transaction. Gives whom to tell when one of them was to close.
     async fn work(&mut self, jobs: &mut Vec<Job>) -> Result<Option<oneshot::Sender<()>>, sqlx::Error> {
-        let mut batch = Batch::default();
-        let outcome = self.plan_and_write(jobs, &mut batch).await;
+        let is_due = jobs.is_empty();
+        let (mut batch, due) = match self.waiting.take() {
+            Some((batch, due)) => (batch, due),
+            None => (Batch::default(), Instant::now() + POSITIONS_WAIT),
+        };
+        let planned = self.plan(jobs, &mut batch).await;
+        if planned.is_ok() && !is_due && batch.is_positions_only() && !self.store.is_in_transaction() {
+            self.waiting = Some((batch, due));
+            return Ok(None);
+        }
+        let outcome = match planned {
+            Ok(()) => self.write(&mut batch).await,
+            Err(cause) => Err(cause),
+        };
         let closing = match outcome {
             Ok(()) => self.settle(batch),
             Err(cause) if is_disk_full(&cause) => self.refuse(batch, jobs, &cause).await?,
@@ -127,7 +158,7 @@ impl Owner {
         Ok(closing)
     }
 
-    async fn plan_and_write(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), sqlx::Error> {
+    async fn plan(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), sqlx::Error> {
         // In the order in which they came; after an error the rest stays for `refuse`.
         jobs.reverse();
         while let Some(job) = jobs.pop() {
@@ -155,7 +186,7 @@ impl Owner {
                 Job::Close { done } => batch.closing = Some(done),
             }
         }
-        self.write(batch).await
+        Ok(())
     }
 
     async fn append(

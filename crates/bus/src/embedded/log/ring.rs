@@ -13,7 +13,6 @@ pub(super) const ENTRY_OVERHEAD_BYTES: usize = 768;
 pub(super) struct Ring {
     entries: VecDeque<(StoredEntry, usize)>,
     bytes: usize,
-    bytes_max: usize,
     /// Every entry held by the log from this sequence on is here.
     start: u64,
     /// The last sequence appended.
@@ -22,23 +21,31 @@ pub(super) struct Ring {
 
 impl Ring {
     /// An empty ring of a shard whose last sequence is `head`.
-    pub(super) fn new(head: u64, bytes_max: usize) -> Self {
+    pub(super) fn new(head: u64) -> Self {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
-            bytes_max,
             start: head + 1,
             head,
         }
     }
 
-    /// Adds the next entry; the oldest leave when there is no room.
+    /// Adds the next entry.
     pub(super) fn push(&mut self, entry: StoredEntry, encoded_bytes: usize) {
         debug_assert_eq!(entry.sequence, self.head + 1, "sequences are given without holes");
         self.head = entry.sequence;
         self.bytes += encoded_bytes + ENTRY_OVERHEAD_BYTES;
         self.entries.push_back((entry, encoded_bytes));
-        while self.bytes > self.bytes_max {
+    }
+
+    /// Bytes that the ring takes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lets the oldest entries go until the ring takes at most `bytes_max`.
+    pub(super) fn shrink(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max {
             let Some((oldest, encoded_bytes)) = self.entries.pop_front() else {
                 break;
             };
@@ -112,7 +119,7 @@ mod tests {
     };
 
     fn ring_of(count: u64, bytes_max: usize) -> Ring {
-        let mut ring = Ring::new(10, bytes_max);
+        let mut ring = Ring::new(10);
         for sequence in 11..11 + count {
             let entry = StoredEntry {
                 shard: Shard(0),
@@ -122,6 +129,7 @@ mod tests {
             };
             ring.push(entry, 232);
         }
+        ring.shrink(bytes_max);
         ring
     }
 

@@ -95,15 +95,27 @@ impl Shared {
 
     /// Shows durable entries to consumers.
     pub(super) fn show(&self, shard: Shard, stored: Vec<(StoredEntry, usize)>) {
-        let mut ring = locked(&self.rings[usize::from(shard.0)]);
         let mut head = None;
-        for (entry, encoded_bytes) in stored {
-            head = Some(entry.sequence);
-            ring.push(entry, encoded_bytes);
+        {
+            let mut ring = locked(&self.rings[usize::from(shard.0)]);
+            for (entry, encoded_bytes) in stored {
+                head = Some(entry.sequence);
+                ring.push(entry, encoded_bytes);
+            }
         }
-        drop(ring);
+        self.shrink_rings();
         if let Some(head) = head {
             self.heads[usize::from(shard.0)].send_replace(head);
+        }
+    }
+
+    /// Keeps the rings within their bytes: the largest gives up the most, so that a busy shard has what idle ones leave.
+    fn shrink_rings(&self) {
+        let sizes: Vec<usize> = self.rings.iter().map(|ring| locked(ring).bytes()).collect();
+        let excess = sizes.iter().sum::<usize>().saturating_sub(self.config.ring_bytes_max);
+        let largest = sizes.iter().enumerate().max_by_key(|(_, bytes)| **bytes);
+        if let (1.., Some((index, bytes))) = (excess, largest) {
+            locked(&self.rings[index]).shrink(bytes - excess.min(*bytes));
         }
     }
 

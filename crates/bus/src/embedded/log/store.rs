@@ -379,6 +379,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether something waits for a commit.
+    pub(super) const fn is_in_transaction(&self) -> bool {
+        self.is_in_transaction
+    }
+
     /// Commits if a transaction is open. All that was done since the last commit is durable when this returns.
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         if self.is_in_transaction {
