@@ -8,8 +8,9 @@ use sqlx::{AssertSqlSafe, SqlitePool};
 
 use super::{Error, statement};
 
-/// Schema changes in their order; a file's `user_version` is how many of them it has seen.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_messages.sql")];
+/// Schema changes in their order; a file's `user_version` is how many of them it has seen. They have no twins for Postgres: a store
+/// there lays its rows out in its own way.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/sqlite_0001_messages.sql")];
 
 /// Connections that read at the same time.
 const READERS_MAX: u32 = 4;

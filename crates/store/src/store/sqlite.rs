@@ -1,6 +1,6 @@
 //! The message store on SQLite.
 //!
-//! Why the rows lie as they do (migrations/sqlite/0001_messages.sql): clustering the rows themselves by channel and time would spread
+//! Why the rows lie as they do (schema/sqlite_0001_messages.sql): clustering the rows themselves by channel and time would spread
 //! each batch over as many pages as it has channels, with the payloads on them. Here a batch appends its rows and touches only the
 //! narrow index, whose pages stay cached; reading the latest of a channel walks the end of the index and looks up as many rows as the
 //! page has. Both cost the same at a million rows as at a thousand.

@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_one_stretch_of_the_index() {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        let migration = include_str!("../../migrations/sqlite/0001_messages.sql");
+        let migration = include_str!("schema/sqlite_0001_messages.sql");
         sqlx::raw_sql(migration).execute(&mut connection).await.unwrap();
         for select in [&*SELECT_DESCENDING, &*SELECT_ASCENDING] {
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {select}"));
