@@ -44,7 +44,7 @@ pub struct Demo {
 ///
 /// # Errors
 /// The first step that failed; see [`Error`].
-pub async fn run(demo: Demo) -> Result<(), Error> {
+pub async fn demo(demo: Demo) -> Result<(), Error> {
     let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut out = io::stdout();
     demo.show(&mut Transcript::new(&mut out, is_coloured)).await

@@ -10,5 +10,5 @@ mod error;
 mod mqtt;
 mod transcript;
 
-pub use demo::{Demo, run};
+pub use demo::{Demo, demo};
 pub use error::Error;

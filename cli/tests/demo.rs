@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use trunkline_cli::{Demo, run};
+use trunkline_cli::{Demo, demo};
 use trunkline_testkit::free_dir;
 
-fn demo(address: SocketAddr, password_file: PathBuf) -> Demo {
+fn flags(address: SocketAddr, password_file: PathBuf) -> Demo {
     Demo {
         email: Some("ada@example.org".to_owned()),
         password_file: Some(password_file),
@@ -34,7 +34,7 @@ async fn run_against(answer: &str) -> String {
         }
         stream.write_all(answer.as_bytes()).await.unwrap();
     };
-    let (outcome, ()) = tokio::join!(run(demo(address, password_file)), server);
+    let (outcome, ()) = tokio::join!(demo(flags(address, password_file)), server);
     outcome.unwrap_err().to_string()
 }
 
@@ -49,7 +49,7 @@ async fn without_a_platform_the_error_names_the_command_that_starts_one() {
     std::fs::write(&password_file, "x").unwrap();
     // A port that was free a moment ago.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = run(demo(address, password_file)).await.unwrap_err().to_string();
+    let error = demo(flags(address, password_file)).await.unwrap_err().to_string();
     let expected = format!(
         "no platform answers at http://{address}; start one with `trunkline up`, or give its address with `--url`"
     );

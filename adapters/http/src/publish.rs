@@ -84,7 +84,7 @@ impl Publisher {
     }
 
     async fn publish(&self, request: Request) -> Result<Published, Fault> {
-        let _place = self.room.try_acquire().map_err(|_| overloaded())?;
+        let _room = self.room.try_acquire().map_err(|_| overloaded())?;
         let (head, body) = request.into_parts();
         let name = path::topic(head.uri.path())?;
         let topic = Topic::parse(&name).map_err(|error| Denial::InvalidTopic(error).into_fault())?;
