@@ -1,7 +1,7 @@
 //! The first administrator: made when the platform has no user yet, with a password that nobody but the operator sees.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use trunkline_auth::Service;
 use trunkline_auth::user::{Email, NewUser, Password, PlatformRole, Username};
@@ -28,6 +28,20 @@ pub(crate) enum FirstAdmin {
     Written(PathBuf),
 }
 
+/// Refuses an e-mail address or password that could not be used, before a first start makes anything.
+///
+/// # Errors
+/// When either is refused, or the password's file cannot be read.
+pub(crate) fn check(admin: &Admin) -> Result<(), Error> {
+    parse_email(admin)?;
+    admin
+        .password_file
+        .as_ref()
+        .map(|file| read_password(file))
+        .transpose()
+        .map(drop)
+}
+
 /// Makes the administrator if there is no user yet. After a crash before that, the next start does it.
 ///
 /// # Errors
@@ -37,7 +51,7 @@ pub(crate) async fn ensure(service: &Service, admin: &Admin, data: &DataFolder) 
     if service.has_users().await.map_err(refused)? {
         return Ok(FirstAdmin::Exists);
     }
-    let email = Email::parse("admin email", &admin.email).map_err(|fault| Error::Admin(fault.to_string()))?;
+    let email = parse_email(admin)?;
     let (password, place) = password(admin, data)?;
     let username = Username::parse("username", "admin").map_err(|fault| Error::Admin(fault.to_string()))?;
     let new = NewUser {
@@ -58,28 +72,37 @@ pub(crate) async fn ensure(service: &Service, admin: &Admin, data: &DataFolder) 
 
 /// The password, and where the operator finds it.
 fn password(admin: &Admin, data: &DataFolder) -> Result<(Password, FirstAdmin), Error> {
-    let parse = |text: &str| Password::parse("password", text).map_err(|fault| Error::Admin(fault.to_string()));
     if let Some(file) = &admin.password_file {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Error::Admin(format!("the password file {} cannot be read: {error}", file.display())))?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        return Ok((
-            parse(text.strip_suffix('\r').unwrap_or(text))?,
-            FirstAdmin::Given(file.clone()),
-        ));
+        return Ok((read_password(file)?, FirstAdmin::Given(file.clone())));
     }
     let made = Secret::generate();
+    let password = parse_password(made.expose())?;
     let mut terminal = std::io::stderr();
     if terminal.is_terminal() {
-        let shown = writeln!(
-            terminal,
+        let line = format!(
             "administrator {} has the password {} (shown once)",
             admin.email,
             made.expose()
         );
-        shown.map_err(|error| Error::Admin(error.to_string()))?;
-        return Ok((parse(made.expose())?, FirstAdmin::Shown));
+        writeln!(terminal, "{line}").map_err(|error| Error::Admin(error.to_string()))?;
+        return Ok((password, FirstAdmin::Shown));
     }
     let file = data.write_secret(PASSWORD_FILE, made.expose())?;
-    Ok((parse(made.expose())?, FirstAdmin::Written(file)))
+    Ok((password, FirstAdmin::Written(file)))
+}
+
+/// The password in a file, without its trailing newline.
+fn read_password(file: &Path) -> Result<Password, Error> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::Admin(format!("the password file {} cannot be read: {error}", file.display())))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    parse_password(text.strip_suffix('\r').unwrap_or(text))
+}
+
+fn parse_password(text: &str) -> Result<Password, Error> {
+    Password::parse("password", text).map_err(|fault| Error::Admin(fault.to_string()))
+}
+
+fn parse_email(admin: &Admin) -> Result<Email, Error> {
+    Email::parse("admin email", &admin.email).map_err(|fault| Error::Admin(fault.to_string()))
 }

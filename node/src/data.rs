@@ -55,6 +55,11 @@ impl DataFolder {
         opened
     }
 
+    /// Whether a platform has started on this folder before.
+    pub(crate) fn is_made(path: &Path) -> bool {
+        path.join("format").exists()
+    }
+
     fn open_or_make(path: &Path) -> Result<Self, String> {
         let mend = "give one that this user may write with --data DIR";
         fs::DirBuilder::new()

@@ -69,6 +69,9 @@ impl Node {
     pub async fn open(config: &Config, mode: HubMode) -> Result<Self, Error> {
         let listeners = Listeners::bind(&config.listen).await?;
         let addresses = listeners.addresses().map_err(Error::part("a listener"))?;
+        if !DataFolder::is_made(&config.data) {
+            admin::check(&config.admin)?;
+        }
         let data = DataFolder::open(&config.data)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::new();

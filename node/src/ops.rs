@@ -50,7 +50,10 @@ impl Ops {
     /// `/health` for public listeners.
     pub(crate) fn health_router(&self) -> Router {
         let ops = self.clone();
-        Router::new().route("/health", get(async move || ops.health()))
+        Router::new().route(
+            "/health",
+            get(async move || ops.health()).fallback(trunkline_gateway::method_not_allowed),
+        )
     }
 
     /// Everything, for the operator's listener.
@@ -89,30 +92,42 @@ impl Ops {
     }
 
     fn metrics_text(&self) -> Response {
+        self.count_log();
+        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], self.metrics.render()).into_response()
+    }
+
+    /// Brings the log's own numbers into the metrics. They only change when somebody looks.
+    fn count_log(&self) {
         let stats = self.log.stats();
-        let gauges: [(&'static str, &str, u64); 9] = [
+        let totals: [(&'static str, &str, u64); 6] = [
             (
-                "trunkline_log_appended",
-                "Entries appended durably since start.",
+                "trunkline_log_appended_total",
+                "Entries appended durably.",
                 stats.appended,
             ),
             (
-                "trunkline_log_commits",
+                "trunkline_log_commits_total",
                 "Commits that made them durable.",
                 stats.commits,
             ),
             (
-                "trunkline_log_duplicates",
+                "trunkline_log_duplicates_total",
                 "Appends that were duplicates.",
                 stats.duplicates,
             ),
-            ("trunkline_log_refused", "Appends refused.", stats.refused),
+            ("trunkline_log_refused_total", "Appends refused.", stats.refused),
             (
-                "trunkline_log_dropped",
+                "trunkline_log_dropped_total",
                 "Unacknowledged appends dropped.",
                 stats.dropped,
             ),
-            ("trunkline_log_trimmed", "Entries trimmed since start.", stats.trimmed),
+            ("trunkline_log_trimmed_total", "Entries trimmed.", stats.trimmed),
+        ];
+        for (name, help, value) in totals {
+            let counter = self.metrics.counter(name, help, &[]);
+            counter.add(value.saturating_sub(counter.value()));
+        }
+        let gauges: [(&'static str, &str, u64); 3] = [
             ("trunkline_log_queued", "Entries waiting to be committed.", stats.queued),
             ("trunkline_log_entries", "Entries held.", stats.entries),
             ("trunkline_log_bytes", "Envelope bytes held.", stats.bytes),
@@ -122,6 +137,5 @@ impl Ops {
                 .gauge(name, help, &[])
                 .set(i64::try_from(value).unwrap_or(i64::MAX));
         }
-        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], self.metrics.render()).into_response()
     }
 }
