@@ -83,9 +83,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_trickles_is_given_up_as_well() {
-        let trickle = stream::repeat(()).then(|()| async {
-            tokio::time::sleep(BODY_PAUSE_MAX / 2).await;
-            Ok::<_, io::Error>(Bytes::from_static(b"x"))
+        let clock = tokio::time::interval(BODY_PAUSE_MAX / 2);
+        let trickle = stream::unfold(clock, |mut clock| async {
+            clock.tick().await;
+            Some((Ok::<_, io::Error>(Bytes::from_static(b"x")), clock))
         });
         let message = read(Body::from_stream(trickle), 100).await.unwrap_err().message;
         assert_eq!(message, "the body took longer than 60 s");
