@@ -1,5 +1,7 @@
 //! What the embedded log does at its limits: a low disk, a full queue, a failing disk, a wrong configuration.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -1,5 +1,7 @@
 //! The authorization revision, on the embedded state, with the clock in the test's hands.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -87,6 +87,14 @@ impl Books {
         }
     }
 
+    /// Notes that no entry of `domain` is left up to `through`.
+    pub(super) fn holds_nothing_through(&mut self, domain: DomainId, through: u64) {
+        if let Some(held) = self.held.get_mut(&domain) {
+            held.first = held.first.max(through + 1);
+            self.unrecorded.insert(domain);
+        }
+    }
+
     /// What `domain` holds.
     pub(super) fn held(&self, domain: DomainId) -> Held {
         self.held.get(&domain).copied().unwrap_or_default()

@@ -4,9 +4,11 @@
 //! holes as given; an error of a commit ends the log, but for a full disk, which is undone and refused.
 
 mod books;
+mod job;
 mod owner;
 mod recent;
 mod ring;
+mod room;
 mod shared;
 mod store;
 
@@ -25,7 +27,8 @@ use trunkline_core::Clock;
 use trunkline_proto::messages::v1::Envelope;
 
 use self::books::Books;
-use self::owner::{Job, Owner};
+use self::job::{Job, Position};
+use self::owner::Owner;
 use self::recent::{RECENT_IDS_MAX, Recent};
 use self::ring::Ring;
 use self::shared::{Counters, Ending, Group, Shared, cost};
@@ -113,7 +116,9 @@ impl EmbeddedLog {
             books,
             shared: shared.clone(),
             jobs: queue,
-            wal_bytes: 0,
+            // What an end without a close left in the write-ahead log is copied after the first commit.
+            wal_bytes: owner::CHECKPOINT_BYTES,
+            full_at: None,
             waiting: None,
         };
         let task = tokio::spawn(owner.run());
@@ -318,14 +323,12 @@ impl Log for EmbeddedLog {
 
     async fn commit(&self, name: &str, shard: Shard, sequence: u64) -> Result<(), LogError> {
         self.check_shard(shard)?;
-        let group = name.to_owned();
-        self.ask(|done| Job::Commit {
-            group,
+        let position = Position {
+            group: name.to_owned(),
             shard,
             sequence,
-            done,
-        })
-        .await
+        };
+        self.ask(|done| Job::Commit { position, done }).await
     }
 
     async fn trim(&self) -> Result<u64, LogError> {

@@ -8,28 +8,23 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::{error, warn};
-use trunkline_core::DomainId;
 
 use super::books::Books;
+use super::job::{Batch, Job, Position};
 use super::recent::Known;
+use super::room::TRIM_ENTRIES_MAX;
 use super::shared::{Group, Shared, cost};
-use super::store::{NewRow, Removed, Store};
+use super::store::{NewRow, Store};
 use crate::envelope::{NewEntry, StoredEntry};
 use crate::feed::locked;
-use crate::log::{AppendError, Appended, LogError, Quota, ReceiptSender, Shard};
+use crate::log::{AppendError, Appended, LogError, ReceiptSender, Shard};
 
 /// Jobs of one transaction.
 const BATCH_JOBS_MAX: usize = 4_096;
 /// Entries after which holdings are written down, so that a restart counts no more than these anew.
 const RECORD_EVERY: u64 = 16_384;
-/// Entries removed by one statement when trimming by age or in all.
-const TRIM_ENTRIES_MAX: u32 = 4_096;
-/// Entries removed by one statement when one domain needs room.
-const TRIM_DOMAIN_ENTRIES_MAX: u32 = 256;
-/// The part of a quota that is freed at least, when room is needed.
-const TRIM_FRACTION: u64 = 64;
 /// Bytes of the write-ahead log after which it is copied into the file.
-const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.
 const POSITIONS_WAIT: Duration = Duration::from_millis(10);
 /// How often the disk is looked at and old entries are looked for.
@@ -37,34 +32,6 @@ const TICK: Duration = Duration::from_secs(1);
 const DISK_FULL: &str = "the disk is full";
 /// What publishers are told when the log is full.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
-
-/// One thing for the owner to do.
-pub(super) enum Job {
-    /// Append an entry.
-    Append {
-        entry: NewEntry,
-        receipt: Option<ReceiptSender>,
-    },
-    /// Move a group.
-    Commit {
-        group: String,
-        shard: Shard,
-        sequence: u64,
-        done: oneshot::Sender<Result<(), LogError>>,
-    },
-    /// Make a group.
-    Join {
-        group: String,
-        is_required: bool,
-        done: oneshot::Sender<Result<(), LogError>>,
-    },
-    /// Remove what is old enough.
-    Trim {
-        done: oneshot::Sender<Result<u64, LogError>>,
-    },
-    /// Commit what was taken, and end.
-    Close { done: oneshot::Sender<()> },
-}
 
 /// The owner and all that only it touches.
 pub(super) struct Owner {
@@ -76,26 +43,8 @@ pub(super) struct Owner {
     pub(super) wal_bytes: u64,
     /// Positions that wait for entries, and until when.
     pub(super) waiting: Option<(Batch, Instant)>,
-}
-
-/// What one transaction does, and whom to tell.
-#[derive(Default)]
-pub(super) struct Batch {
-    rows: BTreeMap<Shard, Vec<NewRow>>,
-    stored: Vec<(StoredEntry, usize)>,
-    receipts: Vec<(ReceiptSender, Appended)>,
-    positions: BTreeMap<(String, Shard), u64>,
-    committed: Vec<oneshot::Sender<Result<(), LogError>>>,
-    removed: BTreeMap<Shard, Vec<u64>>,
-    cost: u32,
-    appends: u64,
-    closing: Option<oneshot::Sender<()>>,
-}
-
-impl Batch {
-    fn is_positions_only(&self) -> bool {
-        self.appends == 0 && self.removed.is_empty() && self.closing.is_none()
-    }
+    /// The sum of the committed positions at which nothing was found to make room with.
+    pub(super) full_at: Option<u64>,
 }
 
 /// Waits until the positions that wait are due; for ever when none do.
@@ -152,10 +101,22 @@ impl Owner {
             Err(cause) if is_disk_full(&cause) => self.refuse(batch, jobs, &cause).await?,
             Err(cause) => return Err(cause),
         };
-        if self.wal_bytes >= CHECKPOINT_BYTES && self.store.checkpoint().await? {
-            self.wal_bytes = 0;
-        }
+        self.checkpoint().await?;
         Ok(closing)
+    }
+
+    /// Copies the write-ahead log into the file when it has grown; a disk without room for that puts it off.
+    async fn checkpoint(&mut self) -> Result<(), sqlx::Error> {
+        if self.wal_bytes < CHECKPOINT_BYTES {
+            return Ok(());
+        }
+        match self.store.checkpoint().await {
+            Ok(true) => self.wal_bytes = 0,
+            Ok(false) => {}
+            Err(cause) if is_disk_full(&cause) => self.shared.set_disk_low(true),
+            Err(cause) => return Err(cause),
+        }
+        Ok(())
     }
 
     async fn plan(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), sqlx::Error> {
@@ -164,12 +125,7 @@ impl Owner {
         while let Some(job) = jobs.pop() {
             match job {
                 Job::Append { entry, receipt } => self.append(entry, receipt, batch).await?,
-                Job::Commit {
-                    group,
-                    shard,
-                    sequence,
-                    done,
-                } => self.move_group(group, shard, sequence, done, batch),
+                Job::Commit { position, done } => self.move_group(position, done, batch),
                 Job::Join {
                     group,
                     is_required,
@@ -249,148 +205,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Frees room for `bytes` of `domain` if need be, or says why there is none.
-    async fn make_room(
-        &mut self,
-        shard: Shard,
-        domain: DomainId,
-        bytes: u64,
-        batch: &mut Batch,
-    ) -> Result<Option<AppendError>, sqlx::Error> {
-        if self.shared.is_disk_low() {
-            return Ok(Some(disk_low()));
-        }
-        let config = &self.shared.config;
-        let (domain_bytes_max, bytes_max) = (config.domain_bytes_max, config.bytes_max);
-        let full = |quota| {
-            Some(AppendError::Full {
-                quota,
-                retry_after: RETRY_AFTER,
-            })
-        };
-        while self.books[usize::from(shard.0)].held(domain).bytes + bytes > domain_bytes_max {
-            let needed = bytes.max(domain_bytes_max / TRIM_FRACTION);
-            if self.trim_domain(shard, domain, needed, batch).await? == 0 {
-                return Ok(full(Quota::Domain));
-            }
-        }
-        while self.bytes() + bytes > bytes_max {
-            if self.trim_oldest(batch).await? == 0 {
-                return Ok(full(Quota::Total));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Frees at least `needed` bytes of `domain` if as many are committed; returns the bytes freed.
-    async fn trim_domain(
-        &mut self,
-        shard: Shard,
-        domain: DomainId,
-        needed: u64,
-        batch: &mut Batch,
-    ) -> Result<u64, sqlx::Error> {
-        let through = self.committed_by_all(shard);
-        let mut freed = 0;
-        while freed < needed {
-            let first = self.books[usize::from(shard.0)].held(domain).first;
-            if first > through {
-                break;
-            }
-            let removed = self
-                .store
-                .remove_of_domain(shard, domain, first..=through, TRIM_DOMAIN_ENTRIES_MAX)
-                .await?;
-            if removed.is_empty() {
-                break;
-            }
-            freed += self.took_off(shard, &removed, batch);
-        }
-        Ok(freed)
-    }
-
-    /// Removes some of the oldest committed entries of the shard whose oldest is oldest; returns the bytes freed.
-    async fn trim_oldest(&mut self, batch: &mut Batch) -> Result<u64, sqlx::Error> {
-        let mut by_age = Vec::new();
-        for shard in self.shared.all_shards() {
-            if let Some((sequence, appended_at)) = self.store.oldest_at(shard).await?
-                && sequence <= self.committed_by_all(shard)
-            {
-                by_age.push((appended_at, shard));
-            }
-        }
-        let Some((_, shard)) = by_age.into_iter().min() else {
-            return Ok(0);
-        };
-        let through = self.committed_by_all(shard);
-        let removed = self
-            .store
-            .remove_oldest(shard, through, i64::MAX, TRIM_DOMAIN_ENTRIES_MAX)
-            .await?;
-        Ok(self.took_off(shard, &removed, batch))
-    }
-
-    /// Removes all that is older than the configuration keeps and committed by every required group.
-    async fn trim_by_age(&mut self, batch: &mut Batch) -> Result<u64, sqlx::Error> {
-        let mut count = 0;
-        for shard in self.shared.all_shards() {
-            loop {
-                let removed = self.trim_some_by_age(shard, batch).await?;
-                count += removed;
-                if removed < u64::from(TRIM_ENTRIES_MAX) {
-                    break;
-                }
-            }
-        }
-        Ok(count)
-    }
-
-    async fn trim_some_by_age(&mut self, shard: Shard, batch: &mut Batch) -> Result<u64, sqlx::Error> {
-        let through = self.committed_by_all(shard);
-        let before = self.shared.keep_from_ms();
-        match self.store.oldest_at(shard).await? {
-            Some((sequence, appended_at)) if sequence <= through && appended_at < before => {}
-            _ => return Ok(0),
-        }
-        let removed = self
-            .store
-            .remove_oldest(shard, through, before, TRIM_ENTRIES_MAX)
-            .await?;
-        self.took_off(shard, &removed, batch);
-        Ok(removed.len() as u64)
-    }
-
-    /// Takes removed entries off the books; returns their bytes.
-    fn took_off(&mut self, shard: Shard, removed: &[Removed], batch: &mut Batch) -> u64 {
-        self.books[usize::from(shard.0)].remove(removed);
-        let sequences = removed.iter().map(|entry| entry.sequence);
-        batch.removed.entry(shard).or_default().extend(sequences);
-        removed.iter().map(|entry| entry.bytes).sum()
-    }
-
-    /// The last sequence of `shard` that every required group is durably done with.
-    fn committed_by_all(&self, shard: Shard) -> u64 {
-        let durable_head = self.books[usize::from(shard.0)].durable_head;
-        locked(&self.shared.groups)
-            .values()
-            .filter(|group| group.is_required)
-            .map(|group| group.committed[usize::from(shard.0)])
-            .min()
-            .map_or(durable_head, |committed| committed.min(durable_head))
-    }
-
-    fn bytes(&self) -> u64 {
-        self.books.iter().map(|books| books.totals().1).sum()
-    }
-
-    fn move_group(
-        &self,
-        group: String,
-        shard: Shard,
-        sequence: u64,
-        done: oneshot::Sender<Result<(), LogError>>,
-        batch: &mut Batch,
-    ) {
+    fn move_group(&self, position: Position, done: oneshot::Sender<Result<(), LogError>>, batch: &mut Batch) {
+        let Position { group, shard, sequence } = position;
         let sequence = sequence.min(self.books[usize::from(shard.0)].durable_head);
         let current = locked(&self.shared.groups)
             .get(&group)
@@ -451,6 +267,7 @@ impl Owner {
         }
         self.store.commit().await?;
         self.wal_bytes += wal_bytes;
+        batch.is_written = true;
         Ok(())
     }
 
@@ -458,7 +275,7 @@ impl Owner {
     fn settle(&mut self, batch: Batch) -> Option<oneshot::Sender<()>> {
         let counters = &self.shared.counters;
         counters.appended.fetch_add(batch.stored.len() as u64, Relaxed);
-        counters.commits.fetch_add(1, Relaxed);
+        counters.commits.fetch_add(u64::from(batch.is_written), Relaxed);
         let mut by_shard: BTreeMap<Shard, Vec<(StoredEntry, usize)>> = BTreeMap::new();
         for stored in batch.stored {
             by_shard.entry(stored.0.shard).or_default().push(stored);
@@ -530,16 +347,24 @@ impl Owner {
     async fn keep_house(&mut self, tick: &mut Interval) -> Result<(), sqlx::Error> {
         self.shared.look_at_disk();
         let mut batch = Batch::default();
+        match self.trim_some(&mut batch, tick).await {
+            Ok(()) => drop(self.settle(batch)),
+            Err(cause) if is_disk_full(&cause) => drop(self.refuse(batch, &mut Vec::new(), &cause).await?),
+            Err(cause) => return Err(cause),
+        }
+        Ok(())
+    }
+
+    async fn trim_some(&mut self, batch: &mut Batch, tick: &mut Interval) -> Result<(), sqlx::Error> {
         for shard in self.shared.all_shards() {
-            if self.trim_some_by_age(shard, &mut batch).await? >= u64::from(TRIM_ENTRIES_MAX) {
+            if self.trim_some_by_age(shard, batch).await? >= u64::from(TRIM_ENTRIES_MAX) {
                 tick.reset_immediately();
             }
         }
-        if !batch.removed.is_empty() {
-            self.write(&mut batch).await?;
-            self.settle(batch);
+        if batch.removed.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.write(batch).await
     }
 
     /// Writes the books down and closes the file.
@@ -571,7 +396,8 @@ impl Owner {
     }
 }
 
-const fn disk_low() -> AppendError {
+/// The refusal for want of room on the disk.
+pub(super) const fn disk_low() -> AppendError {
     AppendError::DiskLow {
         retry_after: RETRY_AFTER,
     }

@@ -450,7 +450,7 @@ pub(super) async fn read(
 }
 
 fn insert_sql(shard: u16, rows: usize) -> Arc<str> {
-    let row = format!("({})", vec!["?"; COLUMNS].join(", "));
+    let row = format!("({})", ["?"; COLUMNS].join(", "));
     let values = vec![row; rows].join(", ");
     format!("INSERT INTO log_{shard} (sequence, id, domain, appended_at, envelope) VALUES {values}").into()
 }
