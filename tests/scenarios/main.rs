@@ -3,3 +3,5 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod first_message;
+mod mosquitto;
+mod wire;

@@ -102,6 +102,13 @@ impl Client {
         self.write(&bytes).await;
     }
 
+    /// The same; `false` when the server has closed the connection.
+    pub async fn try_send(&mut self, packet: &Packet) -> bool {
+        let mut bytes = BytesMut::new();
+        encode(packet, self.version, &mut bytes).expect("tests send packets that can be encoded");
+        self.try_write(&bytes).await
+    }
+
     /// Sends bytes as they are, packet or not.
     pub async fn write(&mut self, bytes: &[u8]) {
         let written = self.try_write(bytes).await;
@@ -115,12 +122,15 @@ impl Client {
 
     /// The next packet, in the order of arrival.
     pub async fn receive(&mut self) -> Packet {
+        let packet = self.next().await;
+        packet.expect("a packet was waited for, and the server closed")
+    }
+
+    /// The same; `None` when the server has closed the connection.
+    pub async fn next(&mut self) -> Option<Packet> {
         match self.early.pop_front() {
-            Some(packet) => packet,
-            None => self
-                .read()
-                .await
-                .expect("a packet was waited for, and the server closed"),
+            Some(packet) => Some(packet),
+            None => self.read().await,
         }
     }
 
