@@ -3,7 +3,7 @@
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 use trunkline_bus::Ref;
-use trunkline_bus::revision::Scope;
+use trunkline_bus::revision::{RevokeError, Scope};
 use trunkline_core::error::Code;
 use trunkline_core::{ChannelId, ClientId, DomainId, Fault, RequestId};
 use trunkline_proto::auth::v1::CheckObjectsRequest;
@@ -15,7 +15,12 @@ use crate::connection::{Connections, Kind};
 use crate::error::{Error, refusal};
 use crate::event::{self, Object};
 use crate::service::{Service, origin};
-use crate::store::{self, Reachable};
+use crate::store::{self, Reachable, Revocation};
+
+/// A call that disconnects has announced it by then, or never will.
+const REVOCATION_OVERDUE_S: i64 = 60;
+/// Disconnections that are announced in one go.
+const REVOCATIONS_MAX: u32 = 100;
 
 /// May this client do that on this channel?
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +76,11 @@ impl Service {
     /// also where nothing is left to take away.
     pub(crate) async fn disconnect(&self, caller: &UserCaller, connections: &Connections) -> Result<(), Error> {
         let origin = origin(caller, self.clock.now());
+        let revocation = Revocation {
+            domain_id: connections.domain_id(),
+            id: Uuid::now_v7(),
+            touched: connections.touched(),
+        };
         let stored = self.db.write(|tx| {
             Box::pin(async {
                 for (id, revision) in store::present(tx, connections).await? {
@@ -83,18 +93,50 @@ impl Service {
                         event::append_connections(tx, event::Kind::Disconnect, object, connections, origin).await?;
                     }
                 }
-                Ok(())
+                store::insert_revocation(tx, &revocation, origin.time).await
             })
         });
         stored.await.map_err(Error::database("disconnecting clients"))?;
-        let scope = Scope::Domain(connections.domain_id());
-        match self.revisions.revoke(scope, &connections.touched()).await {
+
+        let revoked = self
+            .revisions
+            .revoke(Scope::Domain(revocation.domain_id), &revocation.touched)
+            .await;
+        // What could not even be announced is left to the background work, and so is a call that is cut off before this.
+        if !matches!(revoked, Err(RevokeError::State(_)))
+            && let Err(error) = store::remove_revocation(&self.db, &revocation).await
+        {
+            tracing::warn!(domain.id = %revocation.domain_id, %error, "a disconnection will be announced once more");
+        }
+        match revoked {
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::warn!(domain.id = %connections.domain_id(), %error, "a disconnection is not confirmed yet");
+                tracing::warn!(domain.id = %revocation.domain_id, %error, "a disconnection is not confirmed yet");
                 Err(Error::Refused(error.fault()))
             }
         }
+    }
+
+    /// Announces disconnections whose call did not come that far, at most [`REVOCATIONS_MAX`] of them.
+    pub(crate) async fn finish_disconnections(&self) -> Result<(), Error> {
+        let before = self.clock.now().plus_seconds(-REVOCATION_OVERDUE_S);
+        let overdue = store::revocations(&self.db, before, REVOCATIONS_MAX).await;
+        for revocation in overdue.map_err(Error::database("looking for revocations"))? {
+            match self
+                .revisions
+                .grant(Scope::Domain(revocation.domain_id), &revocation.touched)
+                .await
+            {
+                Ok(_) => {
+                    let removed = store::remove_revocation(&self.db, &revocation).await;
+                    removed.map_err(Error::database("removing a revocation"))?;
+                }
+                Err(error) => {
+                    tracing::warn!(domain.id = %revocation.domain_id, %error, "a disconnection cannot be announced yet");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Decides whether a client may do something on a channel. A channel that is not there is refused in the same words, after the

@@ -44,8 +44,8 @@ use crate::service::Service;
 pub const PEER: &str = "channels";
 /// The proto names of the services that run here.
 pub const SERVICES: [&str; 1] = [CHANNELS_SERVICE];
-/// How often deletions that were interrupted are looked for.
-const DELETIONS_INTERVAL: Duration = Duration::from_secs(30);
+/// How often work that was interrupted is looked for.
+const LEFTOVERS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Configuration of this service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,22 +96,28 @@ impl Channels {
         Routes::new(ChannelsServiceServer::new(Guarded::new(rpc, self.guard.clone())))
     }
 
-    /// Does the work that no call waits for, until `cancel`: ends deletions that were interrupted.
+    /// Does the work that no call waits for, until `cancel`: ends deletions and announces disconnections that
+    /// were interrupted.
     pub async fn run(&self, cancel: CancellationToken) {
-        let mut deletions = tokio::time::interval(DELETIONS_INTERVAL);
-        deletions.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut leftovers = tokio::time::interval(LEFTOVERS_INTERVAL);
+        leftovers.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // Cancel safety: `tick` loses nothing when it is dropped; the work itself runs to its end.
             tokio::select! {
                 () = cancel.cancelled() => return,
-                _ = deletions.tick() => self.finish_deletions().await,
+                _ = leftovers.tick() => self.finish().await,
             }
         }
     }
 
-    async fn finish_deletions(&self) {
-        if let Err(error) = self.service.finish_deletions().await {
-            tracing::warn!(%error, "interrupted deletions could not be looked for");
+    async fn finish(&self) {
+        for finished in [
+            self.service.finish_deletions().await,
+            self.service.finish_disconnections().await,
+        ] {
+            if let Err(error) = finished {
+                tracing::warn!(%error, "interrupted work could not be finished; it is tried again later");
+            }
         }
     }
 }

@@ -11,7 +11,9 @@ use trunkline_db::{Db, Error, Migrations, Row, Total, Tx, params};
 use crate::channel::Channel;
 use crate::list::{Direction, List, Order, Visible};
 
-pub use connections::{Reachable, connect, disconnect, present, reach};
+pub use connections::{
+    Reachable, Revocation, connect, disconnect, insert_revocation, present, reach, remove_revocation, revocations,
+};
 
 /// The migrations of this service.
 pub const MIGRATIONS: Migrations = trunkline_db::migrations!("channels", "0001_channels");

@@ -6,7 +6,7 @@ use trunkline_channels::MIGRATIONS;
 use trunkline_channels::channel::{Channel, NewChannel, Status};
 use trunkline_channels::connection::{Connections, ENDS_MAX, Kind};
 use trunkline_channels::list::{Direction, List, Order, Visible};
-use trunkline_channels::store::{self, Reachable, constraint};
+use trunkline_channels::store::{self, Reachable, Revocation, constraint};
 use trunkline_core::attributes::{Metadata, Name, Tags};
 use trunkline_core::{ChannelId, ClientId, DomainId, GroupId, Timestamp, UserId};
 use trunkline_db::{Db, Error, Page, schema};
@@ -367,6 +367,31 @@ async fn a_list_is_cut_by_what_the_caller_may_see_and_what_he_asks_for() {
             ..list
         };
         assert_eq!(names(db, &searched, &Visible::All).await, ["Kitchen"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revocation_stays_until_it_is_removed() {
+    on_both(async |db| {
+        let touched = vec![ClientId::new().uuid(), ChannelId::new().uuid()];
+        let stored = Revocation {
+            domain_id: DomainId::new(),
+            id: ClientId::new().uuid(),
+            touched,
+        };
+        db.write::<_, Error>(|tx| Box::pin(store::insert_revocation(tx, &stored, NOW)))
+            .await
+            .unwrap();
+        assert_eq!(
+            store::revocations(db, NOW, 10).await.unwrap(),
+            [],
+            "it is not older than itself"
+        );
+        let overdue = store::revocations(db, NOW.plus_seconds(1), 10).await.unwrap();
+        assert_eq!(overdue, std::slice::from_ref(&stored));
+        store::remove_revocation(db, &stored).await.unwrap();
+        assert_eq!(store::revocations(db, NOW.plus_seconds(1), 10).await.unwrap(), []);
     })
     .await;
 }

@@ -36,4 +36,11 @@ CREATE TABLE connections (
     FOREIGN KEY (domain_id, channel_id) REFERENCES channels (domain_id, id) ON DELETE CASCADE
 ) STRICT;
 
-CREATE INDEX connections_by_client ON connections (domain_id, client_id);
+-- Disconnections that nodes may not have heard of yet: written with them, removed once they are announced.
+CREATE TABLE revocations (
+    domain_id BLOB NOT NULL,
+    id BLOB NOT NULL,
+    touched BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (domain_id, id)
+) STRICT;

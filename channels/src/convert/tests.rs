@@ -176,13 +176,7 @@ fn a_list_has_defaults_and_names_what_is_wrong() {
                 ..asked.clone()
             },
         ),
-        (
-            "status",
-            proto::ListChannelsRequest {
-                status: 9,
-                ..asked.clone()
-            },
-        ),
+        ("status", proto::ListChannelsRequest { status: 9, ..asked }),
     ] {
         assert_eq!(list(&request).unwrap_err().fields[0].field, field);
     }

@@ -4,6 +4,7 @@ use sea_query::{Expr, ExprTrait as _, OnConflict, Query};
 use trunkline_bus::{Ref, Route};
 use trunkline_core::{ChannelId, ClientId, DomainId, Timestamp};
 use trunkline_db::{Db, Error, Row, Tx, params};
+use uuid::Uuid;
 
 use super::stored_route;
 use crate::connection::{Connections, Kind};
@@ -19,6 +20,32 @@ const REACH_BY_ROUTE: &str = "
     FROM channels c
     JOIN connections x ON x.domain_id = c.domain_id AND x.channel_id = c.id
     WHERE c.domain_id = $1 AND c.route = $2 AND c.deleted_at IS NULL AND x.client_id = $3 AND x.kind = $4";
+
+const INSERT_REVOCATION: &str = "
+    INSERT INTO revocations (domain_id, id, touched, created_at)
+    VALUES ($1, $2, $3, $4)";
+
+const REVOCATIONS: &str = "
+    SELECT domain_id, id, touched
+    FROM revocations
+    WHERE created_at < $1
+    ORDER BY created_at
+    LIMIT $2";
+
+const REMOVE_REVOCATION: &str = "
+    DELETE FROM revocations
+    WHERE domain_id = $1 AND id = $2";
+
+/// A disconnection to announce to every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Its domain.
+    pub domain_id: DomainId,
+    /// Its own id.
+    pub id: Uuid,
+    /// Ids that appear in the decisions that it bears on.
+    pub touched: Vec<Uuid>,
+}
 
 /// A channel that a client is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,4 +133,36 @@ pub async fn disconnect(tx: &mut Tx<'_>, connections: &Connections, channel_id: 
         .and_where(Expr::col("kind").is_in(connections.kinds().map(Kind::as_str)))
         .take();
     Ok(tx.execute_built(&delete).await? > 0)
+}
+
+/// Stores a revocation with the disconnection that it announces.
+pub async fn insert_revocation(tx: &mut Tx<'_>, revocation: &Revocation, now: Timestamp) -> Result<(), Error> {
+    let touched: Vec<u8> = revocation.touched.iter().flat_map(|id| *id.as_bytes()).collect();
+    tx.execute(
+        INSERT_REVOCATION,
+        params![revocation.domain_id, revocation.id, touched, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The revocations stored before a time, oldest first, at most `most`.
+pub async fn revocations(db: &Db, before: Timestamp, most: u32) -> Result<Vec<Revocation>, Error> {
+    let read = |row: &Row| {
+        let touched: Vec<u8> = row.get("touched")?;
+        let (ids, _) = touched.as_chunks::<16>();
+        Ok(Revocation {
+            domain_id: row.get("domain_id")?,
+            id: row.get("id")?,
+            touched: ids.iter().copied().map(Uuid::from_bytes).collect(),
+        })
+    };
+    db.fetch_all(REVOCATIONS, params![before, most], read).await
+}
+
+/// Removes a revocation that was announced. Without effect when it is gone.
+pub async fn remove_revocation(db: &Db, revocation: &Revocation) -> Result<(), Error> {
+    db.execute(REMOVE_REVOCATION, params![revocation.domain_id, revocation.id])
+        .await?;
+    Ok(())
 }

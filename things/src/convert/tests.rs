@@ -259,7 +259,7 @@ fn a_list_has_defaults_and_names_what_is_wrong() {
             "name",
             proto::ListClientsRequest {
                 name: "a\0".into(),
-                ..asked.clone()
+                ..asked
             },
         ),
     ];
