@@ -49,6 +49,7 @@ pub(super) struct Batch {
     pub(super) receipts: Vec<(ReceiptSender, Appended)>,
     pub(super) positions: BTreeMap<(String, Shard), u64>,
     pub(super) committed: Vec<oneshot::Sender<Result<(), LogError>>>,
+    pub(super) trimmed: Vec<(oneshot::Sender<Result<u64, LogError>>, u64)>,
     pub(super) removed: BTreeMap<Shard, Vec<u64>>,
     pub(super) cost: u32,
     pub(super) appends: u64,
@@ -59,6 +60,6 @@ pub(super) struct Batch {
 impl Batch {
     /// Whether nothing but positions would be written.
     pub(super) fn is_positions_only(&self) -> bool {
-        self.appends == 0 && self.removed.is_empty() && self.closing.is_none()
+        self.appends == 0 && self.removed.is_empty() && self.trimmed.is_empty() && self.closing.is_none()
     }
 }

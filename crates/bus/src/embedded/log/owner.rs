@@ -27,6 +27,8 @@ const RECORD_EVERY: u64 = 16_384;
 pub(super) const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.
 const POSITIONS_WAIT: Duration = Duration::from_millis(10);
+/// How long appends have the log to themselves between two rounds of trimming.
+const TRIM_PAUSE: Duration = Duration::from_millis(20);
 /// How often the disk is looked at and old entries are looked for.
 const TICK: Duration = Duration::from_secs(1);
 const DISK_FULL: &str = "the disk is full";
@@ -65,12 +67,13 @@ impl Owner {
             // All branches are cancel safe: jobs not received stay queued, and the times are absolute.
             let outcome = tokio::select! {
                 biased;
+                // First, since under load there is always another job: the disk must be looked at all the same.
+                _ = tick.tick() => self.keep_house(&mut tick).await.map(|()| None),
                 count = self.jobs.recv_many(&mut jobs, BATCH_JOBS_MAX) => match count {
                     0 => return self.end(None).await,
                     _ => self.work(&mut jobs).await,
                 },
                 () = elapsed(self.waiting.as_ref()) => self.work(&mut jobs).await,
-                _ = tick.tick() => self.keep_house(&mut tick).await.map(|()| None),
             };
             match outcome {
                 Ok(None) => {}
@@ -82,11 +85,11 @@ impl Owner {
 
     /// Does `jobs` in one transaction. Gives whom to tell when one of them was to close.
     async fn work(&mut self, jobs: &mut Vec<Job>) -> Result<Option<oneshot::Sender<()>>, sqlx::Error> {
-        let is_due = jobs.is_empty();
         let (mut batch, due) = match self.waiting.take() {
             Some((batch, due)) => (batch, due),
             None => (Batch::default(), Instant::now() + POSITIONS_WAIT),
         };
+        let is_due = jobs.is_empty() || Instant::now() >= due;
         let planned = self.plan(jobs, &mut batch).await;
         if planned.is_ok() && !is_due && batch.is_positions_only() && !self.store.is_in_transaction() {
             self.waiting = Some((batch, due));
@@ -112,7 +115,8 @@ impl Owner {
         }
         match self.store.checkpoint().await {
             Ok(true) => self.wal_bytes = 0,
-            Ok(false) => {}
+            // A reader is in the way. Trying after each commit would cost a sync each.
+            Ok(false) => self.wal_bytes = CHECKPOINT_BYTES / 2,
             Err(cause) if is_disk_full(&cause) => self.shared.set_disk_low(true),
             Err(cause) => return Err(cause),
         }
@@ -136,8 +140,7 @@ impl Owner {
                 }
                 Job::Trim { done } => {
                     let removed = self.trim_by_age(batch).await?;
-                    // Nobody may be waiting any more.
-                    let _ = done.send(Ok(removed));
+                    batch.trimmed.push((done, removed));
                 }
                 Job::Close { done } => batch.closing = Some(done),
             }
@@ -303,6 +306,9 @@ impl Owner {
         for done in batch.committed {
             let _ = done.send(Ok(()));
         }
+        for (done, removed) in batch.trimmed {
+            let _ = done.send(Ok(removed));
+        }
         batch.closing
     }
 
@@ -316,6 +322,7 @@ impl Owner {
         warn!(error = %cause, "the log's disk is full, appends are refused");
         self.store.roll_back().await?;
         self.books = super::load(&mut self.store, self.shared.shards).await?;
+        self.full_at = None;
         self.shared.set_disk_low(true);
         for job in jobs.drain(..).rev() {
             match job {
@@ -337,13 +344,16 @@ impl Owner {
                 self.shared.refused(Some(receipt), disk_low());
             }
         }
+        for (done, _) in batch.trimmed {
+            let _ = done.send(Err(LogError::Failed(DISK_FULL.to_owned())));
+        }
         for done in batch.committed {
             let _ = done.send(Err(LogError::Failed(DISK_FULL.to_owned())));
         }
         Ok(batch.closing)
     }
 
-    /// Looks at the disk and removes some of what is old; comes again at once while there is more.
+    /// Looks at the disk and removes some of what is old; comes again soon while there is more.
     async fn keep_house(&mut self, tick: &mut Interval) -> Result<(), sqlx::Error> {
         self.shared.look_at_disk();
         let mut batch = Batch::default();
@@ -358,7 +368,7 @@ impl Owner {
     async fn trim_some(&mut self, batch: &mut Batch, tick: &mut Interval) -> Result<(), sqlx::Error> {
         for shard in self.shared.all_shards() {
             if self.trim_some_by_age(shard, batch).await? >= u64::from(TRIM_ENTRIES_MAX) {
-                tick.reset_immediately();
+                tick.reset_after(TRIM_PAUSE);
             }
         }
         if batch.removed.is_empty() {
