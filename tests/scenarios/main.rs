@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod clients;
 mod first_message;
 mod mosquitto;
 mod wire;
