@@ -113,3 +113,78 @@ impl Mailbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::Secret;
+    use trunkline_gate::{Action, Credentials, Gate as _, OpenGate};
+    use trunkline_proto::messages::v1::Envelope;
+
+    use super::*;
+    use crate::subscription::Options;
+
+    async fn subscription(qos: QoS) -> Arc<Subscription> {
+        let gate = OpenGate::new(Vec::new());
+        let anybody = Credentials::of_client("", Secret::new(String::new()));
+        let session = gate.connect(anybody).await.unwrap();
+        let permit = gate.may(&session, Action::Subscribe, "a").await.unwrap();
+        let options = Options {
+            qos,
+            no_local: false,
+            retain_as_published: false,
+        };
+        Arc::new(Subscription::new("a", &permit, options, 0))
+    }
+
+    fn item(subscription: &Arc<Subscription>, sequence: u64) -> Item {
+        let envelope = Envelope {
+            qos: 1,
+            ..Envelope::default()
+        };
+        Item {
+            message: Arc::new(Message::new(Arc::new(envelope), Some(sequence))),
+            subscription: Arc::clone(subscription),
+        }
+    }
+
+    /// The place of the next message in the queue; `Err` with the place in the log when it is to be read from there.
+    fn next(mailbox: &Mailbox) -> Option<Result<u64, u64>> {
+        match mailbox.take() {
+            Next::Item(item) => item.message.sequence().map(Ok),
+            Next::Behind(from) => Some(Err(from)),
+            Next::Nothing => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_leaves_the_rest_to_the_log_until_all_of_it_was_read() {
+        let subscription = subscription(QoS::AtLeastOnce).await;
+        let mailbox = Mailbox::default();
+        let full = QUEUE_ENTRIES_MAX as u64;
+        for sequence in 1..=full + 3 {
+            assert!(mailbox.put(item(&subscription, sequence)));
+        }
+        for sequence in 1..=full {
+            assert_eq!(next(&mailbox), Some(Ok(sequence)));
+        }
+        assert_eq!(next(&mailbox), Some(Err(full + 1)));
+        // While it is being read, more comes: that is in the log as well, and the queue stays empty.
+        assert!(mailbox.put(item(&subscription, full + 7)));
+        assert!(!mailbox.has_caught_up(full + 4));
+        assert_eq!(next(&mailbox), Some(Err(full + 4)));
+        assert!(mailbox.has_caught_up(full + 8));
+        assert!(mailbox.put(item(&subscription, full + 8)));
+        assert_eq!(next(&mailbox), Some(Ok(full + 8)));
+        assert_eq!(next(&mailbox), None);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_loses_what_is_delivered_at_qos_0() {
+        let subscription = subscription(QoS::AtMostOnce).await;
+        let mailbox = Mailbox::default();
+        for sequence in 1..=QUEUE_ENTRIES_MAX as u64 {
+            assert!(mailbox.put(item(&subscription, sequence)));
+        }
+        assert!(!mailbox.put(item(&subscription, u64::MAX)));
+    }
+}

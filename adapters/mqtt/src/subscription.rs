@@ -228,3 +228,89 @@ impl Subscription {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::Secret;
+    use trunkline_gate::{Action, Credentials, Gate as _, OpenGate};
+
+    use super::*;
+
+    const OPTIONS: Options = Options {
+        qos: QoS::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+    };
+
+    /// A subscription whose subtopic begins at `subtopic_at`; 0 stands for free topics.
+    async fn subscription(filter: &str, subtopic_at: usize) -> Subscription {
+        let gate = OpenGate::new(Vec::new());
+        let anybody = Credentials::of_client("", Secret::new(String::new()));
+        let session = gate.connect(anybody).await.unwrap();
+        let permit = gate.may(&session, Action::Subscribe, filter).await.unwrap();
+        let permit = Permit { subtopic_at, ..permit };
+        Subscription::new(filter, &permit, OPTIONS, 0)
+    }
+
+    /// A subscription to the channel `m/d/c/k`.
+    async fn in_channel(pattern: &str) -> Subscription {
+        let filter = format!("m/d/c/k{pattern}");
+        subscription(&filter, filter.len().min("m/d/c/k/".len())).await
+    }
+
+    #[tokio::test]
+    async fn a_filter_matches_the_subtopics_of_its_channel() {
+        let table: [(&str, &[&str], &[&str]); 6] = [
+            ("", &[""], &["a", "a/b"]),
+            ("/#", &["", "a", "a/b", "$a"], &[]),
+            ("/+", &["a", "$a"], &["", "a/b"]),
+            ("/a/#", &["a", "a/b", "a/b/c"], &["", "b", "ab"]),
+            ("/a/+/c", &["a/b/c"], &["a/c", "a/b", "a/b/c/d"]),
+            ("/a.b", &["a.b"], &["a/b", "a"]),
+        ];
+        for (pattern, hits, misses) in table {
+            let subscription = in_channel(pattern).await;
+            for subtopic in hits {
+                assert!(subscription.matches(subtopic), "{pattern} and {subtopic}");
+            }
+            for subtopic in misses {
+                assert!(!subscription.matches(subtopic), "{pattern} and {subtopic}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn free_topics_match_as_the_standard_says() {
+        for (filter, topic, is_match) in [
+            ("#", "a/b", true),
+            ("#", "$a/b", false),
+            ("+/b", "$a/b", false),
+            ("$a/#", "$a/b", true),
+            ("/+", "/a", true),
+            ("+/+", "/a", true),
+            ("a/#", "a", true),
+        ] {
+            assert_eq!(
+                subscription(filter, 0).await.matches(topic),
+                is_match,
+                "{filter} and {topic}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_topic_is_spelled_as_its_filter_spells_the_channel() {
+        let mut topic = String::new();
+        for (pattern, subtopic, spelled) in [
+            ("", "", "m/d/c/k"),
+            ("/#", "", "m/d/c/k"),
+            ("/#", "a/b", "m/d/c/k/a/b"),
+            ("/+/b", "a/b", "m/d/c/k/a/b"),
+        ] {
+            in_channel(pattern).await.spell(subtopic, &mut topic);
+            assert_eq!(topic, spelled);
+        }
+        subscription("#", 0).await.spell("/a/", &mut topic);
+        assert_eq!(topic, "/a/");
+    }
+}

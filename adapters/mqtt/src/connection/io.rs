@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -75,8 +76,8 @@ fn poll_receive<S: AsyncRead>(
     context: &mut Context<'_>,
     input: &mut BytesMut,
 ) -> Poll<io::Result<Transfer>> {
-    let mut room = [0; READ_BYTES];
-    let mut buffer = ReadBuf::new(&mut room);
+    let mut room = [MaybeUninit::uninit(); READ_BYTES];
+    let mut buffer = ReadBuf::uninit(&mut room);
     std::task::ready!(stream.poll_read(context, &mut buffer))?;
     let received = buffer.filled();
     if received.is_empty() {
