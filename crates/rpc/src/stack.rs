@@ -1,6 +1,5 @@
 //! The server stack, written once: what every call passes before it reaches a guard, each layer with its reason.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,6 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use futures_util::FutureExt as _;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 use trunkline_core::error::{Code, Fault, reason};
@@ -53,19 +51,17 @@ pub fn inner(router: Router, metrics: &Metrics) -> Router {
     }))
 }
 
-/// Runs a call until its deadline; a panic becomes INTERNAL and ends this call alone.
+/// Runs a call in a task of its own, until its deadline.
+///
+/// A caller that goes away or runs out of time does not interrupt the work, so nothing is left half done; a panic ends this call
+/// alone. The task ends with the call, whose own calls all have deadlines.
 async fn bounded(request: Request, next: Next, path: &str, id: RequestId) -> Response {
-    let deadline = request
-        .headers()
-        .get("grpc-timeout")
-        .and_then(timeout_of)
-        .unwrap_or(DEADLINE_MAX)
-        .min(DEADLINE_MAX);
-    let work = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let deadline = request.headers().get("grpc-timeout").and_then(timeout_of).unwrap_or(DEADLINE_MAX).min(DEADLINE_MAX);
+    let work = tokio::spawn(next.run(request));
     match tokio::time::timeout(deadline, work).await {
         Ok(Ok(response)) => response,
-        Ok(Err(_panic)) => {
-            tracing::error!(rpc.path = path, request.id = %id, "a call panicked");
+        Ok(Err(error)) => {
+            tracing::error!(rpc.path = path, request.id = %id, %error, "a call panicked");
             refusal(status::internal(&id.to_string()))
         }
         Err(_) => refusal(status::from_fault(Fault::new(
