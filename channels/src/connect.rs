@@ -41,7 +41,7 @@ impl Service {
         let enabled = self
             .check_enabled(connections.domain_id(), &ends, caller.request_id)
             .await;
-        enabled.map_err(|error| with_code(error, Code::PermissionDenied, Code::FailedPrecondition))?;
+        enabled.map_err(as_precondition)?;
 
         let origin = origin(caller, self.clock.now());
         let stored = self.db.write(|tx| {
@@ -158,7 +158,7 @@ impl Service {
             Err(Error::Refused(Fault {
                 code: Code::NotFound, ..
             })) => Err(Error::not_connected()),
-            Err(error) => Err(with_code(error, Code::FailedPrecondition, Code::PermissionDenied)),
+            Err(error) => Err(error),
         }
     }
 
@@ -175,10 +175,13 @@ impl Service {
     }
 }
 
-/// Tells a refusal of one code under another: what is a state of things to who connects is a denial to a client.
-fn with_code(error: Error, from: Code, to: Code) -> Error {
+/// That something is disabled denies a client what it asks for; to a user who connects, it is a state to be changed first.
+fn as_precondition(error: Error) -> Error {
     match error {
-        Error::Refused(fault) if fault.code == from => Error::Refused(Fault { code: to, ..fault }),
+        Error::Refused(fault) if fault.code == Code::PermissionDenied => Error::Refused(Fault {
+            code: Code::FailedPrecondition,
+            ..fault
+        }),
         other => other,
     }
 }

@@ -10,7 +10,7 @@ use trunkline_rpc::caller::REQUEST_ID;
 use trunkline_rpc::status::to_fault;
 use uuid::Uuid;
 
-use crate::error::{Error, reasons, refusal};
+use crate::error::{Error, refusal};
 use crate::service::Service;
 use crate::store::{self, Credential, NewCredential};
 
@@ -181,23 +181,11 @@ fn is_current(credential: &Credential, now: Timestamp) -> bool {
     credential.not_before <= now && credential.not_after.is_none_or(|end| now < end)
 }
 
-/// What `auth` said about a client that has proven itself: gone, disabled, or nothing clear.
+/// What `auth` said about a client that has proven itself: what it no longer knows is refused like a wrong secret.
 fn not_admitted(error: Error) -> Error {
-    let Error::Refused(fault) = error else { return error };
-    match fault.code {
-        Code::NotFound => Error::wrong_credentials(),
-        Code::FailedPrecondition | Code::PermissionDenied if fault.reason.starts_with("DOMAIN_") => {
-            Error::Refused(trunkline_core::Fault {
-                code: Code::PermissionDenied,
-                ..fault
-            })
-        }
-        Code::FailedPrecondition | Code::PermissionDenied => Error::refused(
-            Code::PermissionDenied,
-            reasons::CLIENT_DISABLED,
-            "the client is disabled",
-        ),
-        _ => Error::Refused(fault),
+    match error {
+        Error::Refused(fault) if fault.code == Code::NotFound => Error::wrong_credentials(),
+        other => other,
     }
 }
 
@@ -270,15 +258,9 @@ mod tests {
             told(Code::NotFound, reason::NOT_FOUND),
             pair(Code::Unauthenticated, reason::CREDENTIALS_INVALID)
         );
-        assert_eq!(
-            told(Code::FailedPrecondition, "OBJECT_DISABLED"),
-            pair(Code::PermissionDenied, "CLIENT_DISABLED")
-        );
-        assert_eq!(
-            told(Code::FailedPrecondition, "DOMAIN_DISABLED"),
-            pair(Code::PermissionDenied, "DOMAIN_DISABLED")
-        );
-        assert_eq!(told(Code::Unavailable, "X"), pair(Code::Unavailable, "X"));
+        for (code, reason) in [(Code::PermissionDenied, "CLIENT_DISABLED"), (Code::Unavailable, "X")] {
+            assert_eq!(told(code, reason), pair(code, reason));
+        }
     }
 
     #[test]

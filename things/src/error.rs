@@ -10,8 +10,6 @@ pub mod reasons {
     pub const ID_TAKEN: &str = "ID_TAKEN";
     /// Another credential in the domain has this secret.
     pub const SECRET_TAKEN: &str = "SECRET_TAKEN";
-    /// The client is disabled.
-    pub const CLIENT_DISABLED: &str = "CLIENT_DISABLED";
     /// The caller holds more single grants than a list can be cut by.
     pub const TOO_MANY_GRANTS: &str = "TOO_MANY_GRANTS";
     /// Somebody else changed it meanwhile.
