@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod clients;
+mod denials;
 mod first_message;
+mod grpc;
 mod mosquitto;
 mod wire;
