@@ -1,0 +1,280 @@
+//! A publisher over MQTT: one task, one connection at a time, as many messages under way as the window allows.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use trunkline_mqtt_wire::{
+    Ack, ConnAck, Connect, Decoder, Disconnect, Limits, Packet, Publish, PublishProperties, QoS, ReasonCode, Secret,
+    Utf8Bytes, Version, encode,
+};
+
+use super::flight::Flight;
+use super::publisher::{Message, Publisher, RECONNECT_PAUSE};
+use super::{ANSWER_WAIT, Counts, Outcome, Target};
+use crate::ledger::{Answer, Protocol};
+
+/// How long a connection may take to be made and admitted.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// Bytes waiting for the socket above which no further message is made.
+const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are read at a time.
+const INBOX_BYTES: usize = 16 * 1024;
+
+/// Publishes until the plan is fulfilled, `stop`, or a failure that the plan does not bear.
+pub(crate) async fn run(mut publisher: Publisher, stop: CancellationToken) -> Outcome {
+    let mut unanswered = VecDeque::new();
+    loop {
+        let failure = match connection(&mut publisher, &mut unanswered, &stop).await {
+            Ok(()) => return publisher.end(None),
+            Err(failure) => failure,
+        };
+        Counts::add(&publisher.counts.broken);
+        if stop.is_cancelled() || !publisher.plan.is_persistent || publisher.is_over() && unanswered.is_empty() {
+            return publisher.end(Some(format!("{failure:#}")));
+        }
+        let pause = tokio::time::sleep(RECONNECT_PAUSE);
+        let _ = stop.run_until_cancelled(pause).await;
+    }
+}
+
+/// One connection from its CONNECT to its end. What had no answer at the end is in `unanswered`.
+async fn connection(
+    publisher: &mut Publisher,
+    unanswered: &mut VecDeque<Message>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let version = match publisher.plan.protocol {
+        Protocol::Mqtt3 => Version::V3,
+        Protocol::Mqtt5 | Protocol::Http => Version::V5,
+    };
+    let (wire, answer) = Wire::connect(&publisher.target, version).await?;
+    Counts::add(&publisher.counts.connected);
+    let mut flight = Flight::new(publisher.plan.window);
+    flight.limit(answer.properties.receive_maximum.map(std::num::NonZeroU16::get));
+    let topic = text(&publisher.target.topic)?;
+    let mut connection = Connection {
+        wire,
+        flight,
+        topic,
+        publisher,
+        unanswered,
+    };
+    let outcome = connection.serve(stop).await;
+    let mut left = connection.flight.drain();
+    left.append(unanswered);
+    *unanswered = left;
+    outcome
+}
+
+struct Connection<'a> {
+    wire: Wire,
+    flight: Flight,
+    topic: Utf8Bytes,
+    publisher: &'a mut Publisher,
+    unanswered: &'a mut VecDeque<Message>,
+}
+
+impl Connection<'_> {
+    async fn serve(&mut self, stop: &CancellationToken) -> Result<()> {
+        let mut give_up = None;
+        loop {
+            self.fill()?;
+            let is_over = self.publisher.is_over();
+            if is_over && self.flight.is_empty() && self.unanswered.is_empty() {
+                return self.wire.leave().await;
+            }
+            if is_over && give_up.is_none() {
+                give_up = Some(Instant::now() + ANSWER_WAIT);
+            }
+            let can_send = !is_over && self.flight.has_room() && self.wire.outbox.len() < OUTBOX_BYTES_MAX;
+            let look = give_up.unwrap_or_else(|| self.publisher.next_look());
+            // Cancel safe: reading and writing take up their buffers where they left them.
+            tokio::select! {
+                read = self.wire.stream.0.read_buf(&mut self.wire.inbox) => {
+                    ensure!(read? > 0, "the broker closed the connection");
+                }
+                written = self.wire.stream.1.write_buf(&mut self.wire.outbox), if !self.wire.outbox.is_empty() => {
+                    ensure!(written? > 0, "the broker closed the connection");
+                }
+                () = sleep_until(look), if can_send || is_over => {
+                    ensure!(give_up.is_none_or(|give_up| Instant::now() < give_up), "no answer within {ANSWER_WAIT:?}");
+                }
+                () = stop.cancelled(), if !is_over => self.publisher.stop(),
+            }
+            while let Some(packet) = self.wire.decode()? {
+                self.take(packet)?;
+            }
+        }
+    }
+
+    /// Encodes what may be sent now: first what is to be repeated.
+    fn fill(&mut self) -> Result<()> {
+        while self.flight.has_room() && self.wire.outbox.len() < OUTBOX_BYTES_MAX {
+            let (message, payload) = match self.unanswered.pop_front() {
+                Some(message) => (message, self.publisher.repeat(&message)),
+                None => match self.publisher.take() {
+                    Some(next) => next,
+                    None => return Ok(()),
+                },
+            };
+            let packet_id = if self.publisher.plan.qos == 0 {
+                self.publisher.let_go();
+                None
+            } else {
+                self.flight.enter(message)
+            };
+            let publish = Publish {
+                qos: if packet_id.is_some() {
+                    QoS::AtLeastOnce
+                } else {
+                    QoS::AtMostOnce
+                },
+                topic: self.topic.clone(),
+                packet_id,
+                properties: self.wire.properties.clone(),
+                payload: Bytes::from(payload),
+                ..Publish::default()
+            };
+            self.wire.put(&Packet::Publish(publish))?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, packet: Packet) -> Result<()> {
+        match packet {
+            Packet::PubAck(Ack { packet_id, reason, .. }) => {
+                let message = self
+                    .flight
+                    .leave(packet_id)
+                    .context("the broker answered what was not sent")?;
+                self.publisher
+                    .answered(&message, &answer(reason, &self.publisher.plan.tier));
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => bail!("the broker disconnected: {}", disconnect.reason),
+            other => bail!("the broker sent {}", other.packet_type()),
+        }
+    }
+}
+
+/// What a PUBACK means.
+fn answer(reason: ReasonCode, tier: &str) -> Answer {
+    match reason {
+        reason if !reason.is_error() => Answer::Kept(tier.to_owned()),
+        ReasonCode::UnspecifiedError | ReasonCode::ImplementationSpecificError => Answer::Unclear(code(reason)),
+        reason => Answer::Refused(code(reason)),
+    }
+}
+
+fn code(reason: ReasonCode) -> String {
+    format!("{:#04x}", reason as u8)
+}
+
+/// The two halves of a socket with their buffers.
+pub(crate) struct Wire {
+    pub(crate) stream: (tokio::net::tcp::OwnedReadHalf, tokio::net::tcp::OwnedWriteHalf),
+    pub(crate) inbox: BytesMut,
+    pub(crate) outbox: BytesMut,
+    decoder: Decoder,
+    version: Version,
+    properties: Option<Box<PublishProperties>>,
+}
+
+impl Wire {
+    /// A connection that was admitted, with the broker's answer.
+    pub(crate) async fn connect(target: &Target, version: Version) -> Result<(Self, ConnAck)> {
+        let connecting = async {
+            let stream = TcpStream::connect(target.mqtt).await?;
+            stream.set_nodelay(true)?;
+            let mut wire = Self {
+                stream: stream.into_split(),
+                inbox: BytesMut::with_capacity(INBOX_BYTES),
+                outbox: BytesMut::with_capacity(OUTBOX_BYTES_MAX),
+                decoder: Decoder::client(version, Limits::STANDARD),
+                version,
+                properties: properties(version)?,
+            };
+            wire.put(&connect_packet(target)?)?;
+            match wire.exchange().await? {
+                Packet::ConnAck(answer) if answer.reason == ReasonCode::Success => Ok((wire, *answer)),
+                Packet::ConnAck(answer) => bail!("not admitted: {}", answer.reason),
+                other => bail!("CONNECT was answered by {}", other.packet_type()),
+            }
+        };
+        let connected = timeout(CONNECT_WAIT, connecting).await;
+        connected
+            .context("no answer to CONNECT")
+            .and_then(|outcome| outcome)
+            .with_context(|| format!("cannot connect to {}", target.mqtt))
+    }
+
+    /// Appends a packet to what waits for the socket.
+    pub(crate) fn put(&mut self, packet: &Packet) -> Result<()> {
+        encode(packet, self.version, &mut self.outbox)?;
+        Ok(())
+    }
+
+    /// The next packet of those that were read.
+    pub(crate) fn decode(&mut self) -> Result<Option<Packet>> {
+        self.decoder
+            .decode(&mut self.inbox)
+            .context("the broker sent what is no MQTT")
+    }
+
+    /// Sends all that waits and returns the next packet.
+    pub(crate) async fn exchange(&mut self) -> Result<Packet> {
+        self.stream.1.write_all_buf(&mut self.outbox).await?;
+        loop {
+            if let Some(packet) = self.decode()? {
+                return Ok(packet);
+            }
+            ensure!(
+                self.stream.0.read_buf(&mut self.inbox).await? > 0,
+                "the broker closed the connection"
+            );
+        }
+    }
+
+    /// Ends the connection, once the broker has taken all that was sent: it answers a PINGREQ in its turn.
+    async fn leave(&mut self) -> Result<()> {
+        self.put(&Packet::PingReq)?;
+        let answered = async {
+            while !matches!(self.exchange().await?, Packet::PingResp) {}
+            self.put(&Packet::Disconnect(Box::<Disconnect>::default()))?;
+            Ok(self.stream.1.write_all_buf(&mut self.outbox).await?)
+        };
+        timeout_at(Instant::now() + ANSWER_WAIT, answered)
+            .await
+            .context("no answer to the last PINGREQ")?
+    }
+}
+
+fn connect_packet(target: &Target) -> Result<Packet> {
+    let is_anonymous = target.user.is_empty();
+    Ok(Packet::Connect(Box::new(Connect {
+        clean_start: true,
+        user_name: if is_anonymous { None } else { Some(text(&target.user)?) },
+        password: (!is_anonymous).then(|| Secret::from(Bytes::from(target.password.clone().into_bytes()))),
+        ..Connect::default()
+    })))
+}
+
+fn properties(version: Version) -> Result<Option<Box<PublishProperties>>> {
+    Ok(match version {
+        Version::V3 => None,
+        Version::V5 => Some(Box::new(PublishProperties {
+            content_type: Some(text("application/senml+json")?),
+            ..PublishProperties::default()
+        })),
+    })
+}
+
+pub(crate) fn text(text: &str) -> Result<Utf8Bytes> {
+    Utf8Bytes::try_from(text).with_context(|| format!("`{text}` cannot be sent over MQTT"))
+}

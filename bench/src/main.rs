@@ -1,0 +1,256 @@
+//! The binary `trunkline-bench`: loads any MQTT broker, loads a Trunkline and judges it, judges it later.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use trunkline_bench::check::{Verdict, check};
+use trunkline_bench::ledger::{Book, Ledger, Protocol};
+use trunkline_bench::load::{Clock, Load, Plan, Summary, Target};
+use trunkline_bench::site::{Access, Site};
+use trunkline_bench::{Place, reader, store};
+
+/// How long the platform may take to store what it accepted.
+const QUIESCE_WAIT: Duration = Duration::from_secs(60);
+
+/// Loads brokers, and holds Trunkline to its promises.
+#[derive(Parser)]
+#[command(name = "trunkline-bench", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Load any MQTT broker, or HTTP of a Trunkline, at one topic
+    Load {
+        #[command(flatten)]
+        whom: Whom,
+        #[command(flatten)]
+        what: What,
+    },
+    /// Make domains on a Trunkline, load them, and judge it by its ledger
+    Judge {
+        #[command(flatten)]
+        access: AccessFlags,
+        #[command(flatten)]
+        what: What,
+        /// Domains, with a channel of the same route each
+        #[arg(long, default_value_t = 2)]
+        domains: usize,
+        /// File to write the ledger to
+        #[arg(long, value_name = "FILE")]
+        ledger: PathBuf,
+        /// The message store's file, to be read instead of asking the reader
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
+    },
+    /// Judge a Trunkline by the ledger of an earlier run
+    Verify {
+        #[command(flatten)]
+        access: AccessFlags,
+        /// The ledger
+        #[arg(long, value_name = "FILE")]
+        ledger: PathBuf,
+        /// The message store's file, to be read instead of asking the reader
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
+    },
+}
+
+/// One broker and one topic of it.
+#[derive(Args)]
+struct Whom {
+    /// Address of the broker, by number
+    #[arg(long, default_value = "127.0.0.1")]
+    host: std::net::IpAddr,
+    /// Its port
+    #[arg(long, default_value_t = 1883)]
+    port: u16,
+    /// User name; none means without
+    #[arg(long, default_value = "")]
+    user: String,
+    /// Password
+    #[arg(long, default_value = "")]
+    password: String,
+    /// Topic to publish to
+    #[arg(long, default_value = "bench")]
+    topic: String,
+}
+
+/// How much is sent, and how.
+#[derive(Args)]
+struct What {
+    /// How to speak
+    #[arg(long, value_enum, default_value_t = Protocol::Mqtt5)]
+    protocol: Protocol,
+    /// MQTT quality of service, 0 or 1
+    #[arg(long, default_value_t = 1)]
+    qos: u8,
+    /// Connections
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// Messages under way on each connection
+    #[arg(long, default_value_t = 4)]
+    window: usize,
+    /// Messages per second in all; without it, as many as are answered
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Bytes of a payload
+    #[arg(long, default_value_t = 256)]
+    payload_bytes: usize,
+    /// Messages after which it ends
+    #[arg(long, default_value_t = u64::MAX)]
+    messages: u64,
+    /// Seconds after which it ends
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Connect anew when a connection breaks, and repeat what had no answer
+    #[arg(long)]
+    persistent: bool,
+}
+
+/// A Trunkline and a user of it.
+#[derive(Args)]
+struct AccessFlags {
+    /// HTTP
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// MQTT
+    #[arg(long, default_value = "127.0.0.1:1883")]
+    mqtt: SocketAddr,
+    /// Metrics
+    #[arg(long, default_value = "127.0.0.1:7071")]
+    ops: SocketAddr,
+    /// E-mail address of a user that may make domains
+    #[arg(long, default_value = "admin@example.com")]
+    email: String,
+    /// File with his password
+    #[arg(long, value_name = "FILE")]
+    password_file: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trunkline-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Load { whom, what } => {
+            let target = whom.target();
+            let summary = Load::start(&what.plan()?, &[target], None, Clock::start())?
+                .finish()
+                .await;
+            shown(&summary)
+        }
+        Command::Judge {
+            access,
+            what,
+            domains,
+            ledger: path,
+            store,
+        } => {
+            let plan = what.plan()?;
+            let site = Site::make(&access.access()?, domains, plan.connections.div_ceil(domains)).await?;
+            let ledger = Ledger::create(&path, &plan.run)?;
+            let summary = Load::start(&plan, &site.targets, Some(&ledger), Clock::start())?
+                .finish()
+                .await;
+            let outcome = shown(&summary);
+            ledger.close()?;
+            site.quiesce(QUIESCE_WAIT).await?;
+            judge(&site, &Book::read(&path)?, store).await?;
+            outcome
+        }
+        Command::Verify { access, ledger, store } => {
+            let book = Book::read(&ledger)?;
+            let site = Site::existing(&access.access()?, &book.places()).await?;
+            judge(&site, &book, store).await
+        }
+    }
+}
+
+/// Prints a summary; fails if connections ended before their time.
+fn shown(summary: &Summary) -> Result<()> {
+    print!("{summary}");
+    match summary.failures.keys().next() {
+        Some(failure) => bail!("connections ended before their time, such as: {failure}"),
+        None => Ok(()),
+    }
+}
+
+/// Prints the verdict; fails if a promise was broken.
+async fn judge(site: &Site, book: &Book, store: Option<PathBuf>) -> Result<()> {
+    let mut rows = Vec::new();
+    for place in book.places() {
+        rows.extend(match &store {
+            Some(file) => store::rows(file, &place).await?,
+            None => reader::rows(site, &place).await?,
+        });
+    }
+    let verdict: Verdict = check(book, &rows);
+    println!("{verdict}");
+    ensure!(verdict.is_clean(), "a promise was broken");
+    Ok(())
+}
+
+impl Whom {
+    fn target(self) -> Target {
+        let address = SocketAddr::new(self.host, self.port);
+        Target {
+            http: address,
+            mqtt: address,
+            user: self.user,
+            password: self.password,
+            topic: self.topic,
+            place: Place {
+                domain: String::new(),
+                channel: String::new(),
+            },
+        }
+    }
+}
+
+impl What {
+    fn plan(&self) -> Result<Plan> {
+        let seconds = Duration::try_from_secs_f64(self.seconds);
+        Ok(Plan {
+            run: Plan::new_run(),
+            protocol: self.protocol,
+            qos: self.qos,
+            connections: self.connections,
+            window: self.window,
+            rate: self.rate,
+            payload_bytes: self.payload_bytes,
+            messages_max: self.messages,
+            time_max: seconds.context("this many seconds are not possible")?,
+            is_persistent: self.persistent,
+            tier: Plan::TIER_UNTOLD.to_owned(),
+        })
+    }
+}
+
+impl AccessFlags {
+    fn access(&self) -> Result<Access> {
+        let password = std::fs::read_to_string(&self.password_file)
+            .with_context(|| format!("{} cannot be read", self.password_file.display()))?;
+        Ok(Access {
+            http: self.http,
+            mqtt: self.mqtt,
+            ops: self.ops,
+            email: self.email.clone(),
+            password: password.trim_end_matches('\n').to_owned(),
+        })
+    }
+}
