@@ -25,11 +25,13 @@ pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub const OUTPUT_BYTES_STOP: usize = OUTPUT_BYTES_MAX + 16 * 1024;
 
 /// Messages waiting for one session; those that the log keeps are read from there later.
-pub const QUEUE_ENTRIES_MAX: usize = 1_000;
+pub const QUEUE_ENTRIES_MAX: usize = 2_048;
 /// Room for messages that an empty queue keeps.
 pub const QUEUE_ENTRIES_KEPT: usize = 16;
-/// Bytes of payload waiting for one session.
-pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of messages waiting for one session, each counted with [`MESSAGE_OVERHEAD_BYTES`].
+pub const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes that a message takes in memory beyond its payload, about.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 1_024;
 /// Entries that a session reads at a time while it catches up with the log.
 pub const CATCH_UP_ENTRIES_MAX: usize = 256;
 /// Bytes that a session reads at a time while it catches up with the log.

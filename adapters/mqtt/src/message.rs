@@ -6,6 +6,8 @@ use trunkline_core::{ChannelId, DomainId};
 use trunkline_mqtt_wire::{PublishProperties, QoS, SharedProperties, UserProperty, Utf8Bytes};
 use trunkline_proto::messages::v1::Envelope;
 
+use crate::limits::MESSAGE_OVERHEAD_BYTES;
+
 /// One message.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -50,7 +52,7 @@ impl Message {
 
     /// Bytes that it counts as in a queue.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Envelope>() + self.envelope.subtopic.len() + self.envelope.payload.len()
+        MESSAGE_OVERHEAD_BYTES + self.envelope.payload.len()
     }
 
     /// The properties that every MQTT 5 subscriber gets. What MQTT cannot express, having come by another protocol, is left out.
