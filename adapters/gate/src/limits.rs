@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-/// Size of a message's payload in bytes, unless the operator says otherwise.
-pub const PAYLOAD_BYTES_MAX_DEFAULT: usize = 256 * 1024;
-/// Largest payload in bytes that an operator may allow.
-pub const PAYLOAD_BYTES_MAX: usize = 1_000_000;
 /// Admitted credentials that are remembered on a node. Those in use are never forgotten, so the connections of a node
 /// are a second bound; when it is full, those not in use go.
 pub const PRINCIPALS_MAX: usize = 131_072;

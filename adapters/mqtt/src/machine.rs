@@ -53,7 +53,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            payload_bytes_max: trunkline_gate::limits::PAYLOAD_BYTES_MAX_DEFAULT,
+            payload_bytes_max: trunkline_bus::envelope::PAYLOAD_BYTES_DEFAULT,
             keep_alive_s_max: KEEP_ALIVE_S_MAX,
         }
     }
