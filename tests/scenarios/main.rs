@@ -3,8 +3,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod clients;
+mod connections;
+mod delivery;
 mod denials;
 mod first_message;
 mod grpc;
+mod http_publish;
+mod isolation;
 mod mosquitto;
+mod not_offered;
+mod refusals;
+mod revocation;
 mod wire;

@@ -1,0 +1,193 @@
+//! What comes with a later version of the MQTT adapter: announced where MQTT can announce it, and refused by name.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use trunkline_mqtt_wire::{
+    Auth, AuthProperties, Connect, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
+    SubscribeProperties, SubscriptionId, Version, Will,
+};
+use trunkline_testkit::mqtt::{Client, connect_packet, publish_packet};
+use trunkline_tests::{Device, World, scenarios};
+
+use crate::wire::{BOTH, filter, goodbye, log_in, publish_with, text};
+
+scenarios!(
+    connack_announces_what_is_not_offered,
+    what_is_not_offered_is_refused_by_name_over_mqtt_5,
+    what_is_not_offered_is_refused_over_3_1_1,
+    qos_2_is_granted_as_1_and_a_shared_subscription_is_not_granted,
+);
+
+async fn boiler(world: &World) -> (String, Device) {
+    let plant = world.domain("plant").await;
+    let (channel, device) = plant.channel_with_device("boiler").await;
+    (plant.topic(&channel), device)
+}
+
+fn connect_of(device: &Device) -> Connect {
+    connect_packet("sensor", &device.id, &device.secret)
+}
+
+fn with_will(device: &Device, topic: &str) -> Connect {
+    let will = Will {
+        topic: text(topic),
+        ..Will::default()
+    };
+    Connect {
+        will: Some(will),
+        ..connect_of(device)
+    }
+}
+
+async fn connack_announces_what_is_not_offered(world: World) {
+    let (_, device) = boiler(&world).await;
+    let mut connect = connect_of(&device);
+    connect.keep_alive_s = u16::MAX;
+    connect.properties.session_expiry_s = Some(u32::MAX);
+    connect.clean_start = false;
+    let (_, connack) = Client::connect(world.addresses.mqtt, Version::V5, connect).await;
+    assert!(!connack.session_present);
+    let terms = connack.properties;
+    assert_eq!(connack.reason, ReasonCode::Success);
+    assert_eq!(terms.session_expiry_s, Some(0));
+    assert_eq!(terms.maximum_qos, Some(QoS::AtLeastOnce));
+    assert_eq!(terms.retain_available, Some(false));
+    assert_eq!(terms.shared_subscription_available, Some(false));
+    assert_eq!(terms.subscription_id_available, Some(false));
+    assert_ne!(terms.wildcard_subscription_available, Some(false));
+    assert_eq!(terms.topic_alias_maximum.unwrap_or(0), 0);
+    assert!(terms.receive_maximum.is_some_and(|maximum| maximum > NonZeroU16::MIN));
+    assert!(
+        terms
+            .maximum_packet_bytes
+            .is_some_and(|bytes| bytes > NonZeroU32::new(256 * 1024).unwrap())
+    );
+    assert!(terms.server_keep_alive_s.is_some_and(|seconds| seconds < u16::MAX));
+    assert_eq!(terms.assigned_client_id, None, "the client has one of its own");
+    world.stop().await;
+}
+
+async fn what_is_not_offered_is_refused_by_name_over_mqtt_5(world: World) {
+    let (topic, device) = boiler(&world).await;
+    let mut asking = connect_of(&device);
+    asking.properties.authentication_method = Some(text("SCRAM-SHA-1"));
+    for (connect, reason) in [
+        (with_will(&device, &topic), ReasonCode::ImplementationSpecificError),
+        (asking, ReasonCode::BadAuthenticationMethod),
+    ] {
+        let (client, connack) = Client::connect(world.addresses.mqtt, Version::V5, connect).await;
+        assert_eq!(connack.reason, reason);
+        assert!(connack.properties.reason_string.is_some_and(|words| !words.is_empty()));
+        assert!(client.closed().await.is_empty());
+    }
+    let (packet_id, qos) = (Some(PacketId::MIN), QoS::ExactlyOnce);
+    let twice = publish_packet(&topic, qos, "refused");
+    let kept = publish_packet(&topic, QoS::AtMostOnce, "refused");
+    let alias = PublishProperties {
+        topic_alias: Some(NonZeroU16::MIN),
+        ..PublishProperties::default()
+    };
+    let auth = AuthProperties {
+        authentication_method: Some(text("SCRAM-SHA-1")),
+        ..AuthProperties::default()
+    };
+    let refused = [
+        (
+            Packet::Publish(Publish { packet_id, ..twice }),
+            ReasonCode::QosNotSupported,
+        ),
+        (
+            Packet::Publish(Publish { retain: true, ..kept }),
+            ReasonCode::RetainNotSupported,
+        ),
+        (
+            Packet::Publish(Publish {
+                packet_id,
+                ..publish_with(&topic, "refused", alias)
+            }),
+            ReasonCode::TopicAliasInvalid,
+        ),
+        (
+            Packet::Auth(Box::new(Auth {
+                reason: ReasonCode::ReAuthenticate,
+                properties: auth,
+            })),
+            ReasonCode::BadAuthenticationMethod,
+        ),
+        (
+            with_subscription_id(&topic),
+            ReasonCode::SubscriptionIdentifiersNotSupported,
+        ),
+    ];
+    for (packet, reason) in refused {
+        let mut client = log_in(&world, Version::V5, &device).await;
+        client.send(&packet).await;
+        assert_eq!(goodbye(client).await, Some(reason));
+    }
+    world.stop().await;
+}
+
+fn with_subscription_id(topic: &str) -> Packet {
+    let properties = SubscribeProperties {
+        subscription_id: SubscriptionId::new(1),
+        ..SubscribeProperties::default()
+    };
+    Packet::Subscribe(Subscribe {
+        packet_id: PacketId::MIN,
+        filters: vec![filter(topic)],
+        properties,
+    })
+}
+
+async fn what_is_not_offered_is_refused_over_3_1_1(world: World) {
+    let (topic, device) = boiler(&world).await;
+    let persistent = Connect {
+        clean_start: false,
+        ..connect_of(&device)
+    };
+    for connect in [with_will(&device, &topic), persistent] {
+        let (client, connack) = Client::connect(world.addresses.mqtt, Version::V3, connect).await;
+        assert_eq!(connack.reason, ReasonCode::ServerUnavailable, "return code 3");
+        assert!(client.closed().await.is_empty());
+    }
+    let twice = publish_packet(&topic, QoS::ExactlyOnce, "refused");
+    let kept = publish_packet(&topic, QoS::AtMostOnce, "refused");
+    for publish in [
+        Publish {
+            packet_id: Some(PacketId::MIN),
+            ..twice
+        },
+        Publish { retain: true, ..kept },
+    ] {
+        let mut client = log_in(&world, Version::V3, &device).await;
+        client.send(&Packet::Publish(publish)).await;
+        assert_eq!(goodbye(client).await, None);
+    }
+    world.stop().await;
+}
+
+async fn qos_2_is_granted_as_1_and_a_shared_subscription_is_not_granted(world: World) {
+    let (topic, device) = boiler(&world).await;
+    for version in BOTH {
+        let mut client = log_in(&world, version, &device).await;
+        let shared = format!("$share/group/{topic}");
+        let reasons = match version {
+            Version::V3 => {
+                let granted = client.subscribe(&topic, QoS::ExactlyOnce).await;
+                vec![granted, client.subscribe(&shared, QoS::AtLeastOnce).await]
+            }
+            Version::V5 => {
+                let mut twice = filter(&topic);
+                twice.qos = QoS::ExactlyOnce;
+                client.subscribe_all(vec![twice, filter(&shared)]).await
+            }
+        };
+        let refused = match version {
+            Version::V3 => ReasonCode::UnspecifiedError,
+            Version::V5 => ReasonCode::SharedSubscriptionsNotSupported,
+        };
+        assert_eq!(reasons, [ReasonCode::GrantedQos1, refused]);
+        assert!(client.settle().await.is_empty(), "the connection goes on");
+    }
+    world.stop().await;
+}
