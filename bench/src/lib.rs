@@ -6,6 +6,7 @@
 //! **Invariants:** a message is in the ledger before its first byte is sent; an acknowledgement is in it only after it was received;
 //! whatever a run finds, it prints its summary; each load is bounded in connections, messages and time.
 
+pub mod chance;
 pub mod check;
 pub mod ledger;
 pub mod load;

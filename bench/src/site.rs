@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::Place;
 use crate::caller::{Caller, text_at};
-use crate::load::Target;
+use crate::load::{Plan, Target};
 
 /// Between two looks at something that is waited for.
 const POLL: Duration = Duration::from_millis(20);
@@ -51,7 +50,7 @@ impl Site {
     pub async fn make(access: &Access, domains: usize, clients: usize) -> Result<Self> {
         ensure!(domains > 0 && clients > 0, "a site has domains and clients");
         let user = log_in(access).await?;
-        let tag = Uuid::now_v7().simple().to_string();
+        let tag = Plan::new_run();
         let mut by_domain = Vec::new();
         for number in 0..domains {
             by_domain.push(make_domain(access, &user, &format!("{tag}-{number}"), clients).await?);

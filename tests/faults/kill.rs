@@ -1,0 +1,119 @@
+//! The process is killed under load and during its start, over and over on the same data.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use trunkline_bench::chance::Chance;
+use trunkline_bench::ledger::Protocol;
+use trunkline_bench::load::{Counts, Load};
+use trunkline_testkit::until;
+
+use crate::liar::Liar;
+use crate::platform::{Ground, Platform};
+use crate::trial::{Trial, acknowledged, assert_clean, sum};
+
+/// Rounds unless `TRUNKLINE_TEST_ROUNDS` says otherwise.
+const ROUNDS: u64 = 5;
+/// The kill comes at a moment of this time, each as likely as the others.
+const KILL_WITHIN: Duration = Duration::from_secs(3);
+/// A kill during the start comes within this time; a start takes about as long.
+const START_KILL_WITHIN: Duration = Duration::from_millis(600);
+/// Kills during one start.
+const START_KILLS_MAX: u64 = 2;
+/// A round with fewer acknowledgements before its kill proves little.
+const ACKNOWLEDGED_MIN: u64 = 1_000;
+/// Messages without an answer when the kill comes.
+const IN_FLIGHT_MIN: u64 = 100;
+/// Acknowledgements after the restart that show that it works again.
+const RESUMED_MIN: u64 = 200;
+/// How long anything may take that is waited for on a busy machine.
+const WAIT: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kills() {
+    let rounds = variable("TRUNKLINE_TEST_ROUNDS").unwrap_or(ROUNDS);
+    let seed = variable("TRUNKLINE_TEST_SEED").unwrap_or_else(seed_of_now);
+    eprintln!("{rounds} rounds, TRUNKLINE_TEST_SEED={seed}");
+    let mut chance = Chance::new(seed);
+    // Entries are trimmed all the time, so that kills meet that too.
+    let mut ground = Ground::new().with("LOG__KEEP_SECONDS", 1);
+    let mut platform = ground.start().await;
+    for number in 0..rounds {
+        platform = round(number, &mut ground, platform, &mut chance).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_platform_that_acknowledges_too_early_is_found_out() {
+    let mut ground = Ground::new();
+    let platform = ground.start().await;
+    let liar = Liar::before(platform.access.mqtt).await;
+    let trial = Trial::start(&ground, &platform, 4).await;
+    let mut targets = trial.site.targets.clone();
+    for target in &mut targets {
+        target.mqtt = liar.address;
+    }
+    let load = [trial.load(&trial.plan(Protocol::Mqtt5, 8, 32), &targets)];
+    until(WAIT, async || acknowledged(&load) >= ACKNOWLEDGED_MIN).await;
+    platform.kill().await;
+    for load in load {
+        load.stop();
+        load.finish().await;
+    }
+    let platform = ground.start().await;
+    for verdict in trial.verdicts(&ground, &platform).await {
+        assert!(verdict.lost > 0 && !verdict.is_clean(), "{verdict}");
+    }
+}
+
+async fn round(number: u64, ground: &mut Ground, platform: Platform, chance: &mut Chance) -> Platform {
+    let trial = Trial::start(ground, &platform, 4).await;
+    let targets = &trial.site.targets;
+    // Eight connections over MQTT and four over HTTP, neighbours in different domains.
+    let loads = [
+        trial.load(&trial.plan(Protocol::Mqtt5, 4, 32), targets),
+        trial.load(&trial.plan(Protocol::Mqtt3, 4, 16), &targets[4..]),
+        trial.load(&trial.plan(Protocol::Http, 2, 2), targets),
+    ];
+    until(WAIT, async || acknowledged(&loads) >= ACKNOWLEDGED_MIN).await;
+    let delay = chance.moment_within(KILL_WITHIN).await;
+    let in_flight = |loads: &[Load]| sum(loads, |counts| Counts::of(&counts.in_flight));
+    until(WAIT, async || in_flight(&loads) >= IN_FLIGHT_MIN).await;
+    let (before, open) = (acknowledged(&loads), in_flight(&loads));
+    platform.kill().await;
+
+    for _ in 0..chance.below(START_KILLS_MAX + 1) {
+        let mut starting = ground.spawn();
+        chance.moment_within(START_KILL_WITHIN).await;
+        starting.kill().await.unwrap();
+    }
+    let started = Instant::now();
+    let platform = ground.start().await;
+    let restart = started.elapsed();
+    until(WAIT, async || acknowledged(&loads) >= before + RESUMED_MIN).await;
+    let mut repeated = 0;
+    for load in loads {
+        load.stop();
+        let summary = load.finish().await;
+        assert!(summary.failures.is_empty(), "round {number}: {summary}");
+        repeated += summary.repeated;
+    }
+    assert!(repeated > 0, "round {number}: the kill met nothing under way");
+    let verdicts = trial.verdicts(ground, &platform).await;
+    eprintln!(
+        "round {number}: killed {delay:?} later, {before} acknowledged and {open} in flight, {repeated} repeated; ready again after {restart:?}\n{}",
+        verdicts[0]
+    );
+    assert!(verdicts[0].acknowledged >= ACKNOWLEDGED_MIN);
+    assert_clean(&verdicts, ground);
+    platform
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+}
+
+fn seed_of_now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::from(now.subsec_nanos()) ^ now.as_secs()
+}

@@ -1,0 +1,97 @@
+//! A trial: a site on the platform, loads that share a ledger, and the judgement.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trunkline_bench::check::{Verdict, check};
+use trunkline_bench::ledger::{Book, Ledger, Protocol};
+use trunkline_bench::load::{Clock, Counts, Load, Plan, Target};
+use trunkline_bench::site::Site;
+use trunkline_bench::{Place, Row, reader, store};
+
+use crate::platform::{Ground, Platform};
+
+/// How long the platform may take to store what it accepted.
+const QUIESCE_WAIT: Duration = Duration::from_secs(60);
+/// No load of a test goes on longer.
+const LOAD_TIME_MAX: Duration = Duration::from_secs(300);
+
+pub(crate) struct Trial {
+    pub(crate) site: Site,
+    ledger: Arc<Ledger>,
+    path: PathBuf,
+    run: String,
+    clock: Clock,
+}
+
+impl Trial {
+    /// A fresh site of two domains with `clients` clients each, and a fresh ledger.
+    pub(crate) async fn start(ground: &Ground, platform: &Platform, clients: usize) -> Self {
+        let site = Site::make(&platform.access, 2, clients).await.unwrap();
+        let run = Plan::new_run();
+        let path = ground.path(&format!("ledger-{run}"));
+        Self {
+            site,
+            ledger: Ledger::create(&path, &run).unwrap(),
+            path,
+            run,
+            clock: Clock::start(),
+        }
+    }
+
+    /// A plan of unbounded count that goes on whatever happens to its connections.
+    pub(crate) fn plan(&self, protocol: Protocol, connections: usize, window: usize) -> Plan {
+        Plan {
+            run: self.run.clone(),
+            protocol,
+            qos: 1,
+            connections,
+            window,
+            rate: None,
+            payload_bytes: 256,
+            messages_max: u64::MAX,
+            time_max: LOAD_TIME_MAX,
+            is_persistent: true,
+            tier: "synced".to_owned(),
+        }
+    }
+
+    pub(crate) fn load(&self, plan: &Plan, targets: &[Target]) -> Load {
+        Load::start(plan, targets, Some(&self.ledger), self.clock).unwrap()
+    }
+
+    /// The verdict by the reader, and by the store's file in the order of the log, once all is stored.
+    pub(crate) async fn verdicts(self, ground: &Ground, platform: &Platform) -> [Verdict; 2] {
+        self.ledger.close().unwrap();
+        let site = self.site.moved(&platform.access).await.unwrap();
+        site.quiesce(QUIESCE_WAIT).await.unwrap();
+        let book = Book::read(&self.path).unwrap();
+        let (mut read, mut stored) = (Vec::new(), Vec::new());
+        for place in book.places() {
+            read.extend(self::read(&site, &place).await);
+            stored.extend(store::rows(&ground.data("messages.db"), &place).await.unwrap());
+        }
+        [check(&book, &read), check(&book, &stored)]
+    }
+}
+
+async fn read(site: &Site, place: &Place) -> Vec<Row> {
+    reader::rows(site, place).await.unwrap()
+}
+
+/// The sum of a count over loads.
+pub(crate) fn sum(loads: &[Load], count: impl Fn(&Counts) -> u64) -> u64 {
+    loads.iter().map(|load| count(&load.counts)).sum()
+}
+
+pub(crate) fn acknowledged(loads: &[Load]) -> u64 {
+    sum(loads, |counts| Counts::of(&counts.acknowledged))
+}
+
+/// Asserts that no promise was broken.
+pub(crate) fn assert_clean(verdicts: &[Verdict; 2], ground: &Ground) {
+    for (source, verdict) in ["reader", "store"].into_iter().zip(verdicts) {
+        assert!(verdict.is_clean(), "by the {source}:\n{verdict}\n{}", ground.log());
+    }
+}
