@@ -138,12 +138,8 @@ fn rule_constant(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Str
     } else {
         callers.join(", ")
     };
-    let idempotent = !matches!(method.method_descriptor_proto().options, None)
-        && method
-            .method_descriptor_proto()
-            .options
-            .as_ref()
-            .is_some_and(|options| options.idempotency_level.is_some_and(|level| level != 0));
+    let options = method.method_descriptor_proto().options.as_ref();
+    let idempotent = options.is_some_and(|options| options.idempotency_level.is_some_and(|level| level != 0));
     Ok(format!(
         "    /// The rule of `{full}`.
     pub static {constant}: Method = Method {{
@@ -217,8 +213,10 @@ fn check_of(method: &MethodDescriptor, check: &DynamicMessage) -> Result<String,
         return lacks("its action");
     }
     Ok(format!(
-        "Check {{ entity: Entity::{}, action: {action:?}, or_self: {}, or_platform_admin: {} }}",
+        "Check {{ entity: Entity::{}, action: {action:?}, object: {object:?}, is_repeated: {}, domain: {domain:?}, \
+         or_self: {}, or_platform_admin: {} }}",
         pascal(&entity),
+        is_repeated(method, &object),
         flag(check, "or_self"),
         flag(check, "or_platform_admin"),
     ))
@@ -267,6 +265,17 @@ fn path_expression(method: &MethodDescriptor, path: &str) -> Result<Option<Strin
         }
     }
     Err(unfit("is no field"))
+}
+
+/// Whether the field at `path` is a list.
+fn is_repeated(method: &MethodDescriptor, path: &str) -> bool {
+    let (mut descriptor, mut is_list) = (Some(method.input()), false);
+    for segment in path.split('.') {
+        let field = descriptor.and_then(|message| message.get_field_by_name(segment));
+        is_list = field.as_ref().is_some_and(prost_reflect::FieldDescriptor::is_list);
+        descriptor = field.and_then(|field| field.kind().as_message().cloned());
+    }
+    is_list
 }
 
 /// The rule of a method, which every method must have.

@@ -48,6 +48,12 @@ pub struct Check {
     pub entity: Entity,
     /// Action that must be held on each of them.
     pub action: &'static str,
+    /// Path of the request field with the ids of the objects; empty where there is none.
+    pub object: &'static str,
+    /// Whether that field is a list of ids.
+    pub is_repeated: bool,
+    /// Path of the request field with the domain's id; empty where there is none.
+    pub domain: &'static str,
     /// Holds also for the user whose id the object is.
     pub or_self: bool,
     /// Holds also for platform administrators.

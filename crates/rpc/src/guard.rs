@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Status};
 use trunkline_core::error::{Code, Fault, reason};
-use trunkline_core::{RequestId, Secret, UserId};
+use trunkline_core::{DomainId, RequestId, Secret, UserId};
 use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
 use trunkline_proto::auth::v1::{AuthenticateRequest, AuthorizeRequest, ObjectCheck, Principal};
 use trunkline_proto::channels::v1 as channels;
@@ -142,13 +142,18 @@ impl RpcGuard {
         if !admits(call.method, guard::Caller::User) && !admits(call.method, guard::Caller::Pat) {
             return Err(denied("users may not call this"));
         }
+        // Who cannot be told apart from nobody is not told what is wrong with his request either.
+        let malformed = malformed_id(call);
         let question = Question {
             token: &token,
             request_id,
             unverified: call.method.unverified,
-            checks: checks_of(call),
+            checks: if malformed.is_none() { checks_of(call) } else { Vec::new() },
         };
         let principal = self.authorizer.authorize(question).await?;
+        if let Some(fault) = malformed {
+            return Err(from_fault(fault));
+        }
         let id = principal
             .user_id
             .parse()
@@ -255,6 +260,26 @@ fn admit_peer(peers: &[&str], extensions: &Extensions) -> Result<(), Status> {
 
 fn admits(method: &Method, kind: guard::Caller) -> bool {
     method.callers.contains(&kind)
+}
+
+/// The first id of a call that is no UUID, named as the request spells its field.
+fn malformed_id(call: &Call) -> Option<Fault> {
+    let Rule::Checks(checks) = call.method.rule else {
+        return None;
+    };
+    let wrong = |field: String| Fault::invalid(field, "is not a UUID");
+    let is_id = |text: &str| text.parse::<DomainId>().is_ok();
+    call.targets.iter().find_map(|target| {
+        let check = &checks[target.check];
+        if !check.domain.is_empty() && !is_id(&target.domain_id) {
+            return Some(wrong(check.domain.to_owned()));
+        }
+        let place = target.objects.iter().position(|id| !is_id(id))?;
+        Some(wrong(match check.is_repeated {
+            true => format!("{}[{place}]", check.object),
+            false => check.object.to_owned(),
+        }))
+    })
 }
 
 /// The checks of a call with the ids that it names. Where it names none, at least membership of the domain must be held, and the
