@@ -1,7 +1,9 @@
 //! Between the contracts' messages and the types of this service: parsing on the way in, nothing but copying on the way out.
 
+use std::collections::HashSet;
+
 use trunkline_bus::topic::Route;
-use trunkline_core::attributes::{Metadata, Name, Tags, bounded_text};
+use trunkline_core::attributes::{Metadata, NAME_BYTES_MAX, Name, Tags, bounded_text};
 use trunkline_core::{DomainId, Fault, Timestamp, UserId};
 use trunkline_db::Page;
 use trunkline_proto::auth::v1 as auth;
@@ -129,6 +131,7 @@ pub(crate) fn domain_list(request: &domains::ListDomainsRequest) -> Result<(Filt
     let status = domains::Status::try_from(request.status).map_err(|_| Fault::invalid("status", "is no status"))?;
     let order = domains::Order::try_from(request.order).map_err(|_| Fault::invalid("order", "is no order"))?;
     let direction = domains::Direction::try_from(request.dir).map_err(|_| Fault::invalid("dir", "is no direction"))?;
+    bounded_text("name", &request.name, NAME_BYTES_MAX)?;
     let filter = Filter {
         member: None,
         name: Some(request.name.to_lowercase()).filter(|name| !name.is_empty()),
@@ -149,8 +152,15 @@ pub(crate) fn domain_list(request: &domains::ListDomainsRequest) -> Result<(Filt
     Ok((filter, page))
 }
 
+/// Actions that a role may be created with.
+const ACTIONS_MAX: usize = 200;
+/// Members that a role may be created with.
+const MEMBERS_MAX: usize = 100;
+
 /// A role to create.
 pub(crate) fn new_role(name: &str, actions: Vec<String>, members: &[String]) -> Result<NewRole, Fault> {
+    bounded_list("optional_actions", &actions, ACTIONS_MAX)?;
+    bounded_list("optional_members", members, MEMBERS_MAX)?;
     let member =
         |(index, text): (usize, &String)| id(&format!("optional_members[{index}]"), text).map(UserId::from_uuid);
     Ok(NewRole {
@@ -175,9 +185,32 @@ pub(crate) fn role(created: CreatedRole) -> auth::Role {
     }
 }
 
+/// Refuses a list that is too long or names something twice.
+fn bounded_list(field: &str, items: &[String], most: usize) -> Result<(), Fault> {
+    if items.len() > most {
+        return Err(Fault::invalid(
+            field,
+            format!("has {} entries; at most {most} are allowed", items.len()),
+        ));
+    }
+    let mut seen = HashSet::new();
+    match items.iter().position(|item| !seen.insert(item)) {
+        Some(index) => Err(Fault::invalid(
+            format!("{field}[{index}]"),
+            "stands there twice; once is enough",
+        )),
+        None => Ok(()),
+    }
+}
+
 /// An id from the wire; a fault names `field`.
 pub(crate) fn id(field: &str, text: &str) -> Result<Uuid, Fault> {
-    Uuid::try_parse(text).map_err(|_| Fault::invalid(field, "is no UUID"))
+    let id = Uuid::try_parse(text).map_err(|_| Fault::invalid(field, "is no UUID"))?;
+    if id.is_nil() {
+        Err(Fault::invalid(field, "is the nil UUID, which names nothing"))
+    } else {
+        Ok(id)
+    }
 }
 
 /// An id that may be absent, as empty text.

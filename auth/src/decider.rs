@@ -1,6 +1,7 @@
 //! Decisions about users: is the token genuine, may he log in now, and do the checks hold? Every guard ends here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use tonic::Status;
@@ -41,6 +42,8 @@ pub(crate) struct Decider {
     tokens: Arc<Tokens>,
     clock: Arc<dyn Clock>,
     standings: DashMap<UserId, Standing>,
+    /// Counts the times that something was forgotten, so that what was read before is not remembered after.
+    forgotten: AtomicU64,
 }
 
 impl Decider {
@@ -52,6 +55,7 @@ impl Decider {
             tokens,
             clock,
             standings: DashMap::new(),
+            forgotten: AtomicU64::new(0),
         }
     }
 
@@ -150,6 +154,7 @@ impl Decider {
 
     /// Forgets what is known of a user, after it was changed.
     pub(crate) fn forget(&self, user: UserId) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.standings.remove(&user);
     }
 
@@ -160,8 +165,12 @@ impl Decider {
             .iter()
             .map(|id| parsed::<DomainId>(id).map(DomainId::uuid))
             .collect();
+        let objects = objects?;
+        if objects.is_empty() {
+            return Err(trunkline_core::Fault::invalid("objects", "names nothing").into());
+        }
         let grown = self.forest.tree(domain).await?;
-        for object in objects? {
+        for object in objects {
             let ask = Ask {
                 entity,
                 action: &check.action,
@@ -180,6 +189,7 @@ impl Decider {
         if let Some(standing) = self.standings.get(&user) {
             return Ok(Some(*standing));
         }
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
         let found = self.store.user(user).await.map_err(Error::database("reading a user"))?;
         let standing = found.map(|user| Standing {
             is_enabled: user.is_enabled,
@@ -191,6 +201,9 @@ impl Decider {
                 self.standings.clear();
             }
             self.standings.insert(user, standing);
+            if self.forgotten.load(Ordering::SeqCst) != forgotten {
+                self.standings.remove(&user);
+            }
         }
         Ok(standing)
     }
@@ -232,8 +245,8 @@ pub(crate) fn entity_of(number: i32) -> Result<Entity, Error> {
 /// A user is changed by himself or by an administrator, as the rule says; nobody else learns whether he exists.
 fn check_user(subject: Subject, check: &ObjectCheck) -> Result<(), Error> {
     let is_self = |id: &String| id.parse() == Ok(subject.user);
-    let holds =
-        (check.or_platform_admin && subject.platform_admin) || (check.or_self && check.objects.iter().all(is_self));
+    let is_own = !check.objects.is_empty() && check.objects.iter().all(is_self);
+    let holds = (check.or_platform_admin && subject.platform_admin) || (check.or_self && is_own);
     if holds {
         Ok(())
     } else {

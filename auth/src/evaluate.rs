@@ -176,6 +176,19 @@ fn domain_gate(tree: &Tree, subject: Subject) -> Result<(), Denial> {
     }
 }
 
+/// Whether the status of an object and of its domain allow `action`: messages need both enabled, whoever asks.
+fn carries_messages(tree: &Tree, status: Status, action: &str) -> Result<(), Denial> {
+    if !NEEDS_ENABLED.contains(&action) {
+        return Ok(());
+    }
+    match (tree.status(), status) {
+        (Status::Enabled, Status::Enabled) => Ok(()),
+        (Status::Enabled, Status::Disabled | Status::Frozen) => Err(Denial::ObjectDisabled),
+        (Status::Disabled, _) => Err(Denial::DomainDisabled),
+        (Status::Frozen, _) => Err(Denial::DomainFrozen),
+    }
+}
+
 /// One decision under way.
 struct Walk<'a> {
     tree: &'a Tree,
@@ -192,23 +205,20 @@ impl Walk<'_> {
         let Some(object) = object else {
             return Err(Denial::Unknown);
         };
-        let is_disabled = object.status != Status::Enabled && NEEDS_ENABLED.contains(&ask.action);
-        let disabled = || {
-            if is_disabled {
-                Err(Denial::ObjectDisabled)
-            } else {
-                Ok(())
-            }
-        };
+        let carries = carries_messages(self.tree, object.status, ask.action);
         if subject.platform_admin {
-            return disabled().map(|()| Grant::PlatformAdmin);
+            return carries.map(|()| Grant::PlatformAdmin);
         }
         if !self.is_known(ask) {
             return Err(Denial::Unknown);
         }
-        domain_gate(self.tree, subject)?;
+        // Whoever disabled a domain by that action alone can repeat it, and take it back.
+        let is_switch = ask.entity == Entity::Domain && ["enable", "disable"].contains(&ask.action);
+        if !is_switch || self.tree.status() != Status::Disabled {
+            domain_gate(self.tree, subject)?;
+        }
         let grant = self.grant(ask).ok_or(Denial::NotHeld)?;
-        disabled().map(|()| grant)
+        carries.map(|()| grant)
     }
 
     /// Whether the user may know that the object exists: he holds any action on it, or inherits `read` of it.

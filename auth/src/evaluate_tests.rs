@@ -151,6 +151,31 @@ fn a_disabled_channel_carries_no_messages_even_for_administrators() {
 }
 
 #[test]
+fn a_disabled_domain_carries_no_messages_and_who_disabled_it_can_take_that_back() {
+    let mut world = world(
+        |world| world.tree.domain_id,
+        &["disable", "enable", "channel_subscribe"],
+    );
+    let channel = Uuid::now_v7();
+    world.tree.put_object(channel, Entity::Channel, None, Status::Enabled);
+    world
+        .tree
+        .put_object(world.tree.domain_id, Entity::Domain, None, Status::Disabled);
+    assert!(ask(&world, Entity::Domain, "disable", world.tree.domain_id).is_ok());
+    assert!(ask(&world, Entity::Domain, "enable", world.tree.domain_id).is_ok());
+    let question = Ask {
+        entity: Entity::Channel,
+        action: "subscribe",
+        object: channel,
+    };
+    let admin = Subject {
+        user: UserId::new(),
+        platform_admin: true,
+    };
+    assert_eq!(decide(&world.tree, admin, question).answer, Err(Denial::DomainDisabled));
+}
+
+#[test]
 fn a_trace_says_what_was_looked_at_and_ends_with_what_decided() {
     let world = world(|world| world.tree.domain_id, &["client_read"]);
     let subject = Subject {

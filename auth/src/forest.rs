@@ -1,9 +1,10 @@
 //! The trees of all domains that were asked for lately, in memory, kept equal to the database by those who write to it.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard};
 use trunkline_core::DomainId;
 
 use crate::error::Error;
@@ -16,9 +17,7 @@ pub(crate) const DOMAINS_MAX: usize = 4_096;
 /// One domain's tree.
 pub(crate) struct Grown {
     tree: RwLock<Tree>,
-    /// Whoever changes the domain holds this from before his commit until the tree has the change too, so that changes reach the
-    /// tree in the order of their commits.
-    pub writing: AsyncMutex<()>,
+    turn: Arc<AsyncMutex<()>>,
 }
 
 impl Grown {
@@ -30,6 +29,21 @@ impl Grown {
     /// Changes the tree after a commit.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Tree)) {
         change(&mut self.tree.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// One domain's tree and the turn to change it: held from before a commit until the tree has the change too, so that changes reach
+/// the tree in the order of their commits.
+pub(crate) struct Writing {
+    grown: Arc<Grown>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Deref for Writing {
+    type Target = Grown;
+
+    fn deref(&self) -> &Grown {
+        &self.grown
     }
 }
 
@@ -57,17 +71,54 @@ impl Forest {
     /// When the database fails.
     pub(crate) async fn tree(&self, domain_id: DomainId) -> Result<Arc<Grown>, Error> {
         let place = self.place(domain_id);
-        let grown = place.get_or_try_init(|| self.load(domain_id)).await?;
-        Ok(grown.clone())
+        let grown = place.get_or_try_init(|| self.load(domain_id)).await?.clone();
+        // Whoever asks for domains that do not exist may not push out those that do. A domain that is being made is held by its
+        // maker, who loads it again afterwards.
+        if grown.read().object(domain_id.uuid()).is_none() {
+            self.forget(domain_id);
+        }
+        Ok(grown)
+    }
+
+    /// The tree of a domain that exists, and the turn to change it.
+    ///
+    /// # Errors
+    /// NOT_FOUND, or that the database failed.
+    pub(crate) async fn writing(&self, domain_id: DomainId) -> Result<Writing, Error> {
+        loop {
+            let grown = self.tree(domain_id).await?;
+            let turn = grown.turn.clone().lock_owned().await;
+            if grown.read().object(domain_id.uuid()).is_none() {
+                return Err(Error::not_found("domain"));
+            }
+            // A tree that was dropped while we waited is nobody's any more; its successor is to be changed.
+            if self.is_current(domain_id, &grown) {
+                return Ok(Writing { grown, _turn: turn });
+            }
+        }
+    }
+
+    fn is_current(&self, domain_id: DomainId, grown: &Arc<Grown>) -> bool {
+        let places = self.places();
+        let current = places.get(&domain_id).and_then(|place| place.get());
+        current.is_some_and(|current| Arc::ptr_eq(current, grown))
+    }
+
+    /// Drops a domain's tree: the next question reads it anew.
+    pub(crate) fn forget(&self, domain_id: DomainId) {
+        self.places().remove(&domain_id);
     }
 
     fn place(&self, domain_id: DomainId) -> Place {
         let mut places = self.places();
         if places.len() >= DOMAINS_MAX && !places.contains_key(&domain_id) {
-            // Whoever changes a domain holds its tree, so only trees that nobody holds may go.
-            places.retain(|_, place| {
-                Arc::strong_count(place) > 1 || place.get().is_some_and(|grown| Arc::strong_count(grown) > 1)
+            // Whoever changes a domain holds its tree, so only a tree that nobody holds may go.
+            let idle = places.iter().find(|(_, place)| {
+                Arc::strong_count(place) == 1 && place.get().is_some_and(|grown| Arc::strong_count(grown) == 1)
             });
+            if let Some(id) = idle.map(|(id, _)| *id) {
+                places.remove(&id);
+            }
         }
         places.entry(domain_id).or_default().clone()
     }
@@ -92,7 +143,7 @@ impl Forest {
         }
         Ok(Arc::new(Grown {
             tree: RwLock::new(tree),
-            writing: AsyncMutex::new(()),
+            turn: Arc::default(),
         }))
     }
 }

@@ -28,14 +28,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 use trunkline_bus::revision::Revisions;
-use trunkline_core::Clock;
+use trunkline_core::{Clock, DomainId};
 use trunkline_db::Db;
 use trunkline_proto::auth::v1::auth_service_server::AuthServiceServer;
 use trunkline_proto::auth::v1::roles_service_server::RolesServiceServer;
 use trunkline_proto::domains::v1::domains_service_server::DomainsServiceServer;
+use trunkline_proto::events::v1::Event;
 use trunkline_proto::guards;
 use trunkline_proto::users::v1::users_service_server::UsersServiceServer;
 use trunkline_rpc::{Authorizer, RpcGuard};
+use uuid::Uuid;
 
 pub use error::Error;
 pub use service::Service;
@@ -116,6 +118,23 @@ impl Auth {
     /// The use cases, for whoever opens the platform: it makes the first administrator.
     pub fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// Takes notice of what happened elsewhere: an entity whose owner has it is no longer pending in the tree. Without effect when
+    /// repeated.
+    ///
+    /// # Errors
+    /// When the database fails; the event is then to be told again.
+    pub async fn notice(&self, event: &Event) -> Result<(), Error> {
+        let ids = (
+            DomainId::from_slice(&event.domain_id),
+            Uuid::from_slice(&event.object_id),
+        );
+        if let ("client.create" | "channel.create", (Some(domain_id), Ok(id))) = (event.r#type.as_str(), ids) {
+            let activated = self.service.store.activate(domain_id, id).await;
+            activated.map_err(Error::database("activating an object"))?;
+        }
+        Ok(())
     }
 
     /// The service's contracts behind their guards.

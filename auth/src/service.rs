@@ -31,13 +31,23 @@ pub struct Service {
 }
 
 impl Service {
-    /// Tells every node that something in a domain was granted. Nobody waits for it.
-    async fn granted(&self, domain: DomainId, touched: &[Uuid]) -> Result<u64, Error> {
+    /// Tells every node that something in a domain was granted. Nobody waits for it, and a node that did not hear of it asks anew when
+    /// its memory of a denial ends, so a failure is no reason to fail what was granted.
+    async fn granted(&self, domain: DomainId, touched: &[Uuid]) -> u64 {
         let revision = self.revisions.grant(Scope::Domain(domain), touched).await;
-        revision.map_err(|error| Error::Bus {
-            operation: "announcing a grant",
-            message: error.to_string(),
+        revision.unwrap_or_else(|error| {
+            tracing::warn!(domain.id = %domain, %error, "a grant could not be announced");
+            0
         })
+    }
+
+    /// Passes the outcome of a write on. When it is unclear whether the write was committed, the domain's tree is dropped, so that the
+    /// next question reads it anew.
+    fn in_step<T>(&self, domain: DomainId, written: Result<T, trunkline_db::Error>) -> Result<T, trunkline_db::Error> {
+        if written.is_err() {
+            self.forest.forget(domain);
+        }
+        written
     }
 
     /// Waits until every live node has applied that something in a domain was revoked.

@@ -77,7 +77,13 @@ impl Tokens {
     ///
     /// # Errors
     /// When signing fails.
-    pub(crate) fn issue(&self, user: UserId, role: PlatformRole, is_verified: bool, now: Timestamp) -> Result<Secret, Error> {
+    pub(crate) fn issue(
+        &self,
+        user: UserId,
+        role: PlatformRole,
+        is_verified: bool,
+        now: Timestamp,
+    ) -> Result<Secret, Error> {
         let claims = Claims {
             iss: ISSUER.to_owned(),
             iat: now.seconds(),

@@ -1,5 +1,7 @@
 //! The database of `auth`, on SQLite and on Postgres.
 
+#![allow(clippy::unwrap_used)]
+
 use trunkline_auth::domain::{Domain, Filter, NewRole, Order, RoleName};
 use trunkline_auth::store::{MIGRATIONS, ObjectRow, RoleRow, Store};
 use trunkline_auth::tree::Status;
@@ -238,6 +240,84 @@ async fn a_list_is_cut_to_the_member_and_searches_text_as_it_stands() {
         assert_eq!(routes(filter(None, Some("0%"))).await, ["office", "other", "plant"]);
         assert_eq!(routes(filter(None, Some("_"))).await, Vec::<String>::new());
         assert_eq!(routes(filter(None, Some("plan"))).await, ["plant"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_shows_what_a_check_would_let_the_member_see() {
+    on_both(async |store| {
+        let (ann, now) = (UserId::new(), NOON);
+        let admin_actions: Vec<String> = trunkline_auth::actions::DOMAIN_OWN
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let mut ids = Vec::new();
+        for (route, actions) in [
+            ("admin", admin_actions),
+            ("member", vec!["read".to_owned()]),
+            ("nothing", vec![]),
+        ] {
+            let domain = domain(route, ann);
+            let role = NewRole {
+                name: RoleName::admin(),
+                actions,
+                members: vec![ann],
+            };
+            let row = RoleRow {
+                domain_id: domain.id,
+                id: RoleId::new(),
+                entity_id: domain.id.uuid(),
+                is_built_in: true,
+                role: &role,
+                created_by: ann,
+            };
+            store
+                .insert_domain(&domain, &object(domain.id, ann), &row)
+                .await
+                .unwrap();
+            ids.push(domain.id);
+        }
+        let seen = async || -> Vec<String> {
+            let filter = Filter {
+                member: Some(ann),
+                name: None,
+                status: None,
+                order: Order::Name,
+                is_ascending: true,
+            };
+            let (_, found) = store.domains(&filter, Page::default()).await.unwrap();
+            found.into_iter().map(|domain| domain.route.to_string()).collect()
+        };
+        assert_eq!(seen().await, ["admin", "member"]);
+        for id in &ids {
+            store.set_domain_status(*id, Status::Disabled, now, ann).await.unwrap();
+        }
+        assert_eq!(seen().await, ["admin"]);
+        store.set_domain_status(ids[0], Status::Frozen, now, ann).await.unwrap();
+        assert_eq!(seen().await, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_enabled_administrator_stays_enabled() {
+    on_both(async |store| {
+        let admin = |name| User {
+            role: PlatformRole::Admin,
+            ..user(name)
+        };
+        let (ann, bob) = (admin("ann"), admin("bob"));
+        store.insert_user(&ann, "hash").await.unwrap();
+        store.insert_user(&bob, "hash").await.unwrap();
+        let (one, other) = tokio::join!(
+            store.set_user_status(ann.id, false, NOON, bob.id),
+            store.set_user_status(bob.id, false, NOON, ann.id)
+        );
+        one.unwrap();
+        other.unwrap();
+        let enabled = async |id| store.user(id).await.unwrap().unwrap().is_enabled;
+        assert!(enabled(ann.id).await || enabled(bob.id).await);
     })
     .await;
 }

@@ -26,13 +26,14 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use trunkline_bus::revision::Revisions;
-use trunkline_core::Clock;
+use trunkline_core::{ClientId, Clock, DomainId};
 use trunkline_db::Db;
 use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
 use trunkline_proto::channels::v1::channels_service_server::ChannelsServiceServer;
+use trunkline_proto::events::v1::Event;
 use trunkline_proto::guards::channels_service::Guarded;
 use trunkline_rpc::guard::{AUTH_SERVICE, CHANNELS_SERVICE};
-use trunkline_rpc::{Hub, RpcGuard};
+use trunkline_rpc::{Hub, RpcGuard, Turns};
 
 pub use error::{Error, reasons};
 pub use store::MIGRATIONS;
@@ -82,6 +83,7 @@ impl Channels {
             db: deps.db,
             auth: AuthServiceClient::new(deps.hub.transport(AUTH_SERVICE, PEER)),
             clock: deps.clock,
+            turns: Turns::default(),
             revisions: deps.revisions,
         };
         Self {
@@ -108,6 +110,21 @@ impl Channels {
                 _ = leftovers.tick() => self.finish().await,
             }
         }
+    }
+
+    /// Takes notice of what happened elsewhere: a client that is gone has no connections any more. Without effect when repeated.
+    ///
+    /// # Errors
+    /// When the database fails; the event is then to be told again.
+    pub async fn notice(&self, event: &Event) -> Result<(), Error> {
+        let ids = (
+            DomainId::from_slice(&event.domain_id),
+            ClientId::from_slice(&event.object_id),
+        );
+        if let ("client.delete", (Some(domain_id), Some(client_id))) = (event.r#type.as_str(), ids) {
+            store::forget_client(&self.service.db, domain_id, client_id).await?;
+        }
+        Ok(())
     }
 
     async fn finish(&self) {

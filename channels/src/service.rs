@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tonic::Request;
 use trunkline_bus::revision::Revisions;
-use trunkline_core::error::Code;
+use trunkline_core::error::{Code, reason};
 use trunkline_core::{ChannelId, Clock, DomainId, RequestId, Timestamp};
 use trunkline_db::{Db, Total};
 use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
 use trunkline_proto::auth::v1::{ExpandRequest, RegisterRequest, SetStatusRequest, UnregisterRequest};
 use trunkline_proto::guard::Entity;
-use trunkline_rpc::{Transport, UserCaller};
+use trunkline_rpc::status::to_fault;
+use trunkline_rpc::{Transport, Turns, UserCaller};
 
 use crate::channel::{Changes, Channel, NewChannel, Status};
 use crate::convert;
@@ -29,11 +30,13 @@ pub(crate) struct Service {
     pub(crate) db: Db,
     pub(crate) auth: AuthServiceClient<Transport>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) turns: Turns,
     pub(crate) revisions: Revisions,
 }
 
 impl Service {
-    /// Creates a channel. `auth` learns of it first; what fails after that leaves a pending object there, which its sweeper drops.
+    /// Creates a channel. `auth` learns of it first; what fails after that leaves a pending object
+    /// there, which does no harm: nobody but its creator knows it, and the same call again goes on with it.
     pub(crate) async fn create(&self, caller: &UserCaller, new: &NewChannel) -> Result<Channel, Error> {
         let request = RegisterRequest {
             entity: ENTITY,
@@ -122,6 +125,8 @@ impl Service {
             domain_id: domain_id.to_string(),
             enabled: status == Status::Enabled,
         };
+        // Of an enabling and a disabling at once, the later one decides here and in `auth` alike.
+        let _turn = self.turns.take(id.uuid()).await;
         self.auth
             .clone()
             .set_status(caller.request(request))
@@ -142,16 +147,35 @@ impl Service {
 
     /// Deletes a channel with its connections.
     ///
-    /// It is hidden here before `auth` forgets it, since from then on nobody may repeat the call: what a crash or an outage
-    /// interrupts, [`Service::finish_deletions`] ends.
+    /// It is disabled first: that answers when every live node has applied it, and can be repeated. Only then is it hidden here and
+    /// forgotten by `auth`, since from then on nobody may repeat the call: what a crash or an outage interrupts,
+    /// [`Service::finish_deletions`] ends.
     pub(crate) async fn delete(&self, caller: &UserCaller, domain_id: DomainId, id: ChannelId) -> Result<(), Error> {
+        let disable = SetStatusRequest {
+            entity: ENTITY,
+            id: id.to_string(),
+            domain_id: domain_id.to_string(),
+            enabled: false,
+        };
+        let _turn = self.turns.take(id.uuid()).await;
+        self.auth
+            .clone()
+            .set_status(caller.request(disable))
+            .await
+            .map_err(refusal)?;
         let now = self.clock.now();
         let is_marked = store::mark_deleted(&self.db, domain_id, id, caller.id, now).await;
         if !is_marked.map_err(Error::database("hiding a channel"))? {
             return Err(Error::not_found());
         }
         let request = caller.request(unregister(domain_id, id));
-        self.auth.clone().unregister(request).await.map_err(refusal)?;
+        let unregistered = self.auth.clone().unregister(request).await;
+        // What is disabled everywhere needs no second confirmation.
+        if let Err(status) = unregistered
+            && to_fault(&status).reason != reason::REVOCATION_PENDING
+        {
+            return Err(refusal(status));
+        }
         self.remove(domain_id, id, Some(caller.request_id)).await
     }
 

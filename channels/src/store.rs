@@ -12,7 +12,8 @@ use crate::channel::Channel;
 use crate::list::{Direction, List, Order, Visible};
 
 pub use connections::{
-    Reachable, Revocation, connect, disconnect, insert_revocation, present, reach, remove_revocation, revocations,
+    Reachable, Revocation, connect, disconnect, forget_client, insert_revocation, present, reach, remove_revocation,
+    revocations,
 };
 
 /// The migrations of this service.

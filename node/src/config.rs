@@ -248,14 +248,18 @@ fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// An address of a database without the password in it.
+/// An address of a database without the password in it. What follows a `?` may hold one too, so none of it is shown.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+    let (address, query) = url.split_once('?').map_or((url, ""), |(address, _)| (address, "?…"));
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return format!("{address}{query}");
     };
     match rest.rsplit_once('@') {
-        Some((user, host)) => format!("{scheme}://{}:…@{host}", user.split(':').next().unwrap_or_default()),
-        None => url.to_owned(),
+        Some((user, host)) => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:…@{host}{query}")
+        }
+        None => format!("{address}{query}"),
     }
 }
 
@@ -385,6 +389,7 @@ mod tests {
     fn what_is_shown_has_no_passwords() {
         let mut config = Config::default();
         config.auth.database_url = Some("postgres://trunkline:hunter2@db:5432/auth".into());
+        config.things.database_url = Some("postgres://db/things?user=u&password=hunter2".into());
         let shown = config.render().unwrap();
         assert!(
             !shown.contains("hunter2") && shown.contains("trunkline:…@db:5432"),

@@ -1,7 +1,7 @@
 //! The data folder: its lock, its format, its keys. Everything that the platform keeps is below it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,8 @@ use crate::error::Error;
 
 /// The newest format of the data folder that this version reads and the one that it writes.
 const FORMAT_VERSION: u32 = 1;
+/// The keys of a platform. They are made with its data folder and never again: a key that went missing is not replaced in silence.
+const KEYS: [&str; 3] = ["token", "client-secret", "service"];
 /// Mode of the folder and of folders in it: the owner alone.
 const FOLDER_MODE: u32 = 0o700;
 /// Mode of files with secrets.
@@ -103,6 +105,7 @@ impl DataFolder {
                 Ok(format)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_keys(path).map_err(|error| format!("its keys cannot be made: {error}"))?;
                 let format = Format {
                     version: FORMAT_VERSION,
                     platform_id: Uuid::now_v7(),
@@ -125,37 +128,38 @@ impl DataFolder {
         self.platform_id
     }
 
+    /// Path of the folder `name` in it, made when it is absent.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        let made = fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path);
+        made.map_err(|error| Error::Data {
+            folder: path.display().to_string(),
+            cause: error.to_string(),
+        })?;
+        Ok(path)
+    }
+
     /// Address of the SQLite database `name` in the folder.
     pub(crate) fn database_url(&self, name: &str) -> String {
         format!("sqlite:{}", self.path.join(format!("{name}.db")).display())
     }
 
-    /// The 32 random bytes of the key `name`, made when it is absent.
+    /// The 32 bytes of the key `name`, one of [`KEYS`].
     ///
     /// # Errors
-    /// When the file is unreadable or has another length.
+    /// When the file is absent, unreadable or has another length.
     pub(crate) fn key(&self, name: &str) -> Result<[u8; 32], Error> {
-        let folder = self.path.join("keys");
-        let file = folder.join(name);
         let unusable = |cause: String| Error::Data {
             folder: self.path.display().to_string(),
-            cause: format!("keys/{name}: {cause}"),
+            cause: format!("keys/{name}: {cause}; restore it from a backup, without it nobody can be recognised"),
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(FOLDER_MODE)
-            .create(&folder)
-            .map_err(|error| unusable(error.to_string()))?;
-        if !file.exists() {
-            write_whole(&file, &random_bytes::<32>()).map_err(|error| unusable(error.to_string()))?;
-        }
-        let mut bytes = Vec::new();
-        File::open(&file)
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .map_err(|error| unusable(error.to_string()))?;
+        let bytes = fs::read(self.path.join("keys").join(name)).map_err(|error| unusable(error.to_string()))?;
         bytes
             .try_into()
-            .map_err(|bytes: Vec<u8>| unusable(format!("has {} bytes, not 32; restore it from a backup", bytes.len())))
+            .map_err(|bytes: Vec<u8>| unusable(format!("has {} bytes, not 32", bytes.len())))
     }
 
     /// Writes a secret for the operator to read, and says where.
@@ -171,6 +175,22 @@ impl DataFolder {
         })?;
         Ok(file)
     }
+}
+
+/// Makes every key that is not there yet. The file `format`, which comes after, says that all of them are.
+fn make_keys(path: &Path) -> std::io::Result<()> {
+    let folder = path.join("keys");
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER_MODE)
+        .create(&folder)?;
+    for name in KEYS {
+        let file = folder.join(name);
+        if !file.exists() {
+            write_whole(&file, &random_bytes::<32>())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file so that it is there whole or not at all, synced, and readable by its owner alone.
@@ -224,11 +244,24 @@ mod tests {
         let folder = DataFolder::open(root.path()).unwrap();
         let key = folder.key("token").unwrap();
         assert_eq!(folder.key("token").unwrap(), key);
-        assert_ne!(folder.key("digest").unwrap(), key);
+        assert_ne!(folder.key("client-secret").unwrap(), key);
         let mode = fs::metadata(root.path().join("keys/token"))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_that_went_missing_is_not_made_anew() {
+        let root = tempfile::tempdir().unwrap();
+        drop(DataFolder::open(root.path()).unwrap());
+        fs::remove_file(root.path().join("keys/client-secret")).unwrap();
+        let refused = DataFolder::open(root.path())
+            .unwrap()
+            .key("client-secret")
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("restore it from a backup"), "{refused}");
     }
 }

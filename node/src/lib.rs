@@ -8,9 +8,11 @@ pub mod config;
 mod data;
 mod error;
 mod listeners;
+mod news;
 mod node;
 mod ops;
 mod services;
+mod storage;
 
 pub use config::{Config, Flags};
 pub use error::Error;

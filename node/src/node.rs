@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_reflection::server::Builder as Reflection;
-use trunkline_bus::Log;
-use trunkline_bus::embedded::EmbeddedBus;
+use trunkline_bus::events::Events;
 use trunkline_bus::revision::Revisions;
 use trunkline_consumers::Writer;
 use trunkline_core::{Clock, NodeId, SystemClock};
@@ -15,7 +15,6 @@ use trunkline_gate::PlatformGate;
 use trunkline_mqtt::{Adapter, Settings};
 use trunkline_rpc::transport::in_process;
 use trunkline_rpc::{listen, stack};
-use trunkline_store::{MessageStore, SqliteStore};
 use trunkline_telemetry::Metrics;
 
 use crate::admin::{self, FirstAdmin};
@@ -23,42 +22,53 @@ use crate::config::Config;
 use crate::data::DataFolder;
 use crate::error::Error;
 use crate::listeners::{Addresses, Listeners};
+use crate::news;
 use crate::ops::Ops;
 use crate::services::{Ground, HubMode, Services};
+use crate::storage::Storage;
 
 /// A running platform.
 pub struct Node {
     addresses: Addresses,
     first_admin: FirstAdmin,
-    log: Arc<dyn Log>,
-    bus: EmbeddedBus,
-    store: Arc<SqliteStore>,
-    databases: Vec<Db>,
     ops: Ops,
     phases: Phases,
-    writer: tokio::task::JoinHandle<Result<(), trunkline_consumers::Error>>,
-    // Last, so that the folder is unlocked after everything in it is closed.
-    _data: DataFolder,
+    writer: JoinHandle<Result<(), trunkline_consumers::Error>>,
+    databases: Vec<Db>,
+    storage: Storage,
 }
 
 /// What stops when, first to last: nobody new, then what was acknowledged reaches its subscribers and its rows, then the rest.
 struct Phases {
-    listeners: (TaskTracker, CancellationToken),
-    delivery: (TaskTracker, CancellationToken),
-    background: (TaskTracker, CancellationToken),
+    listeners: Phase,
+    delivery: Phase,
+    background: Phase,
     writer: CancellationToken,
 }
 
-impl Phases {
-    fn new() -> Self {
-        let phase = || (TaskTracker::new(), CancellationToken::new());
-        Self {
-            listeners: phase(),
-            delivery: phase(),
-            background: phase(),
-            writer: CancellationToken::new(),
-        }
+/// Tasks that stop together.
+#[derive(Default)]
+struct Phase {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Phase {
+    /// Stops the tasks and waits for their ends.
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
+}
+
+/// What meets the world: admission, and the routers of the public listeners.
+struct Edges {
+    gate: Arc<PlatformGate>,
+    mqtt: Arc<Adapter>,
+    http: axum::Router,
+    grpc: axum::Router,
+    ops: Ops,
 }
 
 impl Node {
@@ -72,94 +82,54 @@ impl Node {
         if !DataFolder::is_made(&config.data) {
             admin::check(&config.admin)?;
         }
-        let data = DataFolder::open(&config.data)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let storage = Storage::open(config, &clock).await?;
         let metrics = Metrics::new();
-        let bus = EmbeddedBus::open(data.path(), config.log.clone(), clock.clone())
-            .await
-            .map_err(Error::part("the bus"))?;
-        let store = SqliteStore::open(&data.path().join("messages.db"))
-            .await
-            .map_err(Error::part("the message store"))?;
-        let store = Arc::new(store);
-        let messages: Arc<dyn MessageStore> = store.clone();
         // The writer joins the log before anything is admitted, so that nothing can be trimmed before it is stored.
-        let writer = Writer::open(bus.log.clone(), messages.clone(), clock.clone(), &metrics);
+        let writer = Writer::open(storage.bus.log.clone(), storage.store.clone(), clock.clone(), &metrics);
         let writer = writer.await.map_err(Error::part("the writer"))?;
-        let revisions = Revisions::new(bus.state.clone());
         let ground = Ground {
             config,
-            data: &data,
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            revisions: revisions.clone(),
-            store: messages,
+            data: &storage.data,
+            clock,
+            metrics,
+            revisions: Revisions::new(storage.bus.state.clone()),
+            store: storage.store.clone(),
         };
         let services = Services::open(&ground).await?;
-        let phases = Phases::new();
+        let phases = Phases {
+            listeners: Phase::default(),
+            delivery: Phase::default(),
+            background: Phase::default(),
+            writer: CancellationToken::new(),
+        };
+        let background = &phases.background;
         services
-            .mount(mode, &ground, &phases.background.0, &phases.background.1)
+            .mount(mode, &ground, &background.tasks, &background.stop)
             .await?;
-        let first_admin = admin::ensure(services.auth.service(), &config.admin, &data).await?;
-
+        let first_admin = admin::ensure(services.auth.service(), &config.admin, &storage.data).await?;
         let node_id = NodeId::new();
-        let gate = Arc::new(PlatformGate::new(&services.hub));
-        let mqtt = Adapter::open(
-            trunkline_mqtt::Deps {
-                gate: gate.clone(),
-                log: bus.log.clone(),
-                clock: clock.clone(),
-                metrics: metrics.clone(),
-            },
-            Settings {
-                payload_bytes_max: config.log.payload_bytes_max,
-                ..Settings::default()
-            },
-        )
-        .map_err(Error::part("the MQTT adapter"))?;
-        let http = trunkline_http::router(trunkline_http::Deps {
-            gate: gate.clone(),
-            log: bus.log.clone(),
-            clock,
-            metrics: metrics.clone(),
-            payload_bytes_max: config.log.payload_bytes_max,
-        });
-        let ops = Ops::new(bus.log.clone(), metrics, data.platform_id(), node_id);
-        let public = stack::outer(services.inner.clone());
-        let gateway = trunkline_gateway::router(&config.gateway, in_process(public.clone()))
-            .map_err(Error::part("the gateway"))?;
-        let http = gateway.merge(http).merge(ops.health_router());
-
-        let (tasks, stop) = &phases.background;
-        let follow_stop = stop.clone();
-        tasks.spawn(async move { gate.follow(&revisions, node_id, &follow_stop).await });
-        tasks.spawn(services.things.run(stop.clone()));
-        let (channels, channels_stop) = (services.channels, stop.clone());
-        tasks.spawn(async move { channels.run(channels_stop).await });
-        tasks.spawn(listen::serve(listeners.ops, ops.router(), stop.clone()));
-        let (delivery, delivery_stop) = (mqtt.clone(), phases.delivery.1.clone());
-        phases
-            .delivery
-            .0
-            .spawn(async move { delivery.run(delivery_stop).await });
-        let (tasks, stop) = &phases.listeners;
-        tasks.spawn(listen::serve(listeners.http, http, stop.clone()));
-        tasks.spawn(listen::serve(listeners.grpc, grpc(public)?, stop.clone()));
-        let mqtt_stop = stop.clone();
-        tasks.spawn(async move { mqtt.serve(listeners.mqtt, mqtt_stop).await });
+        let edges = Edges::open(&ground, &services, &storage, node_id)?;
+        let databases = services.databases.clone();
+        let ops = edges.ops.clone();
+        let events = Events::new(storage.events.log.clone(), ground.clock.clone());
+        let (gate, revisions, stop) = (edges.gate.clone(), ground.revisions.clone(), background.stop.clone());
+        background
+            .tasks
+            .spawn(async move { gate.follow(&revisions, node_id, &stop).await });
+        news::carry(&events, &services, &background.tasks, &background.stop);
+        phases.start_services(services);
+        phases.start_edges(edges, listeners);
         let writer = tokio::spawn(writer.run(phases.writer.clone()));
         ops.set_ready(true);
         Ok(Self {
             addresses,
             first_admin,
-            log: bus.log.clone(),
-            bus,
-            store,
-            databases: services.databases,
             ops,
             phases,
             writer,
-            _data: data,
+            databases,
+            storage,
         })
     }
 
@@ -170,7 +140,7 @@ impl Node {
 
     /// What an acknowledgement promises, such as `synced`.
     pub fn tier(&self) -> String {
-        self.log.durability().tier.to_string()
+        self.storage.bus.log.durability().tier.to_string()
     }
 
     /// The flags that let `trunkline demo` log in, and a line about where the administrator's password is.
@@ -197,39 +167,95 @@ impl Node {
     /// # Errors
     /// The failure that ended it.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
-        let outcome = tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            cause = self.log.failed() => Err(Error::Log(cause)),
-            ended = &mut self.writer => Err(writer_ended(ended)),
+        let (outcome, is_writer_running) = tokio::select! {
+            () = stop.cancelled() => (Ok(()), true),
+            cause = self.storage.failed() => (Err(Error::Log(cause)), true),
+            ended = &mut self.writer => (Err(writer_ended(ended)), false),
         };
-        self.drain(outcome.is_ok()).await;
+        self.drain(is_writer_running).await;
         outcome
     }
 
     async fn drain(self, is_writer_running: bool) {
         self.ops.set_ready(false);
-        for (tasks, stop) in [&self.phases.listeners, &self.phases.delivery] {
-            stop.cancel();
-            tasks.close();
-            tasks.wait().await;
-        }
+        self.phases.listeners.end().await;
+        self.phases.delivery.end().await;
         self.phases.writer.cancel();
         if is_writer_running && let Ok(Err(error)) = self.writer.await {
             tracing::error!(%error, "the writer ended badly");
         }
-        let (tasks, stop) = self.phases.background;
-        stop.cancel();
-        tasks.close();
-        tasks.wait().await;
+        self.phases.background.end().await;
         for database in &self.databases {
             database.close().await;
         }
-        self.store.close().await;
-        self.bus.close().await;
+        self.storage.close().await;
     }
 }
 
-fn writer_ended(ended: Result<Result<(), trunkline_consumers::Error>, tokio::task::JoinError>) -> Error {
+impl Edges {
+    fn open(ground: &Ground<'_>, services: &Services, storage: &Storage, node_id: NodeId) -> Result<Self, Error> {
+        let (config, log) = (ground.config, &storage.bus.log);
+        let payload_bytes_max = config.log.payload_bytes_max;
+        let gate = Arc::new(PlatformGate::new(&services.hub));
+        let deps = trunkline_mqtt::Deps {
+            gate: gate.clone(),
+            log: log.clone(),
+            clock: ground.clock.clone(),
+            metrics: ground.metrics.clone(),
+        };
+        let settings = Settings {
+            payload_bytes_max,
+            ..Settings::default()
+        };
+        let mqtt = Adapter::open(deps, settings).map_err(Error::part("the MQTT adapter"))?;
+        let publish = trunkline_http::router(trunkline_http::Deps {
+            gate: gate.clone(),
+            log: log.clone(),
+            clock: ground.clock.clone(),
+            metrics: ground.metrics.clone(),
+            payload_bytes_max,
+        });
+        let ops = Ops::new(log.clone(), ground.metrics.clone(), storage.data.platform_id(), node_id);
+        let public = stack::outer(services.inner.clone());
+        let gateway = trunkline_gateway::router(&config.gateway, in_process(public.clone()));
+        let gateway = gateway.map_err(Error::part("the gateway"))?;
+        let http = gateway.merge(publish).merge(ops.health_router());
+        Ok(Self {
+            gate,
+            mqtt,
+            http,
+            grpc: grpc(public)?,
+            ops,
+        })
+    }
+}
+
+impl Phases {
+    /// Starts the work of services that no call waits for.
+    fn start_services(&self, services: Services) {
+        let Phase { tasks, stop } = &self.background;
+        tasks.spawn(services.things.run(stop.clone()));
+        let (channels, channels_stop) = (services.channels, stop.clone());
+        tasks.spawn(async move { channels.run(channels_stop).await });
+    }
+
+    /// Lets the world in, deliveries first.
+    fn start_edges(&self, edges: Edges, listeners: Listeners) {
+        let Phase { tasks, stop } = &self.background;
+        tasks.spawn(listen::serve(listeners.ops, edges.ops.router(), stop.clone()));
+        let (delivery, delivery_stop) = (edges.mqtt.clone(), self.delivery.stop.clone());
+        self.delivery
+            .tasks
+            .spawn(async move { delivery.run(delivery_stop).await });
+        let Phase { tasks, stop } = &self.listeners;
+        tasks.spawn(listen::serve(listeners.http, edges.http, stop.clone()));
+        tasks.spawn(listen::serve(listeners.grpc, edges.grpc, stop.clone()));
+        let (mqtt, mqtt_stop) = (edges.mqtt, stop.clone());
+        tasks.spawn(async move { mqtt.serve(listeners.mqtt, mqtt_stop).await });
+    }
+}
+
+fn writer_ended(ended: Result<Result<(), trunkline_consumers::Error>, JoinError>) -> Error {
     let cause = match ended {
         Ok(Ok(())) => "nobody told it to".to_owned(),
         Ok(Err(error)) => crate::error::chain(&error),
@@ -255,7 +281,6 @@ fn grpc(public: axum::Router) -> Result<axum::Router, Error> {
         .add_service(reflection)
         .into_axum_router()
         .reset_fallback();
-    Ok(public.merge(extra).fallback(async || {
-        tonic::Status::unimplemented("there is no such method here").into_http::<axum::body::Body>()
-    }))
+    let unknown = async || tonic::Status::unimplemented("there is no such method here").into_http::<axum::body::Body>();
+    Ok(public.merge(extra).fallback(unknown))
 }

@@ -1,5 +1,7 @@
 //! The README's commands, run as they stand there, against the binary that this tree builds.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,7 @@
 //! Starting the binary: what an operator sees when it works, and the one sentence when it does not.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

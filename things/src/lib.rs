@@ -31,7 +31,7 @@ use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
 use trunkline_proto::clients::v1::clients_service_server::ClientsServiceServer;
 use trunkline_proto::guards::clients_service::Guarded;
 use trunkline_rpc::guard::{AUTH_SERVICE, CLIENTS_SERVICE};
-use trunkline_rpc::{Hub, RpcGuard};
+use trunkline_rpc::{Hub, RpcGuard, Turns};
 
 pub use error::{Error, reasons};
 pub use store::MIGRATIONS;
@@ -85,6 +85,7 @@ impl Things {
             db: deps.db,
             auth: AuthServiceClient::new(deps.hub.transport(AUTH_SERVICE, PEER)),
             clock: deps.clock,
+            turns: Turns::default(),
             secrets: Secrets::new(deps.secret_key),
             used: sender,
         };

@@ -77,7 +77,9 @@ impl AuthService for Service {
     async fn unregister(&self, request: Request<UnregisterRequest>) -> Result<Response<UnregisterResponse>, Status> {
         let asked = request.get_ref();
         let id = convert::id("id", &asked.id).map_err(refused)?;
-        let revision = Self::unregister(self, domain_id(&asked.domain_id)?, id)
+        let entity = entity_of(asked.entity).map_err(failed(&request))?;
+        let domain = domain_id(&asked.domain_id)?;
+        let revision = Self::unregister(self, entity, domain, id)
             .await
             .map_err(failed(&request))?;
         Ok(Response::new(UnregisterResponse { revision }))
@@ -88,7 +90,8 @@ impl AuthService for Service {
         let id = convert::id("id", &asked.id).map_err(refused)?;
         let parent = convert::optional_id("parent_id", &asked.parent_id).map_err(refused)?;
         let domain = domain_id(&asked.domain_id)?;
-        let revision = Self::set_parent(self, domain, id, parent)
+        let entity = entity_of(asked.entity).map_err(failed(&request))?;
+        let revision = Self::set_parent(self, entity, domain, id, parent)
             .await
             .map_err(failed(&request))?;
         Ok(Response::new(SetParentResponse { revision }))
@@ -98,7 +101,8 @@ impl AuthService for Service {
         let asked = request.get_ref();
         let id = convert::id("id", &asked.id).map_err(refused)?;
         let domain = domain_id(&asked.domain_id)?;
-        let revision = Self::set_status(self, domain, id, asked.enabled)
+        let entity = entity_of(asked.entity).map_err(failed(&request))?;
+        let revision = Self::set_status(self, entity, domain, id, asked.enabled)
             .await
             .map_err(failed(&request))?;
         Ok(Response::new(SetStatusResponse { revision }))

@@ -43,23 +43,19 @@ impl Service {
             created_by: caller.id,
         };
         let role = built_in_role(Entity::Domain, caller.id);
-        let role_id = RoleId::new();
         let row = RoleRow {
             domain_id: id,
-            id: role_id,
+            id: RoleId::new(),
             entity_id: id.uuid(),
             is_built_in: true,
             role: &role,
             created_by: caller.id,
         };
-        let grown = self.forest.tree(id).await?;
-        let _writing = grown.writing.lock().await;
-        self.store.insert_domain(&domain, &object, &row).await.map_err(taken)?;
-        grown.change(|tree| {
-            tree.put_object(id.uuid(), Entity::Domain, None, Status::Enabled);
-            tree.put_role(role_id, held_role(id.uuid(), &role));
-        });
-        self.granted(id, &[id.uuid()]).await?;
+        let inserted = self.store.insert_domain(&domain, &object, &row).await;
+        self.in_step(id, inserted).map_err(taken)?;
+        // Whoever asked for the domain before it was there may have its empty tree; the next question loads it.
+        self.forest.forget(id);
+        self.granted(id, &[id.uuid()]).await;
         Ok(domain)
     }
 
@@ -100,7 +96,8 @@ impl Service {
     /// NOT_FOUND.
     pub async fn enable_domain(&self, caller: &UserCaller, id: DomainId) -> Result<(), Error> {
         self.set_domain_status(caller, id, Status::Enabled).await?;
-        self.granted(id, &[id.uuid()]).await.map(drop)
+        self.granted(id, &[id.uuid()]).await;
+        Ok(())
     }
 
     /// Disables a domain; answers when nothing in it publishes or receives any more.
@@ -131,13 +128,13 @@ impl Service {
 
     async fn set_domain_status(&self, caller: &UserCaller, id: DomainId, status: Status) -> Result<(), Error> {
         self.domain(id).await?;
-        let grown = self.forest.tree(id).await?;
-        let _writing = grown.writing.lock().await;
+        let grown = self.forest.writing(id).await?;
         let changed = self
             .store
             .set_domain_status(id, status, self.clock.now(), caller.id)
             .await;
-        changed.map_err(Error::database("changing a domain's status"))?;
+        self.in_step(id, changed)
+            .map_err(Error::database("changing a domain's status"))?;
         grown.change(|tree| tree.put_object(id.uuid(), Entity::Domain, None, status));
         Ok(())
     }

@@ -30,8 +30,7 @@ impl Service {
     /// # Errors
     /// ID_TAKEN when the id belongs to another object or to one that is gone.
     pub async fn register(&self, creator: UserId, new: NewObject) -> Result<u64, Error> {
-        let grown = self.forest.tree(new.domain_id).await?;
-        let _writing = grown.writing.lock().await;
+        let grown = self.forest.writing(new.domain_id).await?;
         if let Some(parent) = new.parent {
             let is_group = grown
                 .read()
@@ -54,7 +53,13 @@ impl Service {
             .await
             .map_err(Error::database("reading an object"))?;
         match known {
-            Some(known) if known == object => return self.granted(new.domain_id, &[new.id]).await,
+            Some(known) if known == object => {
+                // An earlier call may have ended between its commit and the tree.
+                if grown.read().object(new.id).is_none() {
+                    self.forest.forget(new.domain_id);
+                }
+                return Ok(self.granted(new.domain_id, &[new.id]).await);
+            }
             Some(_) => {
                 return Err(Error::refused(
                     Code::AlreadyExists,
@@ -73,35 +78,34 @@ impl Service {
             role: &role,
             created_by: creator,
         };
-        self.store
-            .insert_object(&object, &row, self.clock.now())
-            .await
-            .map_err(|error| {
-                if error.is_conflict("objects_id_key") || error.is_conflict("objects_pkey") {
-                    return Error::refused(Code::AlreadyExists, reasons::ID_TAKEN, "entity already exists");
-                }
-                Error::database("registering an object")(error)
-            })?;
+        let inserted = self.store.insert_object(&object, &row, self.clock.now()).await;
+        self.in_step(new.domain_id, inserted).map_err(|error| {
+            if error.is_conflict("objects_id_key") || error.is_conflict("objects_pkey") {
+                return Error::refused(Code::AlreadyExists, reasons::ID_TAKEN, "entity already exists");
+            }
+            Error::database("registering an object")(error)
+        })?;
         grown.change(|tree| {
             tree.put_object(new.id, new.entity, new.parent, Status::Enabled);
             tree.put_role(role_id, held_role(new.id, &role));
         });
-        self.granted(new.domain_id, &[new.id]).await
+        Ok(self.granted(new.domain_id, &[new.id]).await)
     }
 
     /// Removes an object for good; answers when no live node acts for it any more. The same call again waits again.
     ///
     /// # Errors
     /// REVOCATION_PENDING.
-    pub async fn unregister(&self, domain_id: DomainId, id: Uuid) -> Result<u64, Error> {
-        let grown = self.forest.tree(domain_id).await?;
-        let writing = grown.writing.lock().await;
-        self.store
-            .remove_object(domain_id, id)
-            .await
+    pub async fn unregister(&self, entity: Entity, domain_id: DomainId, id: Uuid) -> Result<u64, Error> {
+        let grown = self.forest.writing(domain_id).await?;
+        if grown.read().object(id).is_some_and(|object| object.entity != entity) {
+            return Err(Error::not_found("the object"));
+        }
+        let removed = self.store.remove_object(domain_id, id).await;
+        self.in_step(domain_id, removed)
             .map_err(Error::database("removing an object"))?;
         grown.change(|tree| tree.remove_object(id));
-        drop(writing);
+        drop(grown);
         self.revoked(domain_id, &[id]).await
     }
 
@@ -109,17 +113,17 @@ impl Service {
     ///
     /// # Errors
     /// NOT_FOUND, REVOCATION_PENDING.
-    pub async fn set_status(&self, domain_id: DomainId, id: Uuid, enabled: bool) -> Result<u64, Error> {
+    pub async fn set_status(&self, entity: Entity, domain_id: DomainId, id: Uuid, enabled: bool) -> Result<u64, Error> {
         let status = if enabled { Status::Enabled } else { Status::Disabled };
-        let grown = self.forest.tree(domain_id).await?;
-        let writing = grown.writing.lock().await;
-        let (entity, parent) = known(&grown.read(), id)?;
+        let grown = self.forest.writing(domain_id).await?;
+        let parent = known(&grown.read(), entity, id)?;
         let changed = self.store.set_object_status(domain_id, id, status).await;
-        changed.map_err(Error::database("changing an object's status"))?;
+        self.in_step(domain_id, changed)
+            .map_err(Error::database("changing an object's status"))?;
         grown.change(|tree| tree.put_object(id, entity, parent, status));
-        drop(writing);
+        drop(grown);
         if enabled {
-            self.granted(domain_id, &[id]).await
+            Ok(self.granted(domain_id, &[id]).await)
         } else {
             self.revoked(domain_id, &[id]).await
         }
@@ -129,10 +133,15 @@ impl Service {
     ///
     /// # Errors
     /// NOT_FOUND, REVOCATION_PENDING, INVALID_ARGUMENT when a group would be below itself or too deep.
-    pub async fn set_parent(&self, domain_id: DomainId, id: Uuid, parent: Option<Uuid>) -> Result<u64, Error> {
-        let grown = self.forest.tree(domain_id).await?;
-        let writing = grown.writing.lock().await;
-        let (entity, _) = known(&grown.read(), id)?;
+    pub async fn set_parent(
+        &self,
+        entity: Entity,
+        domain_id: DomainId,
+        id: Uuid,
+        parent: Option<Uuid>,
+    ) -> Result<u64, Error> {
+        let grown = self.forest.writing(domain_id).await?;
+        known(&grown.read(), entity, id)?;
         if let Some(parent) = parent {
             let tree = grown.read();
             let is_group = tree.object(parent).is_some_and(|object| object.entity == Entity::Group);
@@ -144,18 +153,21 @@ impl Service {
             }
         }
         let changed = self.store.set_object_parent(domain_id, id, parent).await;
-        changed.map_err(Error::database("moving an object"))?;
+        self.in_step(domain_id, changed)
+            .map_err(Error::database("moving an object"))?;
         grown.change(|tree| {
             let status = tree.object(id).map_or(Status::Enabled, |object| object.status);
             tree.put_object(id, entity, parent, status);
         });
-        drop(writing);
+        drop(grown);
         self.revoked(domain_id, &[id]).await
     }
 }
 
-/// Kind and group of an object that the tree has.
-fn known(tree: &crate::tree::Tree, id: Uuid) -> Result<(Entity, Option<Uuid>), Error> {
-    let object = tree.object(id).ok_or_else(|| Error::not_found("the object"))?;
-    Ok((object.entity, object.parent))
+/// The group of an object that the tree has, of the kind that is asked for.
+fn known(tree: &crate::tree::Tree, entity: Entity, id: Uuid) -> Result<Option<Uuid>, Error> {
+    let object = tree.object(id).filter(|object| object.entity == entity);
+    object
+        .map(|object| object.parent)
+        .ok_or_else(|| Error::not_found("the object"))
 }

@@ -15,9 +15,6 @@ use crate::domain::NewRole;
 use crate::error::{Error, reasons};
 use crate::store::RoleRow;
 
-/// Members that a role may be created with.
-pub const MEMBERS_MAX: usize = 100;
-
 /// A role as it is told after its creation.
 #[derive(Debug, Clone)]
 pub struct CreatedRole {
@@ -52,18 +49,13 @@ impl Service {
     /// users of the platform or, below the domain, not members of the domain.
     pub async fn create_role(&self, caller: &UserCaller, target: Target, role: NewRole) -> Result<CreatedRole, Error> {
         check_actions(target.entity, &role.actions)?;
-        let grown = self.forest.tree(target.domain_id).await?;
-        let _writing = grown.writing.lock().await;
+        let grown = self.forest.writing(target.domain_id).await?;
         if grown
             .read()
             .object(target.id)
             .is_none_or(|object| object.entity != target.entity)
         {
             return Err(Error::not_found("the entity"));
-        }
-        if role.members.len() > MEMBERS_MAX {
-            let description = format!("has {} members; at most {MEMBERS_MAX} are allowed", role.members.len());
-            return Err(Fault::invalid("optional_members", description).into());
         }
         for (index, member) in role.members.iter().enumerate() {
             self.check_member(target, *member, &grown, index).await?;
@@ -77,9 +69,10 @@ impl Service {
             role: &role,
             created_by: caller.id,
         };
-        self.store.insert_role(&row, now).await.map_err(taken)?;
+        let inserted = self.store.insert_role(&row, now).await;
+        self.in_step(target.domain_id, inserted).map_err(taken)?;
         grown.change(|tree| tree.put_role(id, held_role(target.id, &role)));
-        self.granted(target.domain_id, &[target.id]).await?;
+        self.granted(target.domain_id, &[target.id]).await;
         Ok(CreatedRole {
             id,
             entity_id: target.id,
@@ -94,8 +87,7 @@ impl Service {
     /// # Errors
     /// NOT_FOUND, ROLE_BUILT_IN, REVOCATION_PENDING.
     pub async fn delete_role(&self, target: Target, id: RoleId) -> Result<(), Error> {
-        let grown = self.forest.tree(target.domain_id).await?;
-        let writing = grown.writing.lock().await;
+        let grown = self.forest.writing(target.domain_id).await?;
         let built_in = self.store.role_is_built_in(target.domain_id, target.id, id).await;
         match built_in.map_err(Error::database("reading a role"))? {
             None => return Err(Error::not_found("role")),
@@ -110,12 +102,11 @@ impl Service {
             Some(false) => {}
         }
         // The emptied role stays until the revocation is confirmed, so that a repeated call finds it and waits again.
-        self.store
-            .empty_role(target.domain_id, id)
-            .await
+        let emptied = self.store.empty_role(target.domain_id, id).await;
+        self.in_step(target.domain_id, emptied)
             .map_err(Error::database("emptying a role"))?;
         grown.change(|tree| tree.remove_role(id));
-        drop(writing);
+        drop(grown);
         self.revoked(target.domain_id, &[target.id]).await?;
         let deleted = self.store.delete_role(target.domain_id, target.id, id).await;
         deleted.map_err(Error::database("deleting a role"))

@@ -1,5 +1,6 @@
 //! Use cases about users and their tokens.
 
+use trunkline_core::attributes::bounded_text;
 use trunkline_core::error::{Code, reason};
 use trunkline_core::{Secret, UserId};
 use trunkline_rpc::UserCaller;
@@ -7,6 +8,9 @@ use trunkline_rpc::UserCaller;
 use super::Service;
 use crate::error::{Error, reasons};
 use crate::user::{NewUser, User, Username};
+
+/// Longest name that is looked up for a login, in bytes.
+const LOGIN_BYTES_MAX: usize = 1_024;
 
 impl Service {
     /// Creates a user on behalf of an administrator; such users count as verified.
@@ -87,26 +91,23 @@ impl Service {
     /// # Errors
     /// NOT_FOUND, or LAST_ADMIN when nobody could administer the platform any more.
     pub async fn disable_user(&self, caller: &UserCaller, id: UserId) -> Result<User, Error> {
-        if self
-            .store
-            .other_admins(id)
-            .await
-            .map_err(Error::database("counting administrators"))?
-            == 0
-        {
+        let user = self.set_user_status(caller, id, false).await?;
+        if user.is_enabled {
             let message = "this is the last enabled administrator of the platform; make another one first";
             return Err(Error::refused(Code::FailedPrecondition, reasons::LAST_ADMIN, message));
         }
-        self.set_user_status(caller, id, false).await
+        Ok(user)
     }
 
     async fn set_user_status(&self, caller: &UserCaller, id: UserId, enabled: bool) -> Result<User, Error> {
-        if self.user(id).await?.is_enabled != enabled {
-            let now = self.clock.now();
-            let changed = self.store.set_user_status(id, enabled, now, caller.id).await;
-            changed.map_err(Error::database("changing a user's status"))?;
-            self.decider.forget(id);
-        }
+        self.user(id).await?;
+        let changed = self
+            .store
+            .set_user_status(id, enabled, self.clock.now(), caller.id)
+            .await;
+        // Also after a failure, whose commit may have come through.
+        self.decider.forget(id);
+        changed.map_err(Error::database("changing a user's status"))?;
         self.user(id).await
     }
 
@@ -116,6 +117,7 @@ impl Service {
     /// UNAUTHENTICATED: one message and one duration for unknown names and wrong passwords; USER_DISABLED only for who knows the
     /// password.
     pub async fn issue_token(&self, name: &str, password: String) -> Result<Secret, Error> {
+        bounded_text("username", name, LOGIN_BYTES_MAX)?;
         let known = self
             .store
             .login(&name.trim().to_lowercase())

@@ -1,6 +1,6 @@
 //! Rows of domains.
 
-use sea_query::{Alias, Expr, ExprTrait as _, Order as SortOrder, Query, SelectStatement};
+use sea_query::{Alias, Condition, Expr, ExprTrait as _, Func, JoinType, Order as SortOrder, Query, SelectStatement};
 use trunkline_bus::topic::Route;
 use trunkline_core::attributes::{Metadata, Name, Tags};
 use trunkline_core::{DomainId, Timestamp, UserId};
@@ -8,6 +8,7 @@ use trunkline_db::{Error, Page, Row, Total, params};
 
 use super::roles::RoleRow;
 use super::{ObjectRow, Store};
+use crate::actions::DOMAIN_OWN;
 use crate::domain::{Domain, Filter, Order};
 use crate::tree::Status;
 
@@ -125,12 +126,7 @@ fn select(filter: &Filter) -> SelectStatement {
         query.and_where(Expr::col(column("name_folded")).like(trunkline_db::containing(text)));
     }
     if let Some(member) = filter.member {
-        let domains = Query::select()
-            .column(column("domain_id"))
-            .from(Alias::new("role_members"))
-            .and_where(Expr::col(column("user_id")).eq(member.uuid()))
-            .take();
-        query.and_where(Expr::col(column("id")).in_subquery(domains));
+        query.cond_where(visible_to(member));
     }
     let direction = if filter.is_ascending {
         SortOrder::Asc
@@ -147,6 +143,40 @@ fn select(filter: &Filter) -> SelectStatement {
         .order_by(column(key), direction.clone())
         .order_by(column("id"), direction);
     query
+}
+
+/// The domains that a user may see, by the evaluator's rules: enabled ones in which he holds any action, disabled ones that he
+/// administers, frozen ones never.
+fn visible_to(member: UserId) -> Condition {
+    let column = |table: &'static str, name: &'static str| Expr::col((Alias::new(table), Alias::new(name)));
+    let held = Query::select()
+        .column((Alias::new("m"), Alias::new("domain_id")))
+        .from_as(Alias::new("role_members"), Alias::new("m"))
+        .join_as(
+            JoinType::InnerJoin,
+            Alias::new("role_actions"),
+            Alias::new("a"),
+            column("a", "domain_id")
+                .equals((Alias::new("m"), Alias::new("domain_id")))
+                .and(column("a", "role_id").equals((Alias::new("m"), Alias::new("role_id")))),
+        )
+        .and_where(column("m", "user_id").eq(member.uuid()))
+        .take();
+    let administered = held
+        .clone()
+        .and_where(column("m", "entity_id").equals((Alias::new("m"), Alias::new("domain_id"))))
+        .and_where(column("a", "action").is_in(DOMAIN_OWN.iter().copied()))
+        .group_by_col((Alias::new("m"), Alias::new("domain_id")))
+        .and_having(Func::count(column("a", "action")).eq(i64::try_from(DOMAIN_OWN.len()).unwrap_or(i64::MAX)))
+        .take();
+    let (status, id) = (|| Expr::col(Alias::new("status")), || Expr::col(Alias::new("id")));
+    Condition::any()
+        .add(status().eq(Status::Enabled.as_str()).and(id().in_subquery(held)))
+        .add(
+            status()
+                .eq(Status::Disabled.as_str())
+                .and(id().in_subquery(administered)),
+        )
 }
 
 fn domain_of(row: &Row) -> Result<Domain, Error> {

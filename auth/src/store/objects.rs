@@ -54,6 +54,11 @@ const INSERT: &str = "
     INSERT INTO objects (domain_id, id, kind, parent_id, status, state, created_by, created_at, revision)
     VALUES ($1, $2, $3, $4, 'enabled', $5, $6, $7, 1)";
 
+const ACTIVATE: &str = "
+    UPDATE objects
+    SET state = 'active'
+    WHERE domain_id = $1 AND id = $2 AND state = 'pending'";
+
 const SET_STATUS: &str = "
     UPDATE objects
     SET status = $3, revision = revision + 1
@@ -109,6 +114,11 @@ impl Store {
                 })
             })
             .await
+    }
+
+    /// Notes that an object's owner has its own row. Without effect when that is known.
+    pub async fn activate(&self, domain_id: DomainId, id: Uuid) -> Result<(), Error> {
+        self.db.execute(ACTIVATE, params![domain_id, id]).await.map(drop)
     }
 
     /// Sets an object's status.

@@ -25,15 +25,16 @@ const LOGIN: &str = "
     FROM users
     WHERE email = $1 OR username = $1";
 
-const SET_STATUS: &str = "
+const ENABLE: &str = "
     UPDATE users
-    SET status = $2, updated_at = $3, updated_by = $4, revision = revision + 1
-    WHERE id = $1";
+    SET status = 'enabled', updated_at = $2, updated_by = $3, revision = revision + 1
+    WHERE id = $1 AND status <> 'enabled'";
 
-const COUNT_ADMINS: &str = "
-    SELECT COUNT(*) AS admins
-    FROM users
-    WHERE role = 'admin' AND status = 'enabled' AND id <> $1";
+const DISABLE: &str = "
+    UPDATE users
+    SET status = 'disabled', updated_at = $2, updated_by = $3, revision = revision + 1
+    WHERE id = $1 AND status <> 'disabled'
+      AND EXISTS (SELECT 1 FROM users o WHERE o.id <> $1 AND o.role = 'admin' AND o.status = 'enabled')";
 
 const COUNT_KNOWN: &str = "
     SELECT COUNT(*) AS known
@@ -48,7 +49,10 @@ const ANY: &str = "
 impl Store {
     /// Whether there is any user.
     pub async fn has_users(&self) -> Result<bool, Error> {
-        let found = self.db.fetch_optional(ANY, params![], |row| row.get::<UserId>("id")).await?;
+        let found = self
+            .db
+            .fetch_optional(ANY, params![], |row| row.get::<UserId>("id"))
+            .await?;
         Ok(found.is_some())
     }
 
@@ -99,19 +103,10 @@ impl Store {
             .await
     }
 
-    /// Number of enabled administrators besides `id`.
-    pub async fn other_admins(&self, id: UserId) -> Result<i64, Error> {
-        self.db
-            .fetch_one(COUNT_ADMINS, params![id], |row| row.get("admins"))
-            .await
-    }
-
-    /// Enables or disables a user.
+    /// Enables a user, or disables one as long as another enabled administrator is left. Without effect when it is so already.
     pub async fn set_user_status(&self, id: UserId, enabled: bool, now: Timestamp, by: UserId) -> Result<(), Error> {
-        self.db
-            .execute(SET_STATUS, params![id, status_text(enabled), now, by])
-            .await
-            .map(drop)
+        let statement = if enabled { ENABLE } else { DISABLE };
+        self.db.execute(statement, params![id, now, by]).await.map(drop)
     }
 }
 

@@ -36,6 +36,8 @@ CREATE TABLE connections (
     FOREIGN KEY (domain_id, channel_id) REFERENCES channels (domain_id, id) ON DELETE CASCADE
 );
 
+CREATE INDEX connections_by_client ON connections (domain_id, client_id);
+
 -- Disconnections that nodes may not have heard of yet: written with them, removed once they are announced.
 CREATE TABLE revocations (
     domain_id UUID NOT NULL,

@@ -36,6 +36,10 @@ const REMOVE_REVOCATION: &str = "
     DELETE FROM revocations
     WHERE domain_id = $1 AND id = $2";
 
+const FORGET_CLIENT: &str = "
+    DELETE FROM connections
+    WHERE domain_id = $1 AND client_id = $2";
+
 /// A disconnection to announce to every node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
@@ -133,6 +137,12 @@ pub async fn disconnect(tx: &mut Tx<'_>, connections: &Connections, channel_id: 
         .and_where(Expr::col("kind").is_in(connections.kinds().map(Kind::as_str)))
         .take();
     Ok(tx.execute_built(&delete).await? > 0)
+}
+
+/// Removes every connection of a client that is gone. Without effect when it has none.
+pub async fn forget_client(db: &Db, domain_id: DomainId, client_id: ClientId) -> Result<(), Error> {
+    db.execute(FORGET_CLIENT, params![domain_id, client_id]).await?;
+    Ok(())
 }
 
 /// Stores a revocation with the disconnection that it announces.

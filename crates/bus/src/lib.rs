@@ -12,6 +12,7 @@
 pub mod conformance;
 pub mod embedded;
 pub mod envelope;
+pub mod events;
 pub mod feed;
 pub mod live;
 pub mod log;

@@ -27,6 +27,9 @@ pub const CLIENTS_SERVICE: &str = "trunkline.clients.v1.ClientsService";
 /// The proto name of the service that knows what clients may do.
 pub const CHANNELS_SERVICE: &str = "trunkline.channels.v1.ChannelsService";
 
+/// Ids that one call may name for its checks.
+const IDS_MAX: usize = 1_000;
+
 /// What a caller shows of himself in `authorization`; the scheme's spelling counts (magistrala.md 0).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
@@ -148,7 +151,11 @@ impl RpcGuard {
             token: &token,
             request_id,
             unverified: call.method.unverified,
-            checks: if malformed.is_none() { checks_of(call) } else { Vec::new() },
+            checks: if malformed.is_none() {
+                checks_of(call)
+            } else {
+                Vec::new()
+            },
         };
         let principal = self.authorizer.authorize(question).await?;
         if let Some(fault) = malformed {
@@ -239,6 +246,7 @@ impl Guard for RpcGuard {
             Rule::Authenticated | Rule::Checks(_) => {}
         }
         let request_id = request_id(extensions);
+        check_size(&call)?;
         let caller = match Credentials::from_metadata(metadata) {
             Some(Credentials::Bearer(token)) => self.admit_user(&call, token, request_id).await?,
             Some(Credentials::Client(secret)) => self.admit_client(&call, &secret).await?,
@@ -256,6 +264,20 @@ fn admit_peer(peers: &[&str], extensions: &Extensions) -> Result<(), Status> {
         Some(peer) if peers.contains(&&*peer.0) => Ok(()),
         Some(peer) => Err(denied(&format!("processes of `{}` may not call this", peer.0))),
     }
+}
+
+/// Refuses a call that names more ids than any method takes, before each of them costs a decision.
+fn check_size(call: &Call) -> Result<(), Status> {
+    let ids: usize = call.targets.iter().map(|target| target.objects.len()).sum();
+    if ids <= IDS_MAX {
+        return Ok(());
+    }
+    let message = format!("the call names {ids} ids; at most {IDS_MAX} are allowed");
+    Err(from_fault(Fault::new(
+        Code::InvalidArgument,
+        reason::INVALID_FIELD,
+        message,
+    )))
 }
 
 fn admits(method: &Method, kind: guard::Caller) -> bool {

@@ -7,6 +7,7 @@
 //! token, the caller is an original token that is checked again by whoever is called; an internal method never answers on a
 //! public listener, because only internal transports stamp a peer.
 
+mod body;
 pub mod caller;
 pub mod guard;
 pub mod hub;
@@ -15,9 +16,11 @@ pub mod peer;
 pub mod stack;
 pub mod status;
 pub mod transport;
+mod turns;
 
 pub use caller::{Caller, ClientCaller, UserCaller};
 pub use guard::{Authorizer, Credentials, RpcGuard};
 pub use hub::Hub;
 pub use peer::{Peer, ServiceKey};
 pub use transport::Transport;
+pub use turns::Turns;

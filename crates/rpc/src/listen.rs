@@ -1,14 +1,16 @@
 //! Listeners for HTTP/1.1 and HTTP/2 on one port: accept, serve, drain.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Time that a client may take for the head of a request.
@@ -21,6 +23,8 @@ const HTTP2_STREAMS_MAX: u32 = 256;
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// Time that connections get to finish when the listener ends.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Connections of one listener that are open at once.
+const CONNECTIONS_MAX: usize = 8_192;
 /// Wait after a failed accept, such as for want of file descriptors.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -28,14 +32,23 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) {
     let builder = builder();
     let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        // Cancel safety: `accept` loses nothing when it is dropped.
+        // Cancel safety: `acquire_owned` and `accept` lose nothing when they are dropped.
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &places) => accepted,
             () = cancel.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => spawn_connection(&builder, &graceful, stream, router.clone()),
+            Ok((stream, place)) => {
+                let connection = Connection {
+                    builder: builder.clone(),
+                    watcher: graceful.watcher(),
+                    stream,
+                    place,
+                };
+                tokio::spawn(connection.run(router.clone(), cancel.clone()));
+            }
             Err(error) => back_off(&error).await,
         }
     }
@@ -62,26 +75,48 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// One task a connection: it ends with its connection, or when the graceful shutdown drops it.
-fn spawn_connection(
-    builder: &auto::Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
+/// The next connection, once there is a place for it: those beyond wait in the kernel's queue.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
+    // The semaphore is never closed.
+    let place = places.clone().acquire_owned().await.ok();
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+/// One connection in its task, which ends with it.
+struct Connection {
+    builder: auto::Builder<TokioExecutor>,
+    watcher: Watcher,
     stream: TcpStream,
-    router: Router,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY cannot be set");
-    }
-    let service = TowerToHyperService::new(router);
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), service)
-        .into_owned();
-    let watched = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = watched.await {
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    async fn run(self, router: Router, cancel: CancellationToken) {
+        // hyper times the head of a request only once it knows the version, so whoever says nothing is timed here.
+        let speaks = tokio::select! {
+            speaks = tokio::time::timeout(HEADER_READ_MAX, self.stream.readable()) => speaks.is_ok(),
+            () = cancel.cancelled() => false,
+        };
+        if !speaks {
+            return;
+        }
+        if let Err(error) = self.stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        let service = TowerToHyperService::new(router);
+        let connection = self
+            .builder
+            .serve_connection_with_upgrades(TokioIo::new(self.stream), service)
+            .into_owned();
+        if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%error, "a connection ended early");
         }
-    });
+        drop(self.place);
+    }
 }
 
 async fn back_off(error: &io::Error) {

@@ -8,12 +8,13 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use http::HeaderValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use trunkline_core::error::{Code, Fault, reason};
 use trunkline_core::{Clock, RequestId};
 use trunkline_proto::guards::METHODS;
 use trunkline_telemetry::Metrics;
 
+use crate::body;
 use crate::caller::REQUEST_ID;
 use crate::peer::{PEER_TOKEN, ServiceKey};
 use crate::status;
@@ -22,8 +23,10 @@ use crate::status;
 pub const DEADLINE_MAX: Duration = Duration::from_secs(30);
 /// Calls from outside that are worked on at once; further ones are shed.
 pub const OUTER_CONCURRENCY_MAX: usize = 1_024;
+/// Bytes of request bodies from outside that are held at once, over all calls.
+const BODIES_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 /// Wait that a shed caller is told.
-const SHED_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const SHED_RETRY: Duration = Duration::from_secs(1);
 
 /// The layers that every call passes, near or far.
 pub fn inner(router: Router, metrics: &Metrics) -> Router {
@@ -54,10 +57,21 @@ pub fn inner(router: Router, metrics: &Metrics) -> Router {
 /// Runs a call in a task of its own, until its deadline.
 ///
 /// A caller that goes away or runs out of time does not interrupt the work, so nothing is left half done; a panic ends this call
-/// alone. The task ends with the call, whose own calls all have deadlines.
+/// alone. The task ends with the call: its body was read before, or comes from this process, and its own calls have deadlines. Its
+/// place among the calls that are worked on is given back only then.
 async fn bounded(request: Request, next: Next, path: &str, id: RequestId) -> Response {
-    let deadline = request.headers().get("grpc-timeout").and_then(timeout_of).unwrap_or(DEADLINE_MAX).min(DEADLINE_MAX);
-    let work = tokio::spawn(next.run(request));
+    let deadline = request
+        .headers()
+        .get("grpc-timeout")
+        .and_then(timeout_of)
+        .unwrap_or(DEADLINE_MAX)
+        .min(DEADLINE_MAX);
+    let place = request.extensions().get::<Place>().cloned();
+    let work = tokio::spawn(async move {
+        let response = next.run(request).await;
+        drop(place);
+        response
+    });
     match tokio::time::timeout(deadline, work).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
@@ -72,11 +86,16 @@ async fn bounded(request: Request, next: Next, path: &str, id: RequestId) -> Res
     }
 }
 
+/// A place among the calls from outside that are worked on; given back when the last clone is dropped.
+#[derive(Clone)]
+struct Place(#[allow(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+
 /// The layers of public listeners, on top of the inner ones.
 pub fn outer(router: Router) -> Router {
-    let permits = Arc::new(Semaphore::new(OUTER_CONCURRENCY_MAX));
+    let places = Arc::new(Semaphore::new(OUTER_CONCURRENCY_MAX));
+    let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX));
     router.layer(from_fn(move |request: Request, next: Next| {
-        let permits = permits.clone();
+        let (places, bodies) = (places.clone(), bodies.clone());
         async move {
             let mut request = request;
             // Nobody outside may say which request this is or which process he is.
@@ -84,8 +103,13 @@ pub fn outer(router: Router) -> Router {
             if let Ok(value) = HeaderValue::from_str(&RequestId::new().to_string()) {
                 request.headers_mut().insert(REQUEST_ID, value);
             }
+            // The body comes first, within its own limits, so that a slow sender holds nobody's place.
+            let (mut request, _held) = match body::read(request, &bodies).await {
+                Ok(read) => read,
+                Err(fault) => return refusal(status::from_fault(fault)),
+            };
             // Calls beyond what can be worked on are refused at once, so that those admitted finish in time.
-            let Ok(_permit) = permits.try_acquire() else {
+            let Ok(place) = places.try_acquire_owned() else {
                 let fault = Fault::new(
                     Code::Unavailable,
                     reason::OVERLOADED,
@@ -93,6 +117,7 @@ pub fn outer(router: Router) -> Router {
                 );
                 return refusal(status::from_fault(fault.retry_after(SHED_RETRY)));
             };
+            request.extensions_mut().insert(Place(Arc::new(place)));
             next.run(request).await
         }
     }))

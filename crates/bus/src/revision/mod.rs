@@ -32,7 +32,7 @@ pub const LEASE: Duration = Duration::from_secs(3);
 /// How often a node renews it.
 pub const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How long a revocation waits for nodes before it answers that it is pending.
-pub const REVOKE_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const REVOKE_WAIT_MAX: Duration = Duration::from_secs(4);
 
 /// Times that a change is tried while others write the same scope.
 const ADVANCE_ATTEMPTS_MAX: usize = 64;
