@@ -99,7 +99,7 @@ impl Code {
     /// The HTTP status of this code with `reason`: a few reasons have a status of their own.
     pub fn http(self, reason: &str) -> u16 {
         match (self, reason) {
-            (_, reason::LOG_FULL) => 507,
+            (_, reason::LOG_FULL | reason::DISK_LOW) => 507,
             (_, reason::PAYLOAD_TOO_LARGE) => 413,
             (_, reason::UNSUPPORTED_MEDIA_TYPE) => 415,
             (_, reason::METHOD_NOT_ALLOWED) => 405,
@@ -231,8 +231,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_log_is_insufficient_storage_over_http() {
+    fn a_full_log_or_disk_is_insufficient_storage_over_http() {
         assert_eq!(Code::ResourceExhausted.http(reason::LOG_FULL), 507);
+        assert_eq!(Code::ResourceExhausted.http(reason::DISK_LOW), 507);
         assert_eq!(Code::ResourceExhausted.http(reason::OVERLOADED), 429);
     }
 }
