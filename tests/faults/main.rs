@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod full;
 mod kill;
 mod liar;
 mod platform;

@@ -8,7 +8,7 @@ use trunkline_bench::check::{Verdict, check};
 use trunkline_bench::ledger::{Book, Ledger, Protocol};
 use trunkline_bench::load::{Clock, Counts, Load, Plan, Target};
 use trunkline_bench::site::Site;
-use trunkline_bench::{Place, Row, reader, store};
+use trunkline_bench::{Row, reader, store};
 
 use crate::platform::{Ground, Platform};
 
@@ -16,6 +16,9 @@ use crate::platform::{Ground, Platform};
 const QUIESCE_WAIT: Duration = Duration::from_secs(60);
 /// No load of a test goes on longer.
 const LOAD_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// Name of the record that tests publish themselves.
+pub(crate) const PROBE_NAME: &str = "probe";
 
 pub(crate) struct Trial {
     pub(crate) site: Site,
@@ -61,23 +64,37 @@ impl Trial {
         Load::start(plan, targets, Some(&self.ledger), self.clock).unwrap()
     }
 
+    /// The same trial on a platform that was started anew.
+    pub(crate) async fn moved(self, platform: &Platform) -> Self {
+        let site = self.site.moved(&platform.access).await.unwrap();
+        Self { site, ..self }
+    }
+
+    /// The verdicts, leaving out what the test itself published beside the loads.
+    pub(crate) async fn verdicts_beside_probes(self, ground: &Ground, platform: &Platform) -> [Verdict; 2] {
+        self.judged(ground, platform, |row| row.name != PROBE_NAME).await
+    }
+
     /// The verdict by the reader, and by the store's file in the order of the log, once all is stored.
     pub(crate) async fn verdicts(self, ground: &Ground, platform: &Platform) -> [Verdict; 2] {
+        self.judged(ground, platform, |_| true).await
+    }
+
+    async fn judged(self, ground: &Ground, platform: &Platform, is_judged: fn(&Row) -> bool) -> [Verdict; 2] {
         self.ledger.close().unwrap();
         let site = self.site.moved(&platform.access).await.unwrap();
         site.quiesce(QUIESCE_WAIT).await.unwrap();
         let book = Book::read(&self.path).unwrap();
         let (mut read, mut stored) = (Vec::new(), Vec::new());
         for place in book.places() {
-            read.extend(self::read(&site, &place).await);
+            read.extend(reader::rows(&site, &place).await.unwrap());
             stored.extend(store::rows(&ground.data("messages.db"), &place).await.unwrap());
         }
-        [check(&book, &read), check(&book, &stored)]
+        [read, stored].map(|mut rows| {
+            rows.retain(is_judged);
+            check(&book, &rows)
+        })
     }
-}
-
-async fn read(site: &Site, place: &Place) -> Vec<Row> {
-    reader::rows(site, place).await.unwrap()
 }
 
 /// The sum of a count over loads.
