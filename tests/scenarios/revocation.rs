@@ -32,6 +32,8 @@ scenarios!(
 
 /// From a revocation's 2xx to when it must hold.
 const EFFECT_TIME_MAX: Duration = Duration::from_secs(1);
+/// Every message.
+const PAYLOAD: &str = r#"{"a":1}"#;
 /// Messages that a publisher has on the way.
 const WINDOW: usize = 16;
 /// Grants, or refusals, that each actor must have had before the scenario goes on.
@@ -155,10 +157,17 @@ impl Stage {
         'open: while self.goes_on() {
             while unanswered.len() < WINDOW {
                 let phase = self.phase();
+                let topic = format!("{}/{phase}", self.topic());
+                let id: u16 = ids.next().unwrap();
                 let publish = Publish {
-                    packet_id: ids.next().and_then(NonZeroU16::new),
-                    ..publish_packet(&format!("{}/{phase}", self.topic()), QoS::AtLeastOnce, r#"{"a":1}"#)
+                    packet_id: NonZeroU16::new(id),
+                    ..publish_packet(&topic, QoS::AtLeastOnce, PAYLOAD)
                 };
+                // What QoS 0 came to is told by the store alone, and by the subscriber.
+                let unanswerable = publish_packet(&topic, QoS::AtMostOnce, PAYLOAD);
+                if id.is_multiple_of(4) && !client.try_send(&Packet::Publish(unanswerable)).await {
+                    break 'open;
+                }
                 unanswered.push_back(phase);
                 if !client.try_send(&Packet::Publish(publish)).await {
                     break 'open;
@@ -200,8 +209,9 @@ impl Stage {
             match timeout(SILENCE, client.next()).await {
                 Ok(Some(Packet::Publish(publish))) => {
                     tally.count(self.phase(), true);
-                    let ack = Ack::success(publish.packet_id.unwrap());
-                    is_open = client.try_send(&Packet::PubAck(ack)).await;
+                    if let Some(id) = publish.packet_id {
+                        is_open = client.try_send(&Packet::PubAck(Ack::success(id))).await;
+                    }
                 }
                 Ok(Some(Packet::SubAck(answer))) if answer.reasons[0].is_error() => tally.count(self.phase(), false),
                 Ok(Some(_)) => {}
@@ -240,7 +250,7 @@ impl Stage {
         while self.goes_on() {
             let phase = self.phase();
             let path = format!("/{}/{phase}", self.topic());
-            let answer = client.send(Method::POST, &path, None, r#"{"a":1}"#).await;
+            let answer = client.send(Method::POST, &path, None, PAYLOAD).await;
             assert!(
                 [202, 401, 403].contains(&answer.status),
                 "{}: {}",
@@ -296,6 +306,8 @@ async fn play(world: World, concerned: Concerned, revoke: impl AsyncFn(&Stage), 
     }
     if let Some(restore) = &restore {
         stage.phase.store(Phase::GrantedAgain as usize, Ordering::SeqCst);
+        // Each asks in order: whoever was answered in this phase has nothing of the one before on its way any more.
+        stage.show(revoked, |tally| tally.refused(Phase::GrantedAgain)).await;
         restore(&stage).await;
         stage.show(&everybody, |tally| tally.granted(Phase::GrantedAgain)).await;
     }
