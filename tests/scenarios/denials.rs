@@ -6,14 +6,14 @@ mod table;
 
 use std::collections::{BTreeSet, HashMap};
 
-use http::Method;
 use prost_reflect::MethodDescriptor;
 use serde_json::{Value, json};
 use trunkline_tests::{World, scenarios};
 
-use self::cast::{Cast, Stage, Subject};
+use self::cast::{Cast, Stage};
 use self::requests::Request;
 use crate::grpc::{Grpc, Told, methods};
+use crate::subject::{Subject, http};
 
 scenarios!(
     everybody_gets_exactly_the_reviewed_answer_from_every_method,
@@ -136,8 +136,8 @@ async fn everybody_gets_exactly_the_reviewed_answer_from_every_method(world: Wor
                 if (&told, status) != (&expected.0, expected.1) {
                     let how = if over_grpc { "gRPC" } else { "HTTP" };
                     wrong.push(format!(
-                        "{} asked by {column} over {how}: {status} {told:?}, not {word}",
-                        line.name
+                        "{} asked by {column} over {how}: {} {}, not {word}",
+                        line.name, told.code, told.reason
                     ));
                 }
                 // The next one may ask on the same stage, unless something on it is gone or has another status now.
@@ -154,13 +154,12 @@ async fn everybody_gets_exactly_the_reviewed_answer_from_every_method(world: Wor
 
 async fn by_http(world: &World, subject: &Subject, request: &Request, fill: impl Fn(&str) -> String) -> (Told, u16) {
     let (method, path) = request.http.split_once(' ').unwrap();
-    let method: Method = method.parse().unwrap();
+    let method: http::Method = method.parse().unwrap();
     let (content_type, body) = match &request.body {
         Value::Null => (None, String::new()),
         body => (Some("application/json"), fill(&body.to_string())),
     };
-    let http = cast::http(world, subject);
-    let answer = http.send(method, &fill(path), content_type, body).await;
+    let answer = http(world, subject).send(method, &fill(path), content_type, body).await;
     (Told::by_http(&answer), answer.status)
 }
 
@@ -194,8 +193,7 @@ async fn methods_between_services_do_not_exist_outside(world: World) {
                 tonic::Code::Unimplemented,
                 "{name} asked by {column}"
             );
-            let http = cast::http(&world, &subject);
-            let answer = http.post(&format!("/{path}"), &json!({})).await;
+            let answer = http(&world, &subject).post(&format!("/{path}"), &json!({})).await;
             assert_eq!(
                 Told::by_http(&answer),
                 Told::failure("NOT_FOUND", "ROUTE_NOT_FOUND"),

@@ -125,7 +125,7 @@ fn message_of(descriptor: &MessageDescriptor, json: &Value) -> DynamicMessage {
     for (name, value) in json.as_object().into_iter().flatten() {
         let field = descriptor.get_field_by_name(name);
         let field = field.unwrap_or_else(|| panic!("{} has no field {name}", descriptor.full_name()));
-        let value = match value.as_array() {
+        let value = match value.as_array().filter(|_| field.is_list()) {
             Some(items) => prost_reflect::Value::List(items.iter().map(|item| value_of(&field.kind(), item)).collect()),
             None => value_of(&field.kind(), value),
         };

@@ -1,9 +1,10 @@
 //! Who asks in the matrix, and what he asks about: users that stay the same, and a stage that is built anew where it was changed.
 
 use serde_json::{Value, json};
-use trunkline_testkit::http::Client;
-use trunkline_tests::{PASSWORD, World};
+use trunkline_tests::World;
 use uuid::Uuid;
+
+use crate::subject::{Subject, account, create, http};
 
 /// What a role of a domain may hold that bears on the methods of the table.
 const DOMAIN: &[&str] = &[
@@ -60,15 +61,6 @@ const CHANNEL: &[&str] = &[
     "remove_role_users",
     "view_role_users",
 ];
-
-/// Somebody with an account, or nobody.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Subject {
-    /// Id of the user.
-    pub(crate) id: Option<String>,
-    /// What it sends as `authorization`.
-    pub(crate) authorization: Option<String>,
-}
 
 /// The users of the matrix.
 pub(crate) struct Cast {
@@ -245,30 +237,4 @@ impl Stage {
             channel_role,
         }
     }
-}
-
-/// HTTP as a subject.
-pub(crate) fn http(world: &World, subject: &Subject) -> Client {
-    let anonymous = world.anonymous();
-    match &subject.authorization {
-        Some(value) => anonymous.with_authorization(value),
-        None => anonymous,
-    }
-}
-
-async fn account(world: &World, name: &str, role: &str) -> Subject {
-    let email = format!("{name}@example.com");
-    let credentials = json!({ "username": name, "secret": PASSWORD });
-    let body = json!({ "email": email, "role": role, "credentials": credentials });
-    let id = create(&world.admin, "/users", &body).await;
-    let login = json!({ "username": name, "password": PASSWORD });
-    let issued = world.anonymous().post("/users/tokens/issue", &login).await.expect(201);
-    Subject {
-        id: Some(id),
-        authorization: Some(format!("Bearer {}", issued.text_at("/access_token"))),
-    }
-}
-
-async fn create(as_whom: &Client, path: &str, body: &Value) -> String {
-    as_whom.post(path, body).await.expect(201).text_at("/id")
 }

@@ -259,7 +259,7 @@ fn channels() -> Vec<Request> {
             json!({ "domain_id": "{domain}" }),
         ),
         with_body("channels.UpdateChannel", patch, channel.clone(), update.clone()),
-        with_body("channels.UpdateChannel/domain", patch, channel.clone(), update),
+        with_body("channels.UpdateChannel/domain", patch, channel, update),
         bare(
             "channels.EnableChannel",
             "POST /{domain}/channels/{channel}/enable",
@@ -280,7 +280,7 @@ fn channels() -> Vec<Request> {
 
 fn connections() -> Vec<Request> {
     /// A client may publish and receive, in the words of HTTP and the numbers of gRPC.
-    fn both(line: &'static str, http: &'static str, fields: Value) -> Request {
+    fn both(line: &'static str, http: &'static str, fields: &Value) -> Request {
         let with = |types: Value| {
             let mut fields = fields.clone();
             fields["types"] = types;
@@ -303,17 +303,17 @@ fn connections() -> Vec<Request> {
     let to_one = "POST /{domain}/channels/{channel}/connect";
     let from_one = "POST /{domain}/channels/{channel}/disconnect";
     vec![
-        both("channels.Connect", connect, bulk("{client}")),
-        both("channels.Connect/one-end", connect, bulk("{client}")),
-        both("channels.Connect/other-end", connect, bulk("{client}")),
-        both("channels.Connect/foreign", connect, bulk("{other_client}")),
-        both("channels.Disconnect", disconnect, bulk("{client}")),
-        both("channels.Disconnect/one-end", disconnect, bulk("{client}")),
-        both("channels.ConnectClients", to_one, one.clone()),
-        both("channels.ConnectClients/one-end", to_one, one.clone()),
-        both("channels.ConnectClients/other-end", to_one, one.clone()),
-        both("channels.DisconnectClients", from_one, one.clone()),
-        both("channels.DisconnectClients/other-end", from_one, one),
+        both("channels.Connect", connect, &bulk("{client}")),
+        both("channels.Connect/one-end", connect, &bulk("{client}")),
+        both("channels.Connect/other-end", connect, &bulk("{client}")),
+        both("channels.Connect/foreign", connect, &bulk("{other_client}")),
+        both("channels.Disconnect", disconnect, &bulk("{client}")),
+        both("channels.Disconnect/one-end", disconnect, &bulk("{client}")),
+        both("channels.ConnectClients", to_one, &one),
+        both("channels.ConnectClients/one-end", to_one, &one),
+        both("channels.ConnectClients/other-end", to_one, &one),
+        both("channels.DisconnectClients", from_one, &one),
+        both("channels.DisconnectClients/other-end", from_one, &one),
     ]
 }
 

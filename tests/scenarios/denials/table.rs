@@ -36,8 +36,8 @@ domains.CreateDomain                 201 missing invalid ok       ok      ok    
 domains.GetDomain                    200 missing invalid hidden   hidden  denied  denied  ok      ok      ok      gone     closed       ok           ok           denied  denied        domain:read
 domains.GetDomain/absent             200 missing invalid hidden   hidden  hidden  hidden  hidden  hidden  hidden  gone     hidden       hidden       hidden       denied  denied        -
 domains.ListDomains                  200 missing invalid ok       ok      ok      ok      ok      ok      ok      gone     ok           ok           ok           denied  denied        -
-domains.EnableDomain                 200 missing invalid hidden   hidden  denied  denied  ok      ok      ok      gone     closed       ok           ok           denied  denied        domain:enable
-domains.DisableDomain                200 missing invalid hidden   hidden  denied  denied  ok      ok      ok      gone     closed       ok           ok           denied  denied        domain:disable
+domains.EnableDomain                 200 missing invalid hidden   hidden  denied  denied  ok      ok      ok      gone     ok           ok           ok           denied  denied        domain:enable
+domains.DisableDomain                200 missing invalid hidden   hidden  denied  denied  ok      ok      ok      gone     ok           ok           ok           denied  denied        domain:disable
 
 auth.CreateDomainRole                201 missing invalid hidden   hidden  denied  denied  ok      ok      ok      gone     closed       ok           ok           denied  denied        domain:manage_role
 auth.DeleteDomainRole                204 missing invalid hidden   hidden  denied  denied  ok      ok      ok      gone     closed       ok           ok           denied  denied        domain:manage_role
@@ -89,8 +89,8 @@ channels.ConnectClients/other-end    201 missing invalid hidden   hidden  hidden
 channels.DisconnectClients           204 missing invalid hidden   hidden  hidden  denied  ok      ok      ok      gone     closed       ok           ok           denied  denied        channel:connect_to_client,client:connect_to_channel
 channels.DisconnectClients/other-end 204 missing invalid hidden   hidden  hidden  hidden  hidden  ok      ok      gone     hidden       ok           ok           denied  denied        client:connect_to_channel
 
-messages.ReadMessages                200 missing invalid hidden   hidden  hidden  denied  ok      ok      ok      gone     closed       ok           ok           ok      closed        channel:subscribe
-messages.ReadMessages/domain         200 missing invalid hidden   hidden  hidden  denied  ok      ok      ok      gone     closed       ok           ok           ok      closed        domain:channel_subscribe
+messages.ReadMessages                200 missing invalid hidden   hidden  hidden  denied  ok      ok      ok      gone     closed       closed       closed       ok      closed        channel:subscribe
+messages.ReadMessages/domain         200 missing invalid hidden   hidden  hidden  denied  ok      ok      ok      gone     closed       closed       closed       ok      closed        domain:channel_subscribe
 messages.ReadMessages/absent         200 missing invalid hidden   hidden  hidden  hidden  hidden  hidden  hidden  gone     hidden       hidden       hidden       denied  closed        -
 messages.ReadMessages/foreign        200 missing invalid hidden   hidden  hidden  hidden  hidden  hidden  hidden  gone     hidden       hidden       hidden       denied  closed        -
 messages.ReadMessages/elsewhere      200 missing invalid hidden   ok      hidden  hidden  hidden  hidden  ok      gone     hidden       hidden       ok           invalid invalid       -
