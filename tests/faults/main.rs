@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod fsync;
 mod full;
 mod kill;
 mod liar;
 mod platform;
+mod trace;
 mod trial;

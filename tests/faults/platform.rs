@@ -31,6 +31,7 @@ pub(crate) struct Ground {
 /// A process that is ready.
 pub(crate) struct Platform {
     child: Child,
+    id: u32,
     /// Where it listens.
     pub(crate) access: Access,
 }
@@ -130,7 +131,8 @@ impl Ground {
             email: EMAIL.to_owned(),
             password: PASSWORD.to_owned(),
         };
-        Platform { child, access }
+        let id = child.id().expect("it has not ended");
+        Platform { child, id, access }
     }
 }
 
@@ -138,6 +140,19 @@ impl Platform {
     /// Ends it at once, as a power switch would end the process alone.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Asks it to end, as an operator does.
+    pub(crate) fn terminate(&self) {
+        let told = std::process::Command::new("kill")
+            .args(["-TERM", &self.id.to_string()])
+            .status();
+        assert!(told.unwrap().success());
     }
 
     /// Waits until it has ended by itself, and returns its exit code.
