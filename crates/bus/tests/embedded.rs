@@ -9,9 +9,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use trunkline_bus::conformance::log::{LogLimits, LogWorld, append_until_killed, check_after_kill};
+use trunkline_bus::conformance::{entry, in_time};
 use trunkline_bus::embedded::{Config, EmbeddedLive};
+use trunkline_bus::log::AppendError;
 use trunkline_bus::{EmbeddedBus, Live, Log, State, live_conformance, log_conformance, state_conformance};
-use trunkline_core::SystemClock;
+use trunkline_core::{DomainId, SystemClock};
 
 /// A folder, and the bus that is open in it.
 struct World {
@@ -101,4 +103,28 @@ async fn what_was_acknowledged_survives_kill_9() {
         bus.close().await;
     }
     assert_eq!(told.len(), ROUNDS * ACKNOWLEDGED);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_write_acknowledges_nothing_and_says_that_it_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let bus = EmbeddedBus::open(dir.path(), Config::default(), Arc::new(SystemClock))
+        .await
+        .unwrap();
+    let domain = DomainId::new();
+    bus.log.append(entry(domain, "x")).await.unwrap().await.unwrap();
+    // Another program takes the file apart, as a failing disk would: the next statement finds no table.
+    let shard = bus.log.shard_of(domain);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("log.db"));
+    let mut vandal = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TABLE log_{shard}")))
+        .execute(&mut vandal)
+        .await
+        .unwrap();
+    let receipt = bus.log.append(entry(domain, "y")).await.unwrap();
+    assert_eq!(in_time("the answer", receipt).await, Err(AppendError::Closed));
+    let sentence = in_time("the failure", bus.log.failed()).await;
+    assert!(sentence.starts_with("the message log failed: "), "{sentence}");
+    assert!(bus.log.append(entry(domain, "z")).await.is_err());
+    assert_eq!(bus.log.head(shard), Ok(1));
 }

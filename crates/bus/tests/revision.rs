@@ -51,11 +51,11 @@ fn revision_of(news: &News) -> u64 {
     }
 }
 
-/// A node that applies every change `delay` after it heard of it.
+/// A node that applies every change `delay` after it heard of it, by the clock that stands still.
 fn apply_all(lease: Arc<NodeLease>, mut changes: Changes, delay: Duration) {
     tokio::spawn(async move {
         while let Ok(news) = changes.next().await {
-            tokio::time::sleep(delay).await;
+            tokio::time::sleep_until(Instant::now() + delay).await;
             lease.applied(revision_of(&news));
         }
     });
