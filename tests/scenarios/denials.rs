@@ -16,7 +16,7 @@ use crate::grpc::{Grpc, Told, methods};
 use crate::subject::{Subject, http};
 
 scenarios!(
-    everybody_gets_exactly_the_reviewed_answer_from_every_method,
+    everybody_gets_exactly_the_reviewed_answer_from_every_method_and_route,
     methods_between_services_do_not_exist_outside,
 );
 
@@ -73,12 +73,12 @@ fn name_of(method: &MethodDescriptor) -> String {
     format!("{area}.{}", method.name())
 }
 
-/// The method that a line is about.
-fn method_of(line: &str) -> MethodDescriptor {
+/// The method that a line is about; none for a route that no method stands behind.
+fn method_of(line: &str) -> Option<MethodDescriptor> {
     let name = line.split('/').next().unwrap_or_default();
-    methods()
-        .find(|method| name_of(method) == name)
-        .unwrap_or_else(|| panic!("no contract has {name}"))
+    let found = methods().find(|method| name_of(method) == name);
+    assert!(found.is_some() || name.starts_with("http."), "no contract has {name}");
+    found
 }
 
 fn path_of(method: &MethodDescriptor) -> String {
@@ -87,10 +87,37 @@ fn path_of(method: &MethodDescriptor) -> String {
 
 #[test]
 fn every_method_has_a_line_in_the_table_or_is_internal() {
-    let reviewed = lines().into_iter().map(|line| name_of(&method_of(line.name)));
+    let reviewed = lines()
+        .into_iter()
+        .filter_map(|line| Some(name_of(&method_of(line.name)?)));
     let reviewed: BTreeSet<String> = reviewed.chain(INTERNAL.map(str::to_owned)).collect();
     let all: BTreeSet<String> = methods().map(|method| name_of(&method)).collect();
     assert_eq!(all, reviewed);
+}
+
+/// A route without the names of its variables.
+fn shape_of(route: &str) -> String {
+    let texts = route
+        .split('{')
+        .map(|part| part.split_once('}').map_or(part, |(_, text)| text));
+    texts.collect::<Vec<_>>().join("{}")
+}
+
+#[test]
+fn every_route_of_the_published_document_is_asked() {
+    let document: Value = serde_json::from_str(include_str!("../../gateway/openapi.json")).unwrap();
+    let asked: BTreeSet<String> = requests::all().iter().map(|request| shape_of(request.http)).collect();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for verb in operations
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|key| *key != "parameters")
+        {
+            let route = shape_of(&format!("{} {path}", verb.to_uppercase()));
+            assert!(asked.contains(&route), "nobody asks {route}");
+        }
+    }
 }
 
 #[test]
@@ -104,7 +131,7 @@ fn every_line_has_one_request_and_every_request_one_line() {
     assert_eq!(BTreeSet::from_iter(&lines).len(), lines.len());
 }
 
-async fn everybody_gets_exactly_the_reviewed_answer_from_every_method(world: World) {
+async fn everybody_gets_exactly_the_reviewed_answer_from_every_method_and_route(world: World) {
     let grpc = Grpc::connect(&world).await;
     let cast = Cast::assemble(&world).await;
     let mut stages = HashMap::new();
@@ -114,11 +141,11 @@ async fn everybody_gets_exactly_the_reviewed_answer_from_every_method(world: Wor
             .into_iter()
             .find(|request| request.line == line.name)
             .unwrap();
-        let path = path_of(&method_of(line.name));
+        let rpc = method_of(line.name).map(|method| path_of(&method));
         for (column, word) in &line.answers {
             let is_closed = column.starts_with("closed-");
             let expected = meaning(word, line.success);
-            for over_grpc in [false, true] {
+            for rpc in [None].into_iter().chain(rpc.as_ref().map(Some)) {
                 let props = (line.needs.clone(), is_closed);
                 let stage = match stages.remove(&props) {
                     Some(stage) => stage,
@@ -126,19 +153,18 @@ async fn everybody_gets_exactly_the_reviewed_answer_from_every_method(world: Wor
                 };
                 let subject = cast.subject(column, &stage);
                 let fill = |text: &str| cast.fill(text, &subject, &stage);
-                let (told, status) = if over_grpc {
-                    let message = serde_json::from_str(&fill(&request.message.to_string())).unwrap();
-                    let answer = grpc.call(&path, subject.authorization.as_deref(), &message).await;
-                    (Told::by_grpc(&answer), expected.1)
-                } else {
-                    by_http(&world, &subject, &request, fill).await
+                let (told, status) = match rpc {
+                    Some(rpc) => {
+                        let message = serde_json::from_str(&fill(&request.message.to_string())).unwrap();
+                        let answer = grpc.call(rpc, subject.authorization.as_deref(), &message).await;
+                        (Told::by_grpc(&answer), expected.1)
+                    }
+                    None => by_http(&world, &subject, &request, fill).await,
                 };
                 if (&told, status) != (&expected.0, expected.1) {
-                    let how = if over_grpc { "gRPC" } else { "HTTP" };
-                    wrong.push(format!(
-                        "{} asked by {column} over {how}: {} {}, not {word}",
-                        line.name, told.code, told.reason
-                    ));
+                    let (name, how) = (line.name, rpc.map_or("HTTP", |_| "gRPC"));
+                    let told = format!("{} {}", told.code, told.reason);
+                    wrong.push(format!("{name} asked by {column} over {how}: {told}, not {word}"));
                 }
                 // The next one may ask on the same stage, unless something on it is gone or has another status now.
                 let is_spoilt = request.http.starts_with("DELETE ") || request.http.ends_with("able");
@@ -183,7 +209,7 @@ async fn methods_between_services_do_not_exist_outside(world: World) {
     let cast = Cast::assemble(&world).await;
     let stage = Stage::build(&world, &cast, &[], false).await;
     for name in INTERNAL {
-        let path = path_of(&method_of(name));
+        let path = path_of(&method_of(name).unwrap());
         for column in ["nobody", "garbage", "stranger", "owner", "admin", "disabled", "device"] {
             let subject = cast.subject(column, &stage);
             let authorization = subject.authorization.as_deref();

@@ -17,6 +17,7 @@ mod not_offered;
 mod refusals;
 mod revocation;
 mod slow_subscriber;
+mod standing;
 mod subject;
 mod wire;
 mod wrong_requests;

@@ -11,7 +11,7 @@ pub(super) struct Request {
     pub(super) http: &'static str,
     /// Body of HTTP; none when null.
     pub(super) body: Value,
-    /// Message of gRPC.
+    /// Message of gRPC; none when null.
     pub(super) message: Value,
 }
 
@@ -48,6 +48,7 @@ pub(super) fn all() -> Vec<Request> {
         channels(),
         connections(),
         messages(),
+        beside_the_contracts(),
     ];
     parts.into_iter().flatten().collect()
 }
@@ -338,5 +339,19 @@ fn messages() -> Vec<Request> {
             "GET /{other_domain}/channels/{other_channel}/messages",
             of("{other_domain}", "{other_channel}"),
         ),
+    ]
+}
+
+/// Routes that no method stands behind.
+fn beside_the_contracts() -> Vec<Request> {
+    let publish = |line, http| with_body(line, http, json!({ "a": 1 }), Value::Null);
+    vec![
+        publish("http.Publish", "POST /m/{domain}/c/{channel}"),
+        publish("http.Publish/subtopic", "POST /m/{domain}/c/{channel}/{fresh}"),
+        publish("http.Publish/absent", "POST /m/{domain}/c/{absent}"),
+        publish("http.Publish/foreign", "POST /m/{domain}/c/{other_channel}"),
+        publish("http.Publish/elsewhere", "POST /m/{other_domain}/c/{other_channel}"),
+        bare("http.GetHealth", "GET /health", Value::Null),
+        bare("http.GetDocument", "GET /openapi.json", Value::Null),
     ]
 }

@@ -6,13 +6,14 @@ pub(super) const WORDS: &[(&str, &str, &str, u16)] = &[
     ("missing", "UNAUTHENTICATED", "CREDENTIALS_MISSING", 401),
     ("invalid", "UNAUTHENTICATED", "CREDENTIALS_INVALID", 401),
     ("gone", "UNAUTHENTICATED", "USER_DISABLED", 401),
+    ("scheme", "UNAUTHENTICATED", "SCHEME_NOT_OFFERED", 401),
     ("hidden", "NOT_FOUND", "NOT_FOUND", 404),
     ("denied", "PERMISSION_DENIED", "NOT_AUTHORIZED", 403),
     ("closed", "PERMISSION_DENIED", "DOMAIN_DISABLED", 403),
     ("stopped", "FAILED_PRECONDITION", "DOMAIN_DISABLED", 409),
 ];
 
-/// One line per method and case: its name; the status of success over HTTP; the answers, in the order of the head; and what
+/// One line per method and case, `http` for routes that no method stands behind: its name; the status of success over HTTP; the answers, in the order of the head; and what
 /// `exact` holds and `almost` lacks, as kind:action.
 ///
 /// `garbage` is a token that nobody issued. `stranger` has no role anywhere, `other` administers another domain, `member` has a
@@ -94,4 +95,12 @@ messages.ReadMessages/domain         200 missing invalid hidden   hidden  hidden
 messages.ReadMessages/absent         200 missing invalid hidden   hidden  hidden  hidden  hidden  hidden  hidden  gone     hidden       hidden       hidden       denied  closed        -
 messages.ReadMessages/foreign        200 missing invalid hidden   hidden  hidden  hidden  hidden  hidden  hidden  gone     hidden       hidden       hidden       denied  closed        -
 messages.ReadMessages/elsewhere      200 missing invalid hidden   ok      hidden  hidden  hidden  hidden  ok      gone     hidden       hidden       ok           invalid invalid       -
+
+http.Publish                         202 missing scheme  scheme   scheme  scheme  scheme  scheme  scheme  scheme  scheme   scheme       scheme       scheme       ok      denied        -
+http.Publish/subtopic                202 missing scheme  scheme   scheme  scheme  scheme  scheme  scheme  scheme  scheme   scheme       scheme       scheme       ok      denied        -
+http.Publish/absent                  202 missing scheme  scheme   scheme  scheme  scheme  scheme  scheme  scheme  scheme   scheme       scheme       scheme       denied  denied        -
+http.Publish/foreign                 202 missing scheme  scheme   scheme  scheme  scheme  scheme  scheme  scheme  scheme   scheme       scheme       scheme       denied  denied        -
+http.Publish/elsewhere               202 missing scheme  scheme   scheme  scheme  scheme  scheme  scheme  scheme  scheme   scheme       scheme       scheme       invalid invalid       -
+http.GetHealth                       200 ok      ok      ok       ok      ok      ok      ok      ok      ok      ok       ok           ok           ok           ok      ok            -
+http.GetDocument                     200 ok      ok      ok       ok      ok      ok      ok      ok      ok      ok       ok           ok           ok           ok      ok            -
 ";
