@@ -8,6 +8,7 @@
 
 pub mod chance;
 pub mod check;
+pub mod ingest;
 pub mod ledger;
 pub mod load;
 pub mod process;

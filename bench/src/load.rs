@@ -4,6 +4,7 @@
 //! message that it held up. Send and receive times are of one clock, so sender and subscriber must be one process.
 
 mod clock;
+mod fanout;
 mod flight;
 mod http;
 mod mqtt;
@@ -24,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Place;
 use crate::ledger::{Ledger, Protocol};
 pub use clock::Clock;
-use publisher::Publisher;
+pub use fanout::{Audience, Fanout};
+use publisher::{Publisher, Shared};
 pub use subscriber::{Delivered, Subscriber, Wish};
 pub use summary::{Latency, Summary};
 
@@ -175,10 +177,15 @@ impl Load {
             Protocol::Http => plan.connections * plan.window,
             Protocol::Mqtt3 | Protocol::Mqtt5 => plan.connections,
         };
+        let shared = Shared {
+            ledger: ledger.cloned(),
+            clock,
+            counts: counts.clone(),
+        };
         let mut publishers = JoinSet::new();
         for number in 0..count {
             let target = targets[number % targets.len()].clone();
-            let publisher = Publisher::new(plan, target, number, count, ledger.cloned(), clock, counts.clone());
+            let publisher = Publisher::new(plan, target, (number, count), shared.clone());
             let stop = stop.clone();
             match plan.protocol {
                 Protocol::Http => publishers.spawn(http::run(publisher, stop)),

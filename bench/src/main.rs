@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use trunkline_bench::check::{Verdict, check};
 use trunkline_bench::ledger::{Book, Ledger, Protocol};
-use trunkline_bench::load::{Clock, Load, Plan, Summary, Target};
+use trunkline_bench::load::{Audience, Clock, Load, Plan, Summary, Target};
 use trunkline_bench::site::{Access, Site};
-use trunkline_bench::{Place, reader, store};
+use trunkline_bench::{Place, ingest, reader, store};
 
 /// How long the platform may take to store what it accepted.
 const QUIESCE_WAIT: Duration = Duration::from_secs(60);
@@ -32,6 +32,15 @@ enum Command {
         whom: Whom,
         #[command(flatten)]
         what: What,
+        /// Subscribers to the topic that read
+        #[arg(long, default_value_t = 0)]
+        subscribers: usize,
+        /// Subscribers that stop reading until the load has ended
+        #[arg(long, default_value_t = 0)]
+        stalled: usize,
+        /// The broker's process, to see its memory grow
+        #[arg(long, value_name = "PID")]
+        server: Option<u32>,
     },
     /// Make domains on a Trunkline, load them, and judge it by its ledger
     Judge {
@@ -49,6 +58,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         store: Option<PathBuf>,
     },
+    /// Measure ingest of a Trunkline beside mosquitto and beside the least that must be done
+    Ingest(IngestFlags),
     /// Judge a Trunkline by the ledger of an earlier run
     Verify {
         #[command(flatten)]
@@ -114,6 +125,46 @@ struct What {
     persistent: bool,
 }
 
+/// What ingest is measured with.
+#[derive(Args)]
+struct IngestFlags {
+    /// The binary `trunkline`
+    #[arg(long, value_name = "FILE")]
+    trunkline: PathBuf,
+    /// The binary `mosquitto`
+    #[arg(long, value_name = "FILE")]
+    mosquitto: PathBuf,
+    /// Folder on the disk to measure on
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Seconds of each part
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Messages in flight in all
+    #[arg(long, value_delimiter = ',', default_value = "1,64,1000")]
+    in_flight: Vec<usize>,
+    /// Rounds, each of which runs everything twice
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// Bytes of a payload
+    #[arg(long, default_value_t = 256)]
+    payload_bytes: usize,
+}
+
+impl IngestFlags {
+    fn options(self) -> Result<ingest::Options> {
+        Ok(ingest::Options {
+            trunkline: self.trunkline.canonicalize().context("--trunkline")?,
+            mosquitto: self.mosquitto.canonicalize().context("--mosquitto")?,
+            folder: self.folder,
+            time: Duration::from_secs(self.seconds),
+            in_flight: self.in_flight,
+            rounds: self.rounds,
+            payload_bytes: self.payload_bytes,
+        })
+    }
+}
+
 /// A Trunkline and a user of it.
 #[derive(Args)]
 struct AccessFlags {
@@ -147,13 +198,23 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<()> {
     match command {
-        Command::Load { whom, what } => {
-            let target = whom.target();
-            let summary = Load::start(&what.plan()?, &[target], None, Clock::start())?
-                .finish()
-                .await;
-            shown(&summary)
+        Command::Load {
+            whom,
+            what,
+            subscribers: reading,
+            stalled,
+            server,
+        } => {
+            let audience = Audience {
+                reading,
+                stalled,
+                server,
+            };
+            let fanout = audience.attend(&what.plan()?, &[whom.target()], None).await?;
+            print!("{fanout}");
+            ended_well(&fanout.summary)
         }
+        Command::Ingest(flags) => ingest::run(&flags.options()?).await,
         Command::Judge {
             access,
             what,
@@ -167,11 +228,11 @@ async fn run(command: Command) -> Result<()> {
             let summary = Load::start(&plan, &site.targets, Some(&ledger), Clock::start())?
                 .finish()
                 .await;
-            let outcome = shown(&summary);
+            print!("{summary}");
             ledger.close()?;
             site.quiesce(QUIESCE_WAIT).await?;
             judge(&site, &Book::read(&path)?, store).await?;
-            outcome
+            ended_well(&summary)
         }
         Command::Verify { access, ledger, store } => {
             let book = Book::read(&ledger)?;
@@ -181,9 +242,8 @@ async fn run(command: Command) -> Result<()> {
     }
 }
 
-/// Prints a summary; fails if connections ended before their time.
-fn shown(summary: &Summary) -> Result<()> {
-    print!("{summary}");
+/// Fails if connections ended before their time.
+fn ended_well(summary: &Summary) -> Result<()> {
     match summary.failures.keys().next() {
         Some(failure) => bail!("connections ended before their time, such as: {failure}"),
         None => Ok(()),

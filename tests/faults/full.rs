@@ -15,7 +15,9 @@ use trunkline_testkit::until;
 use crate::platform::Ground;
 use crate::trial::{PROBE_NAME, Trial, assert_clean};
 
-const MIB: u64 = 1024 * 1024;
+/// Bytes that no disk has free.
+const ALL_BYTES: &str = "9223372036854775807";
+const MIB: &str = "1048576";
 /// How long the log may take to accept again once there is room.
 const ACCEPT_AGAIN_WITHIN: Duration = Duration::from_secs(5);
 /// How long anything else may take that is waited for on a busy machine.
@@ -64,8 +66,7 @@ async fn a_disk_that_is_nearly_full_refuses_messages_and_takes_control() {
     until(WAIT, async || Counts::of(&sending.counts.acknowledged) > 100).await;
     platform.kill().await;
 
-    // No disk has so much room.
-    let mut ground = ground.with("LOG__DISK_FREE_BYTES_MIN", i64::MAX);
+    let mut ground = ground.with("LOG__DISK_FREE_BYTES_MIN", ALL_BYTES);
     let platform = ground.start().await;
     until(WAIT, async || Counts::of(&sending.counts.refused) > 0).await;
     sending.stop();

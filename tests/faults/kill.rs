@@ -35,7 +35,7 @@ async fn what_was_acknowledged_survives_kills() {
     eprintln!("{rounds} rounds, TRUNKLINE_TEST_SEED={seed}");
     let mut chance = Chance::new(seed);
     // Entries are trimmed all the time, so that kills meet that too.
-    let mut ground = Ground::new().with("LOG__KEEP_SECONDS", 1);
+    let mut ground = Ground::new().with("LOG__KEEP_SECONDS", "1");
     let mut platform = ground.start().await;
     for number in 0..rounds {
         platform = round(number, &mut ground, platform, &mut chance).await;

@@ -51,8 +51,8 @@ impl Ground {
     }
 
     /// The same with a key of the configuration, such as `LOG__DOMAIN_BYTES_MAX`.
-    pub(crate) fn with(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.environment.push((key, value.to_string()));
+    pub(crate) fn with(mut self, key: &'static str, value: &str) -> Self {
+        self.environment.push((key, value.to_owned()));
         self
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::deps::{CARGO_DENY, Deps, MOSQUITTO, OPENAPI_VALIDATOR, POSTGRES};
+use crate::deps::{CARGO_DENY, Deps, MOSQUITTO, OPENAPI_VALIDATOR, POSTGRES, STRACE};
 use crate::postgres::Postgres;
 use crate::{command, repository};
 
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Brings what the chosen steps need.
 fn bring(deps: &Deps, options: &Options) -> Result<()> {
     let needed_by_lint = if options.no_lint { None } else { Some(&CARGO_DENY) };
-    [&POSTGRES, &MOSQUITTO, &OPENAPI_VALIDATOR]
+    [&POSTGRES, &MOSQUITTO, &STRACE, &OPENAPI_VALIDATOR]
         .into_iter()
         .chain(needed_by_lint)
         .try_for_each(|tool| deps.bring(tool))
@@ -122,7 +122,7 @@ fn test_runner() -> Command {
 }
 
 /// The variables by which tests find their tools.
-fn tools(deps: &Deps) -> [(&'static str, PathBuf); 3] {
+fn tools(deps: &Deps) -> [(&'static str, PathBuf); 4] {
     [
         (
             "TRUNKLINE_TEST_MOSQUITTO_PUB",
@@ -132,6 +132,7 @@ fn tools(deps: &Deps) -> [(&'static str, PathBuf); 3] {
             "TRUNKLINE_TEST_MOSQUITTO_SUB",
             deps.program(&MOSQUITTO, "mosquitto_sub"),
         ),
+        ("TRUNKLINE_TEST_STRACE", deps.program(&STRACE, "strace")),
         (
             "TRUNKLINE_TEST_OPENAPI_VALIDATOR",
             deps.program(&OPENAPI_VALIDATOR, "openapi-spec-validator"),

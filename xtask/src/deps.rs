@@ -73,6 +73,17 @@ pub(crate) const MOSQUITTO: Tool = Tool {
     is_for_tests: true,
 };
 
+pub(crate) const STRACE: Tool = Tool {
+    name: "strace",
+    source: Source::Debian {
+        packages: &["strace", "libunwind8"],
+        programs: &[("strace", "usr/bin/strace")],
+        edition: 1,
+    },
+    yours: "TRUNKLINE_STRACE_BIN",
+    is_for_tests: true,
+};
+
 pub(crate) const OPENAPI_VALIDATOR: Tool = Tool {
     name: "openapi-validator",
     source: Source::Python {
@@ -105,7 +116,7 @@ const NATS: Tool = Tool {
     is_for_tests: false,
 };
 
-const TOOLS: [&Tool; 5] = [&POSTGRES, &MOSQUITTO, &OPENAPI_VALIDATOR, &CARGO_DENY, &NATS];
+const TOOLS: [&Tool; 6] = [&POSTGRES, &MOSQUITTO, &STRACE, &OPENAPI_VALIDATOR, &CARGO_DENY, &NATS];
 
 /// The name of the file that says which version of a tool its folder holds.
 const STAMP: &str = ".version";

@@ -5,6 +5,7 @@ mod apt;
 mod checks;
 mod command;
 mod deps;
+mod measures;
 mod postgres;
 
 use std::path::Path;
@@ -31,6 +32,13 @@ enum Task {
     },
     /// Run every check: format, lints, licences, documentation examples, tests.
     Test(checks::Options),
+    /// Measure a release build beside its peers.
+    Bench {
+        #[command(subcommand)]
+        bench: measures::Bench,
+    },
+    /// Kill the platform under load, many times, and judge it each time.
+    Torture(measures::Torture),
     /// Write gateway/openapi.json anew from the contracts.
     Openapi,
 }
@@ -40,6 +48,8 @@ fn main() -> ExitCode {
         Task::Deps { list: true, .. } => deps::Deps::from_environment().map(|deps| deps.print()),
         Task::Deps { names, list: false } => deps::Deps::from_environment().and_then(|deps| deps.bring_named(&names)),
         Task::Test(options) => checks::run(&options),
+        Task::Bench { bench } => bench.run(),
+        Task::Torture(torture) => torture.run(),
         Task::Openapi => write_openapi(),
     };
     match outcome {

@@ -27,6 +27,14 @@ pub(crate) struct Publisher {
     is_stopped: bool,
 }
 
+/// What all publishers of a load share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) ledger: Option<Arc<Ledger>>,
+    pub(crate) clock: Clock,
+    pub(crate) counts: Arc<Counts>,
+}
+
 /// One message that is about to be sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message {
@@ -36,15 +44,8 @@ pub(crate) struct Message {
 
 impl Publisher {
     /// Publisher `number` of `count`.
-    pub(crate) fn new(
-        plan: &Plan,
-        target: Target,
-        number: usize,
-        count: usize,
-        ledger: Option<Arc<Ledger>>,
-        clock: Clock,
-        counts: Arc<Counts>,
-    ) -> Self {
+    pub(crate) fn new(plan: &Plan, target: Target, (number, count): (usize, usize), shared: Shared) -> Self {
+        let Shared { ledger, clock, counts } = shared;
         let start_ns = clock.now_ns();
         let id = number as u32;
         let producer = Producer {

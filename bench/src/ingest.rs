@@ -1,0 +1,328 @@
+//! The ingest benchmark: Trunkline beside a peer and beside the least that must be done, in one run, in the order A B B A, with the disk's
+//! raw speed before and after each part. Figures are for ratios; the ledger has the last word.
+
+mod floor;
+mod server;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::check::{Verdict, check};
+use crate::ledger::{Book, Ledger, Protocol};
+use crate::load::{Clock, Load, Plan, Summary};
+use crate::site::{Site, metric};
+use crate::store::bare::{self, Bare};
+use crate::{process, reader};
+pub use floor::{FileSystem, raw_syncs_per_second};
+use server::{Mosquitto, Trunkline};
+
+/// How long the platform may take to store what it accepted.
+const QUIESCE_WAIT: Duration = Duration::from_secs(120);
+/// Connections of each load; fewer when fewer messages are to be in flight.
+const CONNECTIONS: usize = 16;
+/// A part is left out of the ratios when the disk's raw speed moved by more than this while it ran.
+const FLOOR_MOVED_MAX: f64 = 0.2;
+/// Seconds at the end of a run in which the writer's lag must not grow.
+const LAG_SECONDS: usize = 30;
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The binary `trunkline`.
+    pub trunkline: PathBuf,
+    /// The binary `mosquitto`.
+    pub mosquitto: PathBuf,
+    /// Folder on the disk to measure on.
+    pub folder: PathBuf,
+    /// Length of each part.
+    pub time: Duration,
+    /// Messages in flight in all.
+    pub in_flight: Vec<usize>,
+    /// Rounds of A B B A.
+    pub rounds: usize,
+    /// Bytes of a payload.
+    pub payload_bytes: usize,
+}
+
+/// One part of the run.
+struct Part {
+    name: &'static str,
+    in_flight: usize,
+    per_second: f64,
+    /// Acknowledgements per commit, where that can be seen.
+    per_commit: Option<f64>,
+    summary: Option<Summary>,
+    /// Processor time of the server for a message, in microseconds.
+    processor_us: Option<f64>,
+    resident_bytes: Option<u64>,
+    /// Messages that the log held and the store did not, second by second.
+    lag: Vec<f64>,
+    verdict: Option<Verdict>,
+    /// Raw syncs per second before and after.
+    floor: [f64; 2],
+}
+
+impl Part {
+    fn new(name: &'static str, in_flight: usize, per_second: f64) -> Self {
+        Self {
+            name,
+            in_flight,
+            per_second,
+            per_commit: None,
+            summary: None,
+            processor_us: None,
+            resident_bytes: None,
+            lag: Vec::new(),
+            verdict: None,
+            floor: [0.0; 2],
+        }
+    }
+
+    fn is_steady(&self) -> bool {
+        let [before, after] = self.floor;
+        (after / before - 1.0).abs() <= FLOOR_MOVED_MAX
+    }
+}
+
+/// Measures, and prints each part as it ends, then the ratios.
+///
+/// # Errors
+/// When something cannot be run, nothing was acknowledged, or the ledger was broken.
+pub async fn run(options: &Options) -> Result<()> {
+    let file_system = FileSystem::of(&options.folder)?;
+    ensure!(
+        file_system.keeps_synced(),
+        "{} is on {file_system}, which keeps nothing: no result from there is synced",
+        options.folder.display()
+    );
+    println!(
+        "on {file_system}, {:?} a part, payloads of {} bytes",
+        options.time, options.payload_bytes
+    );
+    let mut parts = Vec::new();
+    for &in_flight in &options.in_flight {
+        for _ in 0..options.rounds {
+            for name in [TRUNKLINE, BARE, MOSQUITTO, MOSQUITTO, BARE, TRUNKLINE] {
+                let part = measured(options, name, in_flight).await?;
+                print!("{}", line(&part));
+                parts.push(part);
+            }
+        }
+    }
+    print!("{}", ratios(&parts));
+    let broken = parts
+        .iter()
+        .filter_map(|part| part.verdict.as_ref())
+        .find(|verdict| !verdict.is_clean());
+    ensure!(
+        broken.is_none(),
+        "a promise was broken:\n{}",
+        broken.map(ToString::to_string).unwrap_or_default()
+    );
+    Ok(())
+}
+
+const TRUNKLINE: &str = "trunkline";
+const BARE: &str = "bare loop";
+const MOSQUITTO: &str = "mosquitto";
+
+async fn measured(options: &Options, name: &'static str, in_flight: usize) -> Result<Part> {
+    let before = raw_syncs_per_second(&options.folder)?;
+    let mut part = match name {
+        TRUNKLINE => trunkline(options, in_flight).await?,
+        BARE => bare_loop(options, in_flight).await?,
+        _ => mosquitto(options, in_flight).await?,
+    };
+    part.floor = [before, raw_syncs_per_second(&options.folder)?];
+    ensure!(part.per_second > 0.0, "{name} acknowledged nothing");
+    Ok(part)
+}
+
+async fn trunkline(options: &Options, in_flight: usize) -> Result<Part> {
+    let server = Trunkline::start(&options.trunkline, &options.folder).await?;
+    let plan = plan(options, in_flight);
+    let site = Site::make(&server.access, 2, plan.connections.div_ceil(2)).await?;
+    let path = server.folder().join("ledger");
+    let ledger = Ledger::create(&path, &plan.run)?;
+    let ops = server.access.ops;
+    let commits = metric(ops, "trunkline_log_commits_total").await?;
+    let worked = process::processor_time(server.id())?;
+    let load = Load::start(&plan, &site.targets, Some(&ledger), Clock::start())?;
+    let (summary, lag) = tokio::join!(load.finish(), lag(&site, options.time));
+    let worked = process::processor_time(server.id())? - worked;
+    let commits = metric(ops, "trunkline_log_commits_total").await? - commits;
+    let resident_bytes = process::resident_bytes(server.id())?;
+    ledger.close()?;
+    site.quiesce(QUIESCE_WAIT).await?;
+    let book = Book::read(&path)?;
+    let mut rows = Vec::new();
+    for place in book.places() {
+        rows.extend(reader::rows(&site, &place).await?);
+    }
+    Ok(Part {
+        per_commit: Some(summary.acknowledged as f64 / commits.max(1.0)),
+        processor_us: Some(worked.as_secs_f64() * 1e6 / summary.acknowledged.max(1) as f64),
+        resident_bytes: Some(resident_bytes),
+        lag,
+        verdict: Some(check(&book, &rows)),
+        ..Part::new(TRUNKLINE, in_flight, summary.rate())
+    }
+    .with(summary))
+}
+
+async fn mosquitto(options: &Options, in_flight: usize) -> Result<Part> {
+    let server = Mosquitto::start(&options.mosquitto, &options.folder).await?;
+    let plan = plan(options, in_flight);
+    let worked = process::processor_time(server.id())?;
+    let summary = Load::start(&plan, &[server.target()], None, Clock::start())?
+        .finish()
+        .await;
+    let worked = process::processor_time(server.id())? - worked;
+    Ok(Part {
+        processor_us: Some(worked.as_secs_f64() * 1e6 / summary.acknowledged.max(1) as f64),
+        resident_bytes: Some(process::resident_bytes(server.id())?),
+        ..Part::new(MOSQUITTO, in_flight, summary.rate())
+    }
+    .with(summary))
+}
+
+async fn bare_loop(options: &Options, in_flight: usize) -> Result<Part> {
+    let folder = server::folder(&options.folder)?;
+    let Bare {
+        acknowledged, commits, ..
+    } = bare::run(folder.path(), in_flight, options.payload_bytes, options.time).await?;
+    Ok(Part {
+        per_commit: Some(acknowledged / commits),
+        ..Part::new(BARE, in_flight, acknowledged)
+    })
+}
+
+impl Part {
+    fn with(self, summary: Summary) -> Self {
+        Self {
+            summary: Some(summary),
+            ..self
+        }
+    }
+}
+
+fn plan(options: &Options, in_flight: usize) -> Plan {
+    let connections = in_flight.min(CONNECTIONS);
+    Plan {
+        run: Plan::new_run(),
+        protocol: Protocol::Mqtt5,
+        qos: 1,
+        connections,
+        window: in_flight.div_ceil(connections),
+        rate: None,
+        payload_bytes: options.payload_bytes,
+        messages_max: u64::MAX,
+        time_max: options.time,
+        is_persistent: false,
+        tier: "synced".to_owned(),
+    }
+}
+
+/// The writer's lag, second by second.
+async fn lag(site: &Site, time: Duration) -> Vec<f64> {
+    let (mut lag, mut second) = (Vec::new(), tokio::time::interval(Duration::from_secs(1)));
+    second.tick().await;
+    for _ in 0..time.as_secs() {
+        second.tick().await;
+        // A look that failed shows as a lag that is no number.
+        lag.push(site.metric("trunkline_writer_lag_entries").await.unwrap_or(f64::NAN));
+    }
+    lag
+}
+
+fn line(part: &Part) -> String {
+    let mut line = format!("{:10} @{:<5}{:>9.0}/s", part.name, part.in_flight, part.per_second);
+    // A `String` takes whatever is written to it.
+    if let Some(per_commit) = part.per_commit {
+        let _ = write!(line, "  {per_commit:>7.1} a commit");
+    }
+    if let Some(processor_us) = part.processor_us {
+        let _ = write!(line, "  {processor_us:>6.1} CPU-us a message");
+    }
+    if let Some(bytes) = part.resident_bytes {
+        let _ = write!(line, "  {} MiB", bytes / (1024 * 1024));
+    }
+    let [before, after] = part.floor;
+    let steady = if part.is_steady() {
+        ""
+    } else {
+        ", NOT STEADY: left out of the ratios"
+    };
+    let _ = writeln!(line, "  raw syncs {before:.0}/s, then {after:.0}/s{steady}");
+    if let Some(summary) = &part.summary {
+        let _ = writeln!(line, "           {}", summary.latency);
+        for (failure, count) in &summary.failures {
+            let _ = writeln!(line, "           {count} x {failure}");
+        }
+    }
+    if !part.lag.is_empty() {
+        let last = &part.lag[part.lag.len().saturating_sub(LAG_SECONDS)..];
+        let seconds = last.iter().copied().fold(0.0, f64::max) / part.per_second;
+        let grown = last.last().unwrap_or(&0.0) - last.first().unwrap_or(&0.0);
+        let _ = writeln!(
+            line,
+            "           lag of the writer at most {seconds:.2} s of traffic, {grown:+.0} over the last {} s",
+            last.len()
+        );
+    }
+    if let Some(verdict) = &part.verdict {
+        let _ = writeln!(
+            line,
+            "           ledger: {}",
+            if verdict.is_clean() { "clean" } else { "BROKEN" }
+        );
+    }
+    line
+}
+
+/// Trunkline against the others: pairs that ran next to each other.
+fn ratios(parts: &[Part]) -> String {
+    let mut text = String::new();
+    let mut in_flights: Vec<usize> = parts.iter().map(|part| part.in_flight).collect();
+    in_flights.dedup();
+    for in_flight in in_flights {
+        let rates = |name: &str| -> Vec<f64> {
+            let of_name = parts
+                .iter()
+                .filter(|part| part.in_flight == in_flight && part.name == name);
+            of_name
+                .filter(|part| part.is_steady())
+                .map(|part| part.per_second)
+                .collect()
+        };
+        let own = rates(TRUNKLINE);
+        let raw: Vec<f64> = parts
+            .iter()
+            .filter(|part| part.in_flight == in_flight && part.name == TRUNKLINE && part.is_steady())
+            .map(|part| (part.floor[0] + part.floor[1]) / 2.0)
+            .collect();
+        for (name, peer) in [(BARE, rates(BARE)), (MOSQUITTO, rates(MOSQUITTO)), ("raw syncs", raw)] {
+            let mut pairs: Vec<f64> = own.iter().zip(&peer).map(|(own, peer)| own / peer).collect();
+            pairs.sort_by(f64::total_cmp);
+            let _ = match pairs[..] {
+                [] => writeln!(text, "@{in_flight:<5} trunkline / {name:10} no steady pair"),
+                [least, .., most] => {
+                    let median = (pairs[(pairs.len() - 1) / 2] + pairs[pairs.len() / 2]) / 2.0;
+                    let count = pairs.len();
+                    writeln!(
+                        text,
+                        "@{in_flight:<5} trunkline / {name:10} {median:.2} ({least:.2} to {most:.2}, {count} pairs)"
+                    )
+                }
+                [only] => writeln!(text, "@{in_flight:<5} trunkline / {name:10} {only:.2} (1 pair)"),
+            };
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! `cargo xtask bench` and `cargo xtask torture`: they build what is measured, bring its peers, and hand over to the instruments, which
+//! live in `bench/` and `tests/faults/`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use crate::deps::{Deps, MOSQUITTO, STRACE};
+use crate::{command, repository};
+
+/// What can be measured.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// From MQTT QoS 1 to stored rows, beside mosquitto and the least that must be done.
+    Ingest {
+        /// Passed to `trunkline-bench ingest` as they are.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+impl Bench {
+    pub(crate) fn run(&self) -> Result<()> {
+        let Self::Ingest { arguments } = self;
+        let deps = Deps::from_environment()?;
+        deps.bring(&MOSQUITTO)?;
+        let mut build = Command::new(command::cargo());
+        build.args([
+            "build",
+            "--release",
+            "--package",
+            "trunkline",
+            "--package",
+            "trunkline-bench",
+        ]);
+        command::show(build.current_dir(repository()))?;
+        let built = release_folder()?;
+        let mut bench = Command::new(built.join("trunkline-bench"));
+        bench.arg("ingest").arg("--trunkline").arg(built.join("trunkline"));
+        bench.arg("--mosquitto").arg(deps.program(&MOSQUITTO, "mosquitto"));
+        // The disk of the build is a real one; the folder for temporary files may be in memory.
+        bench.arg("--folder").arg(&built).args(arguments);
+        command::show(&mut bench)
+    }
+}
+
+/// How much to torture.
+#[derive(Args)]
+pub(crate) struct Torture {
+    /// Rounds of load and kill.
+    #[arg(long, default_value_t = 200)]
+    rounds: u64,
+    /// Draws the same moments again.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl Torture {
+    pub(crate) fn run(&self) -> Result<()> {
+        let deps = Deps::from_environment()?;
+        deps.bring(&STRACE)?;
+        let mut test = Command::new(command::cargo());
+        test.args([
+            "test",
+            "--release",
+            "--package",
+            "trunkline-tests",
+            "--test",
+            "faults",
+            "--",
+            "--nocapture",
+        ])
+        .args(["--test-threads", "1"])
+        .env("TRUNKLINE_TEST_STRACE", deps.program(&STRACE, "strace"))
+        .env("TRUNKLINE_TEST_ROUNDS", self.rounds.to_string());
+        if let Some(seed) = self.seed {
+            test.env("TRUNKLINE_TEST_SEED", seed.to_string());
+        }
+        command::show(test.current_dir(repository()))
+    }
+}
+
+/// Where cargo puts release builds.
+fn release_folder() -> Result<PathBuf> {
+    let mut ask = Command::new(command::cargo());
+    ask.args(["metadata", "--format-version", "1", "--no-deps"]);
+    let metadata = command::quiet(ask.current_dir(repository()))?;
+    // The only text that is wanted from it; a parser would be a dependency of every developer command.
+    let (_, rest) = metadata
+        .split_once("\"target_directory\":\"")
+        .context("cargo does not tell where it builds")?;
+    let (folder, _) = rest.split_once('"').context("cargo does not tell where it builds")?;
+    Ok(PathBuf::from(folder).join("release"))
+}
