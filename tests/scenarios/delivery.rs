@@ -24,17 +24,19 @@ scenarios!(
     what_http_publishes_reaches_mqtt_subscribers,
 );
 
-struct Boiler {
+struct Boiler<'world> {
+    world: &'world World,
     topic: String,
     channel: String,
     device: Device,
     plant: trunkline_tests::Domain,
 }
 
-async fn boiler(world: &World) -> Boiler {
+async fn boiler(world: &World) -> Boiler<'_> {
     let plant = world.domain("plant").await;
     let (channel, device) = plant.channel_with_device("boiler").await;
     Boiler {
+        world,
         topic: plant.topic(&channel),
         channel,
         device,
@@ -42,16 +44,16 @@ async fn boiler(world: &World) -> Boiler {
     }
 }
 
-impl Boiler {
-    async fn subscriber(&self, world: &World, version: Version, name: &str, below: &str, qos: QoS) -> Client {
-        let mut client = log_in_as(world, version, &self.device, name).await;
+impl Boiler<'_> {
+    async fn subscriber(&self, version: Version, name: &str, below: &str, qos: QoS) -> Client {
+        let mut client = log_in_as(self.world, version, &self.device, name).await;
         let granted = client.subscribe(&format!("{}{below}", self.topic), qos).await;
         assert!(!granted.is_error(), "{granted}");
         client
     }
 
-    async fn publisher(&self, world: &World, version: Version) -> Client {
-        log_in_as(world, version, &self.device, "publisher").await
+    async fn publisher(&self, version: Version) -> Client {
+        log_in_as(self.world, version, &self.device, "publisher").await
     }
 }
 
@@ -59,9 +61,9 @@ async fn a_message_arrives_at_the_lower_qos_of_its_two_ends(world: World) {
     let boiler = boiler(&world).await;
     for subscribing in BOTH {
         for publishing in BOTH {
-            let mut publisher = boiler.publisher(&world, publishing).await;
+            let mut publisher = boiler.publisher(publishing).await;
             for granted in [QoS::AtMostOnce, QoS::AtLeastOnce] {
-                let mut subscriber = boiler.subscriber(&world, subscribing, "subscriber", "", granted).await;
+                let mut subscriber = boiler.subscriber(subscribing, "subscriber", "", granted).await;
                 for published in [QoS::AtMostOnce, QoS::AtLeastOnce] {
                     let payload = format!("{published:?}");
                     let answer = publisher.publish(&boiler.topic, published, payload.clone()).await;
@@ -80,13 +82,9 @@ async fn a_message_arrives_at_the_lower_qos_of_its_two_ends(world: World) {
 
 async fn what_a_publisher_says_of_a_message_arrives_as_it_was_said(world: World) {
     let boiler = boiler(&world).await;
-    let mut subscriber = boiler
-        .subscriber(&world, Version::V5, "new", "/#", QoS::AtLeastOnce)
-        .await;
-    let mut old = boiler
-        .subscriber(&world, Version::V3, "old", "/#", QoS::AtLeastOnce)
-        .await;
-    let mut publisher = boiler.publisher(&world, Version::V5).await;
+    let mut subscriber = boiler.subscriber(Version::V5, "new", "/#", QoS::AtLeastOnce).await;
+    let mut old = boiler.subscriber(Version::V3, "old", "/#", QoS::AtLeastOnce).await;
+    let mut publisher = boiler.publisher(Version::V5).await;
     let property = |name: &str, value: &str| UserProperty {
         name: text(name),
         value: text(value),
@@ -124,7 +122,7 @@ async fn a_message_that_expires_arrives_with_less_time_or_not_at_all(world: Worl
     let connect = one_at_a_time(&boiler.device);
     let (mut slow, _) = Client::connect(world.addresses.mqtt, Version::V5, connect).await;
     slow.subscribe(&boiler.topic, QoS::AtLeastOnce).await;
-    let mut publisher = boiler.publisher(&world, Version::V5).await;
+    let mut publisher = boiler.publisher(Version::V5).await;
     for publish in [expiring("first", 60), expiring("lapses", 1), expiring("lasts", 60)] {
         assert_eq!(publisher.publish_packet(publish).await, ReasonCode::Success);
     }
@@ -142,9 +140,7 @@ async fn a_message_that_expires_arrives_with_less_time_or_not_at_all(world: Worl
         "{first:?}"
     );
     // The window is full until the first is acknowledged; a third client shows when the second has lapsed.
-    let mut witness = boiler
-        .subscriber(&world, Version::V5, "witness", "", QoS::AtLeastOnce)
-        .await;
+    let mut witness = boiler.subscriber(Version::V5, "witness", "", QoS::AtLeastOnce).await;
     let published = std::time::Instant::now();
     while published.elapsed() < Duration::from_millis(1_100) {
         publisher
@@ -171,7 +167,7 @@ fn one_at_a_time(device: &Device) -> Connect {
 
 async fn options_of_a_subscription_are_kept(world: World) {
     let boiler = boiler(&world).await;
-    let mut client = boiler.publisher(&world, Version::V5).await;
+    let mut client = boiler.publisher(Version::V5).await;
     let mut other = log_in_as(&world, Version::V3, &boiler.device, "other").await;
     let mut deaf_to_itself = filter(&boiler.topic);
     deaf_to_itself.no_local = true;
@@ -219,14 +215,14 @@ async fn wildcards_match_below_the_channel_and_overlaps_deliver_once(world: Worl
     for version in BOTH {
         let mut subscribers = Vec::new();
         for (below, _) in &table {
-            subscribers.push(boiler.subscriber(&world, version, below, below, QoS::AtLeastOnce).await);
+            subscribers.push(boiler.subscriber(version, below, below, QoS::AtLeastOnce).await);
         }
         let mut all = log_in_as(&world, version, &boiler.device, "all").await;
         for (below, _) in &table {
             all.subscribe(&format!("{}{below}", boiler.topic), QoS::AtLeastOnce)
                 .await;
         }
-        let mut publisher = boiler.publisher(&world, version).await;
+        let mut publisher = boiler.publisher(version).await;
         for below in ["", "/a", "/a/b", "/a/c", "/a/b/c"] {
             let topic = format!("{}{below}", boiler.topic);
             publisher.publish(&topic, QoS::AtLeastOnce, below.to_owned()).await;
@@ -250,7 +246,7 @@ async fn a_subscriber_is_sent_no_more_than_it_takes(world: World) {
     connect.properties.maximum_packet_bytes = NonZeroU32::new(256);
     let (mut subscriber, _) = Client::connect(world.addresses.mqtt, Version::V5, connect).await;
     subscriber.subscribe(&boiler.topic, QoS::AtLeastOnce).await;
-    let mut publisher = boiler.publisher(&world, Version::V5).await;
+    let mut publisher = boiler.publisher(Version::V5).await;
     let large = "x".repeat(256);
     for payload in ["1", &large, "2", "3"] {
         let answer = publisher
@@ -309,10 +305,8 @@ async fn a_publisher_that_keeps_to_the_receive_maximum_is_answered_in_order(worl
 async fn every_puback_is_in_the_store_and_in_order(world: World) {
     const COUNT: usize = 900;
     let boiler = boiler(&world).await;
-    let mut subscriber = boiler
-        .subscriber(&world, Version::V5, "subscriber", "", QoS::AtLeastOnce)
-        .await;
-    let mut publisher = boiler.publisher(&world, Version::V3).await;
+    let mut subscriber = boiler.subscriber(Version::V5, "subscriber", "", QoS::AtLeastOnce).await;
+    let mut publisher = boiler.publisher(Version::V3).await;
     let publishing = async {
         for first in (0..COUNT).step_by(100) {
             for number in first..first + 100 {
@@ -346,12 +340,8 @@ async fn every_puback_is_in_the_store_and_in_order(world: World) {
 
 async fn what_http_publishes_reaches_mqtt_subscribers(world: World) {
     let boiler = boiler(&world).await;
-    let mut new = boiler
-        .subscriber(&world, Version::V5, "new", "/#", QoS::AtLeastOnce)
-        .await;
-    let mut old = boiler
-        .subscriber(&world, Version::V3, "old", "/#", QoS::AtMostOnce)
-        .await;
+    let mut new = boiler.subscriber(Version::V5, "new", "/#", QoS::AtLeastOnce).await;
+    let mut old = boiler.subscriber(Version::V3, "old", "/#", QoS::AtMostOnce).await;
     let http = world
         .anonymous()
         .with_authorization(&format!("Client {}", boiler.device.secret));

@@ -364,11 +364,14 @@ async fn packets_in_fragments_of_one_byte_are_packets(world: World) {
         let mut client = trunkline_testkit::mqtt::Client::open(scene.world.addresses.mqtt, version).await;
         let mut bytes = encoded(&Packet::Connect(Box::new(scene.connect())), version);
         for packet in scene.packets(version) {
-            let is_welcome = match packet {
-                Packet::Publish(_) | Packet::PubAck(_) | Packet::Subscribe(_) | Packet::Unsubscribe(_) => true,
-                Packet::PingReq => true,
-                _ => false,
-            };
+            let is_welcome = matches!(
+                packet,
+                Packet::Publish(_)
+                    | Packet::PubAck(_)
+                    | Packet::Subscribe(_)
+                    | Packet::Unsubscribe(_)
+                    | Packet::PingReq
+            );
             if is_welcome {
                 bytes.extend_from_slice(&encoded(&packet, version));
             }

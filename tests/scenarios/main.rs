@@ -16,6 +16,7 @@ mod mosquitto;
 mod not_offered;
 mod refusals;
 mod revocation;
+mod rfc8428;
 mod slow_subscriber;
 mod standing;
 mod subject;

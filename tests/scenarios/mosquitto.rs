@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use trunkline_tests::{Device, Domain, World, scenarios};
 
+use crate::rfc8428::{At, Resolved, examples};
+
 scenarios!(
     the_examples_of_rfc_8428_are_read_back_as_the_rfc_resolves_them,
     what_mosquitto_publishes_and_is_no_senml_is_found_too,
@@ -14,18 +16,6 @@ scenarios!(
 );
 
 const VERSIONS: [&str; 2] = ["mqttv311", "mqttv5"];
-
-/// A time as the RFC resolves it.
-#[derive(Clone, Copy)]
-enum At {
-    /// Nanoseconds since the Unix epoch.
-    Absolute(i64),
-    /// Seconds from the reception.
-    Received(i64),
-}
-
-/// One resolved record: name, unit, time, and the field that holds its value.
-type Resolved = (&'static str, Option<&'static str>, At, &'static str, Value);
 
 /// A tool of mosquitto's with everything that identifies a device.
 fn mosquitto(world: &World, tool: &str, version: &str, device: &Device) -> Command {
@@ -214,104 +204,4 @@ async fn stored_payloads(domain: &Domain, channel: &str, count: usize) -> Vec<St
     let stored = domain.stored(channel, count).await;
     let payload = |record: &Value| record["data_value"].as_str().unwrap_or_default().to_owned();
     stored.iter().rev().map(payload).collect()
-}
-
-/// The packs of RFC 8428, section 5.1, and what they resolve to.
-fn examples() -> Vec<(&'static str, Vec<Resolved>)> {
-    let number = |name, unit, at, value: f64| (name, Some(unit), at, "value", json!(value));
-    let received = At::Received(0);
-    let device = "urn:dev:ow:10e2073a01080063";
-    let (voltage, current) = (
-        "urn:dev:ow:10e2073a01080063:voltage",
-        "urn:dev:ow:10e2073a01080063:current",
-    );
-    let series = |offset_s: i64| At::Absolute((1_320_067_464 + offset_s) * 1_000_000_000);
-    let burst = |offset_s: i64| At::Absolute(1_276_020_076_001_000_000 + offset_s * 1_000_000_000);
-    let burst_current = "urn:dev:ow:10e2073a0108006:current";
-    let resources = At::Absolute(1_320_078_429_000_000_000);
-    vec![
-        (
-            r#"[{"n":"urn:dev:ow:10e2073a01080063","u":"Cel","v":23.1}]"#,
-            vec![number(device, "Cel", received, 23.1)],
-        ),
-        (
-            r#"[{"bn":"urn:dev:ow:10e2073a01080063:","n":"voltage","u":"V","v":120.1},{"n":"current","u":"A","v":1.2}]"#,
-            vec![
-                number(voltage, "V", received, 120.1),
-                number(current, "A", received, 1.2),
-            ],
-        ),
-        (
-            r#"[{"bn":"urn:dev:ow:10e2073a0108006:","bt":1.276020076001e+09,"bu":"A","bver":5,"n":"voltage","u":"V","v":120.1},
-                {"n":"current","t":-5,"v":1.2},{"n":"current","t":-1,"v":1.6},{"n":"current","v":1.7}]"#,
-            vec![
-                number("urn:dev:ow:10e2073a0108006:voltage", "V", burst(0), 120.1),
-                number(burst_current, "A", burst(-5), 1.2),
-                number(burst_current, "A", burst(-1), 1.6),
-                number(burst_current, "A", burst(0), 1.7),
-            ],
-        ),
-        (
-            r#"[{"bn":"urn:dev:ow:10e2073a01080063","bt":1.320067464e+09,"bu":"%RH","v":20},{"u":"lon","v":24.30621},
-                {"u":"lat","v":60.07965},{"t":60,"v":20.3},{"u":"lon","t":60,"v":24.30622},{"u":"%EL","t":150,"v":98}]"#,
-            vec![
-                number(device, "%RH", series(0), 20.0),
-                number(device, "lon", series(0), 24.30621),
-                number(device, "lat", series(0), 60.07965),
-                number(device, "%RH", series(60), 20.3),
-                number(device, "lon", series(60), 24.30622),
-                number(device, "%EL", series(150), 98.0),
-            ],
-        ),
-        (
-            r#"[{"n":"urn:dev:ow:10e2073a01080063","u":"lon","t":1.320067464e+09,"v":24.30621},
-                {"n":"urn:dev:ow:10e2073a01080063","u":"lat","t":1.320067524e+09,"v":60.07965}]"#,
-            vec![
-                number(device, "lon", series(0), 24.30621),
-                number(device, "lat", series(60), 60.07965),
-            ],
-        ),
-        (
-            r#"[{"bn":"urn:dev:ow:10e2073a01080063:","n":"temp","u":"Cel","v":23.1},{"n":"label","vs":"Machine Room"},
-                {"n":"open","vb":false},{"n":"nfc-reader","vd":"aGkgCg"}]"#,
-            vec![
-                number("urn:dev:ow:10e2073a01080063:temp", "Cel", received, 23.1),
-                (
-                    "urn:dev:ow:10e2073a01080063:label",
-                    None,
-                    received,
-                    "string_value",
-                    json!("Machine Room"),
-                ),
-                (
-                    "urn:dev:ow:10e2073a01080063:open",
-                    None,
-                    received,
-                    "bool_value",
-                    json!(false),
-                ),
-                (
-                    "urn:dev:ow:10e2073a01080063:nfc-reader",
-                    None,
-                    received,
-                    "data_value",
-                    json!("aGkgCg"),
-                ),
-            ],
-        ),
-        (
-            r#"[{"bn":"2001:db8::2/","bt":1.320078429e+09,"n":"temperature","u":"Cel","v":25.2},{"n":"humidity","u":"%RH","v":30},
-                {"bn":"2001:db8::1/","n":"temperature","u":"Cel","v":12.3},{"n":"humidity","u":"%RH","v":67}]"#,
-            vec![
-                number("2001:db8::2/temperature", "Cel", resources, 25.2),
-                number("2001:db8::2/humidity", "%RH", resources, 30.0),
-                number("2001:db8::1/temperature", "Cel", resources, 12.3),
-                number("2001:db8::1/humidity", "%RH", resources, 67.0),
-            ],
-        ),
-        (
-            r#"[{"bn":"urn:dev:ow:10e2073a01080063:","n":"voltage","u":"V","t":-10,"v":120.1}]"#,
-            vec![number(voltage, "V", At::Received(-10), 120.1)],
-        ),
-    ]
 }
