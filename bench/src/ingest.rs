@@ -289,23 +289,29 @@ fn ratios(parts: &[Part]) -> String {
     let mut in_flights: Vec<usize> = parts.iter().map(|part| part.in_flight).collect();
     in_flights.dedup();
     for in_flight in in_flights {
-        let rates = |name: &str| -> Vec<f64> {
+        let of = |name: &str| -> Vec<&Part> {
             let of_name = parts
                 .iter()
                 .filter(|part| part.in_flight == in_flight && part.name == name);
-            of_name
-                .filter(|part| part.is_steady())
-                .map(|part| part.per_second)
-                .collect()
+            of_name.collect()
         };
-        let own = rates(TRUNKLINE);
-        let raw: Vec<f64> = parts
-            .iter()
-            .filter(|part| part.in_flight == in_flight && part.name == TRUNKLINE && part.is_steady())
-            .map(|part| (part.floor[0] + part.floor[1]) / 2.0)
+        let own = of(TRUNKLINE);
+        let beside = |peers: Vec<&Part>| -> Vec<f64> {
+            let pairs = own
+                .iter()
+                .zip(peers)
+                .filter(|(own, peer)| own.is_steady() && peer.is_steady());
+            pairs.map(|(own, peer)| own.per_second / peer.per_second).collect()
+        };
+        let steady = own.iter().filter(|part| part.is_steady());
+        let raw = steady
+            .map(|part| 2.0 * part.per_second / (part.floor[0] + part.floor[1]))
             .collect();
-        for (name, peer) in [(BARE, rates(BARE)), (MOSQUITTO, rates(MOSQUITTO)), ("raw syncs", raw)] {
-            let mut pairs: Vec<f64> = own.iter().zip(&peer).map(|(own, peer)| own / peer).collect();
+        for (name, mut pairs) in [
+            (BARE, beside(of(BARE))),
+            (MOSQUITTO, beside(of(MOSQUITTO))),
+            ("raw syncs", raw),
+        ] {
             pairs.sort_by(f64::total_cmp);
             let _ = match pairs[..] {
                 [] => writeln!(text, "@{in_flight:<5} trunkline / {name:10} no steady pair"),

@@ -30,7 +30,8 @@ fn ratios_are_of_pairs_and_show_their_spread() {
 fn a_part_on_a_disk_that_changed_is_left_out_and_says_so() {
     let moved = part(TRUNKLINE, 100.0, [1_000.0, 700.0]);
     assert!(line(&moved).contains("NOT STEADY"));
-    let text = ratios(&[moved, part(BARE, 100.0, [1_000.0; 2])]);
+    let steady = part(BARE, 100.0, [1_000.0; 2]);
+    let text = ratios(&[moved, steady]);
     assert!(text.contains("trunkline / bare loop  no steady pair"), "{text}");
 }
 
@@ -54,4 +55,17 @@ async fn the_bare_loop_stores_what_it_acknowledges() {
 fn a_folder_in_memory_keeps_nothing() {
     let in_memory = FileSystem::of(std::path::Path::new("/dev/shm"));
     assert!(in_memory.is_ok_and(|system| !system.keeps_synced()));
+}
+
+#[test]
+fn a_pair_is_never_made_of_parts_that_ran_apart() {
+    let (steady, moved) = ([1_000.0; 2], [1_000.0, 500.0]);
+    let parts = [
+        part(TRUNKLINE, 100.0, steady),
+        part(BARE, 200.0, moved),
+        part(BARE, 100.0, steady),
+        part(TRUNKLINE, 50.0, steady),
+    ];
+    let text = ratios(&parts);
+    assert!(text.contains("trunkline / bare loop  0.50 (1 pair)"), "{text}");
 }
