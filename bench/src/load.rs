@@ -160,6 +160,8 @@ pub struct Load {
 /// How one publisher ended.
 pub(crate) struct Outcome {
     pub(crate) latency: Latency,
+    /// Messages that were due and never sent, for want of room.
+    pub(crate) overdue: u64,
     /// Why it ended before its time.
     pub(crate) failure: Option<String>,
 }

@@ -38,6 +38,14 @@ impl Pace {
         }
     }
 
+    /// How many messages were due before `end_ns` and not taken.
+    pub(crate) fn overdue(&self, end_ns: u64) -> u64 {
+        match self {
+            Self::Closed => 0,
+            Self::Open { next_ns, interval_ns } => ((end_ns as f64 - next_ns) / interval_ns).ceil().max(0.0) as u64,
+        }
+    }
+
     /// When the next message is due.
     pub(crate) fn next_ns(&self, now_ns: u64) -> u64 {
         match self {
@@ -69,5 +77,7 @@ mod tests {
         assert_eq!(pace.take(999_999), None);
         assert_eq!(pace.take(9_000_000), Some(1_000_000));
         assert_eq!(pace.take(9_000_000), Some(2_000_000));
+        assert_eq!(pace.overdue(9_000_000), 6, "from 3 to 8 ms");
+        assert_eq!(pace.overdue(1_000), 0);
     }
 }

@@ -145,8 +145,11 @@ impl Publisher {
 
     /// What the publisher came to.
     pub(crate) fn end(self, failure: Option<String>) -> Outcome {
+        let over_ns = self.clock.now_ns().min(self.end_ns);
+        let is_counted_out = self.next_sequence >= self.messages_max;
         Outcome {
             latency: self.latency,
+            overdue: if is_counted_out { 0 } else { self.pace.overdue(over_ns) },
             failure,
         }
     }

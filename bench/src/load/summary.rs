@@ -76,6 +76,8 @@ pub struct Summary {
     pub took: Duration,
     /// Messages sent, repetitions left out.
     pub sent: u64,
+    /// Messages that were due and never sent, since nothing made room for them before the end. They have no latency.
+    pub overdue: u64,
     /// Messages acknowledged; at QoS 0 none is.
     pub acknowledged: u64,
     /// Messages refused with a reason.
@@ -104,6 +106,7 @@ impl Summary {
         Self {
             took: Duration::ZERO,
             sent: 0,
+            overdue: 0,
             acknowledged: 0,
             refused: 0,
             unanswered: 0,
@@ -127,6 +130,7 @@ impl Summary {
 
     pub(super) fn take(&mut self, outcome: &Outcome) {
         self.latency.add(&outcome.latency);
+        self.overdue += outcome.overdue;
         if let Some(failure) = &outcome.failure {
             self.failed(failure.clone());
         }
@@ -159,6 +163,7 @@ impl fmt::Display for Summary {
         let lines = [
             ("took", format!("{:.3} s", self.took.as_secs_f64())),
             ("sent", self.sent.to_string()),
+            ("due and never sent", self.overdue.to_string()),
             ("acknowledged", format!("{} ({:.0}/s)", self.acknowledged, self.rate())),
             ("refused", self.refused.to_string()),
             ("without an answer", self.unanswered.to_string()),
