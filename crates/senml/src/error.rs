@@ -34,10 +34,11 @@ pub enum DecodeError {
 /// Why one record of a pack could not be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// The record has an unknown label that must be understood (RFC 8428, 4.4).
+    /// The record has an unknown label that must be understood (RFC 8428, 4.4); the first 64 characters of it.
     #[error("the label {0} must be understood and is not")]
     MustUnderstand(String),
-    /// This or an earlier record has an unknown base label that must be understood, so that its meaning for this record is not known.
+    /// This or an earlier record has an unknown base label that must be understood, so that its meaning for this record is not known;
+    /// the first 64 characters of it.
     #[error("the base label {0} must be understood and is not")]
     BaseMustUnderstand(String),
     /// A label comes twice in the record.

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+/// Characters of an unknown label that are kept: each record that it spoils names it, and a label may be as long as its pack.
+const LABEL_CHARS_MAX: usize = 64;
+
 macro_rules! fields {
     ($($name:ident = $label:literal),+ $(,)?) => {
         /// A field that RFC 8428 defines.
@@ -67,7 +70,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// What a label means to this reader.
+/// What a label means to this reader. One that is not known is kept up to its first [`LABEL_CHARS_MAX`] characters.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Label {
     /// A field of RFC 8428.
@@ -85,9 +88,10 @@ impl Label {
         if let Some(field) = Field::parse(text) {
             return Label::Known(field);
         }
+        let kept = || text.chars().take(LABEL_CHARS_MAX).collect();
         match text.ends_with('_') {
-            true if text.starts_with('b') => Label::BaseMustUnderstand(text.to_owned()),
-            true => Label::MustUnderstand(text.to_owned()),
+            true if text.starts_with('b') => Label::BaseMustUnderstand(kept()),
+            true => Label::MustUnderstand(kept()),
             false => Label::Ignored,
         }
     }

@@ -322,6 +322,23 @@ fn a_long_base_name_is_not_multiplied() {
 }
 
 #[test]
+fn a_long_label_is_not_multiplied() {
+    for kind in ["b", "x"] {
+        let label = format!("{kind}{}_", "ü".repeat(1_000));
+        let found = errors(&format!(r#"[{{"{label}":1}},{{"n":"a","v":1}}]"#));
+        let kept: String = label.chars().take(64).collect();
+        let expected = match kind {
+            "b" => [
+                Some(RecordError::BaseMustUnderstand(kept.clone())),
+                Some(RecordError::BaseMustUnderstand(kept)),
+            ],
+            _ => [Some(RecordError::MustUnderstand(kept)), None],
+        };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
 fn labels_and_strings_may_be_escaped() {
     let found = records(r#"[{"\u006e":"\u0061","v\u0073":"\u00fc"}]"#);
     assert_eq!(
