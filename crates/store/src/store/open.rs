@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, SqlitePool};
 
 use super::{Error, statement};
 
@@ -52,6 +52,7 @@ pub(super) async fn open(path: &Path) -> Result<Pools, Error> {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_reusable(connection)))
         .connect_with(cached(&options, WRITER_CACHE_KIB))
         .await
         .map_err(Error::during("open its file"))?;
@@ -62,8 +63,19 @@ pub(super) async fn open(path: &Path) -> Result<Pools, Error> {
         .idle_timeout(READER_IDLE)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_reusable(connection)))
         .connect_lazy_with(cached(&options, READER_CACHE_KIB).pragma("query_only", "ON"));
     Ok(Pools { writer, readers })
+}
+
+/// Whether a connection may be used again: not when sqlx still counts a transaction on it that SQLite has ended by itself, as it does
+/// when the disk is full. No further one could begin there.
+async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A rollback may still be under way; the answer comes after it.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// A commit returns after the write-ahead log is synced: `synchronous = NORMAL` would lose it to a power cut.

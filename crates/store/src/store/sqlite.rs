@@ -292,3 +292,58 @@ fn match_arguments(channel_key: i64, range: KeyRange, filter: &Filter) -> Result
     add_all().map_err(sqlx::Error::Encode)?;
     Ok(arguments)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const POSITION: LogPosition = LogPosition {
+        incarnation: 1,
+        sequence: 1,
+    };
+
+    async fn open() -> (SqliteStore, TempDir) {
+        let directory = TempDir::new().unwrap();
+        let store = SqliteStore::open(&directory.path().join("messages.db")).await.unwrap();
+        (store, directory)
+    }
+
+    async fn insert(store: &SqliteStore, unreadable: &[UnreadableEntry]) -> Result<Inserted, Error> {
+        let batch = Batch {
+            group: "writer",
+            log_shard: 3,
+            position: POSITION,
+            records: &[],
+            unreadable,
+        };
+        store.insert(&batch).await
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_fails_keeps_no_later_batch_out() {
+        let (store, _directory) = open().await;
+        let mut writer = store.writer.acquire().await.unwrap();
+        writer.lock_handle().await.unwrap().set_commit_hook(|| false);
+        drop(writer);
+        insert(&store, &[]).await.unwrap_err();
+        insert(&store, &[]).await.unwrap();
+        assert_eq!(store.position("writer", 3).await.unwrap(), Some(POSITION));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_keeps_no_later_batch_out() {
+        let (store, _directory) = open().await;
+        let set = sqlx::raw_sql("PRAGMA max_page_count = 1");
+        set.execute(&store.writer).await.unwrap();
+        let entry = UnreadableEntry {
+            log_shard: 3,
+            log_position: POSITION,
+            error: "x".repeat(1 << 20),
+        };
+        insert(&store, std::slice::from_ref(&entry)).await.unwrap_err();
+        insert(&store, &[entry]).await.unwrap();
+    }
+}
