@@ -200,7 +200,8 @@ impl Db {
             return Ok(Outcome::Overtaken);
         }
         if done.is_err() {
-            tx.roll_back().await?;
+            // SQLite may have rolled back by itself, and then refuses to; what the work failed for says more.
+            tx.roll_back().await.ok();
             return Ok(Outcome::Done(done));
         }
         if tx.is_broken {

@@ -46,6 +46,7 @@ impl SqliteDb {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            .after_release(|connection, _| Box::pin(is_reusable(connection)))
             .connect_with(cached(&options, WRITER_CACHE_KIB))
             .await?;
         let readers = SqlitePoolOptions::new()
@@ -54,6 +55,7 @@ impl SqliteDb {
             .idle_timeout(READER_IDLE)
             .max_lifetime(None)
             .test_before_acquire(false)
+            .after_release(|connection, _| Box::pin(is_reusable(connection)))
             .connect_lazy_with(cached(&options, READER_CACHE_KIB).pragma("query_only", "ON"));
         Ok(Self { writer, readers })
     }
@@ -62,6 +64,16 @@ impl SqliteDb {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Whether a connection may be used again: not when sqlx still counts a transaction on it that SQLite has ended by itself, as it does
+/// when the disk is full. No further one could begin there.
+async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A rollback may still be under way; the answer comes after it.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// A commit returns after the write-ahead log is synced: `synchronous = NORMAL` would lose it to a power cut.
@@ -81,4 +93,56 @@ fn options(path: &Path) -> SqliteConnectOptions {
 /// SQLite takes a negative size as KiB.
 fn cached(options: &SqliteConnectOptions, cache_kib: u32) -> SqliteConnectOptions {
     options.clone().pragma("cache_size", format!("-{cache_kib}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tempfile::TempDir;
+
+    use crate::database::Backend;
+    use crate::{Db, Error, Migrations, Step, params};
+
+    const EXAMPLE: Migrations = Migrations::new(
+        "example",
+        &[Step {
+            name: "0001_notes",
+            sqlite: "CREATE TABLE notes (text TEXT NOT NULL) STRICT;",
+            postgres: "CREATE TABLE notes (text TEXT NOT NULL);",
+        }],
+    );
+    const ADD: &str = "INSERT INTO notes (text) VALUES ($1)";
+
+    async fn open() -> (Db, TempDir) {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("example.db").display());
+        (Db::open(&url, &EXAMPLE).await.unwrap(), folder)
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_fails_keeps_no_later_write_out() {
+        let (db, _folder) = open().await;
+        let Backend::Sqlite(sqlite) = &db.backend else {
+            unreachable!()
+        };
+        let mut writer = sqlite.writer.acquire().await.unwrap();
+        writer.lock_handle().await.unwrap().set_commit_hook(|| false);
+        drop(writer);
+        db.execute(ADD, params!["a"]).await.unwrap_err();
+        assert_eq!(db.execute(ADD, params!["b"]).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_and_keeps_no_later_write_out() {
+        let (db, _folder) = open().await;
+        let Backend::Sqlite(sqlite) = &db.backend else {
+            unreachable!()
+        };
+        let set = sqlx::raw_sql("PRAGMA max_page_count = 1");
+        set.execute(&sqlite.writer).await.unwrap();
+        let long = "x".repeat(1 << 20);
+        let error = db.execute(ADD, params![long.clone()]).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        assert_eq!(db.execute(ADD, params![long]).await.unwrap(), 1);
+    }
 }
