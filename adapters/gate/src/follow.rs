@@ -40,6 +40,8 @@ impl PlatformGate {
     /// Never returns without an error.
     async fn follow_once(&self, revisions: &Revisions, node: NodeId) -> Result<std::convert::Infallible, StateError> {
         let (lease, mut changes): (_, Changes) = revisions.join(node).await?;
+        // What was decided while no lease was held waits for nobody's revocation, so it may not come to life under this one.
+        self.registry.apply_to_all();
         drop(self.lease.replace(Some(lease)));
         loop {
             let revision = match changes.next().await? {

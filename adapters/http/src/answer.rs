@@ -94,3 +94,8 @@ fn json(status: StatusCode, body: &impl Serialize, request_id: RequestId) -> Res
     headers.insert(REQUEST_ID, id);
     response
 }
+/// More at once than the adapter works on.
+pub(crate) fn overloaded() -> Fault {
+    let message = "too many messages at once; repeat later";
+    Fault::new(Code::Unavailable, reason::OVERLOADED, message)
+}

@@ -3,9 +3,11 @@
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use trunkline_core::error::{Code, Fault, reason};
 
+use crate::answer::overloaded;
 use crate::limits::{BODY_PAUSE_MAX, BODY_WAIT_MAX};
 
 /// Refuses a body whose declared length is over the limit, before any of it is asked for.
@@ -21,29 +23,35 @@ pub(crate) fn check_declared(body: &Body, bytes_max: usize) -> Result<(), Fault>
     }
 }
 
-/// The whole body.
+/// The whole body, and the share of `budget` that it holds.
 ///
 /// # Errors
-/// PAYLOAD_TOO_LARGE as soon as it is over the limit, EMPTY_MESSAGE, and BODY_INCOMPLETE when it broke off or stalled.
-pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
-    let payload = timeout(BODY_WAIT_MAX, collect(body, bytes_max))
+/// PAYLOAD_TOO_LARGE as soon as it is over the limit, EMPTY_MESSAGE, BODY_INCOMPLETE when it broke off or stalled, and OVERLOADED when
+/// the bodies of all requests hold the whole budget.
+pub(crate) async fn read(
+    body: Body,
+    bytes_max: usize,
+    budget: &Semaphore,
+) -> Result<(Bytes, SemaphorePermit<'_>), Fault> {
+    let (payload, share) = timeout(BODY_WAIT_MAX, collect(body, bytes_max, budget))
         .await
         .map_err(|_| incomplete(&format!("took longer than {} s", BODY_WAIT_MAX.as_secs())))??;
     if payload.is_empty() {
         let message = "empty message; the body of the request is the message";
         return Err(Fault::new(Code::InvalidArgument, "EMPTY_MESSAGE", message));
     }
-    Ok(payload)
+    Ok((payload, share))
 }
 
-async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+async fn collect(mut body: Body, bytes_max: usize, budget: &Semaphore) -> Result<(Bytes, SemaphorePermit<'_>), Fault> {
     let mut payload = BytesMut::new();
+    let mut share = budget.try_acquire_many(0).map_err(|_| overloaded())?;
     loop {
         let frame = timeout(BODY_PAUSE_MAX, body.frame())
             .await
             .map_err(|_| incomplete(&format!("paused for {} s", BODY_PAUSE_MAX.as_secs())))?;
         let Some(frame) = frame else {
-            return Ok(payload.freeze());
+            return Ok((payload.freeze(), share));
         };
         // What is no data is trailers, and they say nothing here.
         let Ok(data) = frame.map_err(|_| incomplete("broke off"))?.into_data() else {
@@ -52,6 +60,8 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
         if payload.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
+        let bytes = u32::try_from(data.len()).map_err(|_| too_large(bytes_max))?;
+        share.merge(budget.try_acquire_many(bytes).map_err(|_| overloaded())?);
         payload.extend_from_slice(&data);
     }
 }
@@ -78,7 +88,10 @@ mod tests {
     async fn a_body_that_pauses_too_long_is_given_up() {
         let first = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"half"))]);
         let body = Body::from_stream(first.chain(stream::pending()));
-        assert_eq!(read(body, 100).await.unwrap_err().reason, "BODY_INCOMPLETE");
+        assert_eq!(
+            read(body, 100, &Semaphore::new(1_000)).await.unwrap_err().reason,
+            "BODY_INCOMPLETE"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -88,7 +101,10 @@ mod tests {
             clock.tick().await;
             Some((Ok::<_, io::Error>(Bytes::from_static(b"x")), clock))
         });
-        let message = read(Body::from_stream(trickle), 100).await.unwrap_err().message;
+        let message = read(Body::from_stream(trickle), 100, &Semaphore::new(1_000))
+            .await
+            .unwrap_err()
+            .message;
         assert_eq!(message, "the body took longer than 60 s");
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Requests that are worked on at once; those beyond get 503, so that the others finish in time.
 pub const REQUESTS_MAX: usize = 1_024;
+/// Bytes of bodies that are held at once, over all requests; what comes beyond gets 503.
+pub const BODIES_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 /// Longest pause between two pieces of a body.
 pub const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Longest time that a whole body may take.

@@ -17,7 +17,10 @@ use trunkline_gate::{Action, Credentials, Denial, Gate, Permit, Publication, Ses
 use trunkline_proto::messages::v1::Protocol;
 use trunkline_telemetry::{Histogram, Metrics};
 
-use crate::limits::{CONTENT_TYPE_BYTES_MAX, RECEIPT_WAIT_MAX, REQUESTS_MAX, RETRY_AFTER, ROOM_WAIT_MAX};
+use crate::answer::overloaded;
+use crate::limits::{
+    BODIES_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, RECEIPT_WAIT_MAX, REQUESTS_MAX, RETRY_AFTER, ROOM_WAIT_MAX,
+};
 use crate::{Deps, answer, authorization, body, path};
 
 /// QoS of a message by HTTP: its 202 promises what a PUBACK promises.
@@ -32,6 +35,7 @@ pub(crate) struct Publisher {
     accepted_seconds: Histogram,
     payload_bytes_max: usize,
     room: Semaphore,
+    bodies: Semaphore,
 }
 
 /// Who publishes, and the permission to.
@@ -61,6 +65,7 @@ impl Publisher {
             accepted_seconds,
             payload_bytes_max: deps.payload_bytes_max,
             room: Semaphore::new(REQUESTS_MAX),
+            bodies: Semaphore::new(BODIES_BYTES_MAX),
         }
     }
 
@@ -84,7 +89,6 @@ impl Publisher {
     }
 
     async fn publish(&self, request: Request) -> Result<Published, Fault> {
-        let _room = self.room.try_acquire().map_err(|_| overloaded())?;
         let (head, body) = request.into_parts();
         let name = path::topic(head.uri.path())?;
         let topic = Topic::parse(&name).map_err(|error| Denial::InvalidTopic(error).into_fault())?;
@@ -96,7 +100,9 @@ impl Publisher {
         let content_type = content_type(&head.headers)?;
         body::check_declared(&body, self.payload_bytes_max)?;
         let mut admission = self.admit(&credentials, &name).await?;
-        let payload = body::read(body, self.payload_bytes_max).await?;
+        let (payload, _share) = body::read(body, self.payload_bytes_max, &self.bodies).await?;
+        // Only now, so that a slow sender holds nobody's place.
+        let _room = self.room.try_acquire().map_err(|_| overloaded())?;
         if !admission.holds() {
             admission = self.admit(&credentials, &name).await?;
         }
@@ -170,11 +176,6 @@ fn content_type(headers: &HeaderMap) -> Result<String, Fault> {
             format!("is not UTF-8 or has more than {CONTENT_TYPE_BYTES_MAX} bytes"),
         )),
     }
-}
-
-fn overloaded() -> Fault {
-    let message = "too many messages at once; repeat later";
-    Fault::new(Code::Unavailable, reason::OVERLOADED, message)
 }
 
 fn unknown_outcome() -> Fault {

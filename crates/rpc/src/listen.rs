@@ -25,6 +25,10 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Connections of one listener that are open at once.
 const CONNECTIONS_MAX: usize = 8_192;
+/// How every HTTP/2 connection begins (RFC 9113 section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Wait before a beginning that came in parts is looked at again.
+const PEEK_PAUSE: Duration = Duration::from_millis(10);
 /// Wait after a failed accept, such as for want of file descriptors.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -96,9 +100,9 @@ struct Connection {
 
 impl Connection {
     async fn run(self, router: Router, cancel: CancellationToken) {
-        // hyper times the head of a request only once it knows the version, so whoever says nothing is timed here.
+        // hyper times the head of a request only once it knows the version, so whoever does not say it is timed here.
         let speaks = tokio::select! {
-            speaks = tokio::time::timeout(HEADER_READ_MAX, self.stream.readable()) => speaks.is_ok(),
+            speaks = tokio::time::timeout(HEADER_READ_MAX, says_its_version(&self.stream)) => matches!(speaks, Ok(true)),
             () = cancel.cancelled() => false,
         };
         if !speaks {
@@ -119,7 +123,63 @@ impl Connection {
     }
 }
 
+/// Waits until the first bytes tell HTTP/1 from HTTP/2; `false` when there will be none.
+async fn says_its_version(stream: &TcpStream) -> bool {
+    let mut bytes = [0; HTTP2_PREFACE.len()];
+    loop {
+        match stream.peek(&mut bytes).await {
+            Ok(0) | Err(_) => return false,
+            Ok(count) if count == bytes.len() || !HTTP2_PREFACE.starts_with(&bytes[..count]) => return true,
+            // What is there was not read, so waiting for readiness would not wait.
+            Ok(_) => tokio::time::sleep(PEEK_PAUSE).await,
+        }
+    }
+}
+
 async fn back_off(error: &io::Error) {
     tracing::warn!(%error, "a connection cannot be accepted");
     tokio::time::sleep(ACCEPT_BACK_OFF).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    async fn listening() -> (std::net::SocketAddr, CancellationToken) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, cancel) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let router = Router::new().route("/", axum::routing::get(async || "here"));
+        tokio::spawn(serve(listener, router, cancel.clone()));
+        (address, cancel)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_comes_byte_by_byte_is_answered() {
+        let (address, cancel) = listening().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for byte in b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n" {
+            stream.write_all(&[*byte]).await.unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        cancel.cancel();
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_say_his_version_is_closed() {
+        let (address, cancel) = listening().await;
+        let mut streams = Vec::new();
+        for beginning in [&b""[..], b"P", b"PRI * HTTP/2.0"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(beginning).await.unwrap();
+            streams.push(stream);
+        }
+        for mut stream in streams {
+            let closed = tokio::time::timeout(HEADER_READ_MAX * 3, stream.read(&mut [0])).await;
+            assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+        }
+        cancel.cancel();
+    }
 }
