@@ -121,7 +121,11 @@ impl EmbeddedLog {
             full_at: None,
             waiting: None,
         };
-        let task = tokio::spawn(owner.run());
+        let watch = shared::Watch(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            let _watch = watch;
+            owner.run().await;
+        });
         Ok((Arc::new(Self { shared, jobs, readers }), task))
     }
 
@@ -181,23 +185,27 @@ impl EmbeddedLog {
         let (rows, is_cut) = store::read(&mut connection, shard, from..until, limit)
             .await
             .map_err(failed)?;
-        let next = match rows.last() {
+        let mut next = match rows.last() {
             Some((last, _)) if is_cut => last + 1,
             _ => until,
         };
-        let entries = rows
-            .into_iter()
-            .map(|(sequence, encoded)| {
-                let envelope =
-                    envelope::decode(Bytes::from(encoded)).map_err(|_| LogError::Damaged { shard, sequence })?;
-                Ok(StoredEntry {
-                    shard,
-                    sequence,
-                    incarnation: self.shared.incarnation,
-                    envelope: Arc::new(envelope),
-                })
-            })
-            .collect::<Result<Vec<_>, LogError>>()?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for (sequence, encoded) in rows {
+            let Ok(envelope) = envelope::decode(Bytes::from(encoded)) else {
+                // Those before it are good, and it will be the first of the next page.
+                if entries.is_empty() {
+                    return Err(LogError::Damaged { shard, sequence });
+                }
+                next = sequence;
+                break;
+            };
+            entries.push(StoredEntry {
+                shard,
+                sequence,
+                incarnation: self.shared.incarnation,
+                envelope: Arc::new(envelope),
+            });
+        }
         let skipped = next - from - entries.len() as u64;
         Ok(Page { entries, next, skipped })
     }
@@ -251,12 +259,9 @@ impl Log for EmbeddedLog {
         };
         room.forget();
         self.shared.counters.queued.fetch_add(1, Relaxed);
-        let (envelope, bytes) = (entry.envelope().clone(), entry.encoded().len());
-        let is_taken = self.jobs.send(Job::Append { entry, receipt: None }).is_ok();
-        if is_taken {
-            self.shared.tap.send(&envelope, bytes);
-        }
-        is_taken
+        // The tap first: who reads the entry from the log finds it in the tap already.
+        self.shared.tap.send(entry.envelope(), entry.encoded().len());
+        self.jobs.send(Job::Append { entry, receipt: None }).is_ok()
     }
 
     fn tap(&self) -> Feed<Arc<Envelope>> {
@@ -399,3 +404,7 @@ async fn load_groups(store: &mut Store, shards: u16) -> Result<BTreeMap<String, 
     }
     Ok(groups)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -249,7 +249,9 @@ impl Owner {
         let inserts = batch.rows.values();
         let is_one_insert = inserts.len() == 1 && inserts.clone().all(|rows| Store::is_one_statement(rows.len()));
         let is_single = batch.positions.len() + usize::from(is_one_insert) == 1 && inserts.len() <= 1;
-        if !is_single {
+        let is_recording = self.shared.all_shards().any(|shard| self.is_record_due(shard, batch));
+        if !is_single || is_recording {
+            // All or nothing: what is durable is not refused because something after it failed.
             self.store.begin().await?;
         }
         let mut wal_bytes = 4_096 * (2 * batch.rows.len() + 1) as u64;
@@ -261,8 +263,8 @@ impl Owner {
             self.store.put_position(group, *shard, *position).await?;
         }
         for shard in self.shared.all_shards() {
-            let books = &mut self.books[usize::from(shard.0)];
-            if batch.removed.contains_key(&shard) || books.head - books.recorded_head >= RECORD_EVERY {
+            if self.is_record_due(shard, batch) {
+                let books = &mut self.books[usize::from(shard.0)];
                 let unrecorded = books.take_unrecorded();
                 wal_bytes += 4_096 + 64 * unrecorded.len() as u64;
                 self.store.record(shard, books.head, &unrecorded).await?;
@@ -272,6 +274,12 @@ impl Owner {
         self.wal_bytes += wal_bytes;
         batch.is_written = true;
         Ok(())
+    }
+
+    /// Whether this transaction writes down what `shard` holds.
+    fn is_record_due(&self, shard: Shard, batch: &Batch) -> bool {
+        let books = &self.books[usize::from(shard.0)];
+        batch.removed.contains_key(&shard) || books.head - books.recorded_head >= RECORD_EVERY
     }
 
     /// The commit has returned: shows the entries to consumers and answers everybody.

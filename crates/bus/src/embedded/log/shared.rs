@@ -68,6 +68,15 @@ pub(super) struct Shared {
     pub(super) disk_low: AtomicBool,
 }
 
+/// Held by the owner's task: however that ends, the log is not left open without an owner.
+pub(super) struct Watch(pub(super) Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abandoned();
+    }
+}
+
 /// What `entry` takes of the queue's room.
 pub(super) fn cost(entry: &NewEntry) -> u32 {
     let bytes = u32::try_from(entry.encoded().len()).unwrap_or(u32::MAX / 2);
@@ -181,6 +190,18 @@ impl Shared {
     pub(super) fn fail(&self, cause: &str) {
         self.room.close();
         self.ending.send_replace(Ending::Failed(cause.to_owned()));
+    }
+
+    /// The owner's task is gone; that is a failure, unless it said how it ended.
+    fn abandoned(&self) {
+        self.room.close();
+        self.ending.send_if_modified(|ending| {
+            let is_open = *ending == Ending::Open;
+            if is_open {
+                *ending = Ending::Failed("its owner ended before its time".to_owned());
+            }
+            is_open
+        });
     }
 
     pub(super) fn stats(&self) -> LogStats {
