@@ -125,11 +125,8 @@ fn undeclared_senml(origin: &Arc<Origin>, payload: &[u8]) -> Option<Vec<StoredRe
         return None;
     }
     let pack = trunkline_senml::decode_json(payload, &Limits::default()).ok()?;
-    let records = resolve(origin, &pack);
-    records
-        .iter()
-        .any(|record| record.decode_error.is_none())
-        .then_some(records)
+    let is_senml = pack.resolve(origin.received_at).any(|entry| entry.record.is_ok());
+    is_senml.then(|| resolve(origin, &pack))
 }
 
 fn resolve(origin: &Arc<Origin>, pack: &Pack<'_>) -> Vec<StoredRecord> {

@@ -215,6 +215,17 @@ fn an_object_nested_too_deep_for_readers_is_kept_in_base64() {
 }
 
 #[test]
+fn a_pack_is_not_multiplied_by_a_label_that_is_not_understood() {
+    let pack = format!(r#"[{{"b{}_":1}}{}]"#, "x".repeat(180_000), r#",{"v":1}"#.repeat(1_000));
+    let bytes: usize = records(SENML, pack.as_bytes())
+        .iter()
+        .map(StoredRecord::text_bytes)
+        .sum();
+    assert!(bytes < 2 * pack.len(), "{bytes}");
+    assert!(only("", pack.as_bytes()).decode_error.is_none());
+}
+
+#[test]
 fn an_envelope_of_a_later_version_is_stored() {
     let mut envelope = envelope("", b"x");
     envelope.protocol = 99;
