@@ -20,7 +20,9 @@ use trunkline_bus::log::{AppendError, Appended, Receipt};
 use trunkline_gate::{Credentials, Refusal};
 
 use crate::adapter::Adapter;
-use crate::limits::{CLOSE_TIME_MAX, DRAIN_TIME_MAX, HANDSHAKE_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX};
+use crate::limits::{
+    ACK_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, HANDSHAKE_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX,
+};
 use crate::machine::{Cause, Machine, Step};
 use inbound::{Done, work_of};
 use io::Transfer;
@@ -35,10 +37,12 @@ pub(crate) struct Connection<S> {
     output: BytesMut,
     /// What the stream was given and may still hold back.
     is_flushed: bool,
-    /// One per QoS 1 message that the log has taken, in their order.
-    receipts: VecDeque<Receipt>,
+    /// One per QoS 1 message that the log has taken, in their order, with when the message came.
+    receipts: VecDeque<(Receipt, Instant)>,
     /// What the next packet has to wait for.
     work: Option<BoxFuture<'static, Done>>,
+    /// When the last packet was read: the one that `work` is for.
+    asked: Instant,
     member: Option<Box<Member>>,
     opened: Instant,
     /// When bytes were last taken by the peer, or there were none to take.
@@ -68,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             is_flushed: true,
             receipts: VecDeque::new(),
             work: None,
+            asked: Instant::now(),
             member: None,
             opened: Instant::now(),
             moved: Instant::now(),
@@ -159,6 +164,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if self.output.is_empty() {
                 self.moved = Instant::now();
             }
+            if let Some(deadline) = self.answer_deadline()
+                && deadline < timer.deadline()
+            {
+                timer.as_mut().reset(deadline);
+            }
             let event = self.event(cancel, &mut timer).await;
             if let Err(cause) = self.handle(event) {
                 return cause;
@@ -219,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn settle(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
         let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
         ended(&step)?;
-        while let Some(receipt) = self.receipts.front_mut() {
+        while let Some((receipt, _)) = self.receipts.front_mut() {
             let Some(outcome) = receipt.now_or_never() else {
                 break;
             };
@@ -234,16 +244,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if !self.output.is_empty() && self.moved.elapsed() >= STALL_TIME_MAX {
             return Err(Cause::Lost);
         }
+        if self
+            .answer_deadline()
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            let step = self.machine.failed(&mut self.output);
+            return ended(&step);
+        }
         let step = self.machine.tick(self.opened.elapsed(), &mut self.output);
         ended(&step)
     }
 
-    /// When to look at keep alive and stalls next. Being heard meanwhile costs nothing: the timer is set anew when it fires.
+    /// When the oldest packet that has no answer must have one (reliability.md B3, rule 5).
+    fn answer_deadline(&self) -> Option<Instant> {
+        let oldest = self.receipts.front().map(|(_, asked)| *asked);
+        let oldest = oldest.or_else(|| self.work.is_some().then_some(self.asked));
+        oldest.map(|asked| asked + ACK_TIME_MAX)
+    }
+
+    /// When to look at keep alive, answers and stalls next. Being heard meanwhile costs nothing: the timer is set anew when it fires.
     fn next_tick(&self) -> Instant {
         let stall = Instant::now() + STALL_TIME_MAX;
-        self.machine
-            .deadline()
-            .map_or(stall, |deadline| stall.min(self.opened + deadline))
+        let keep_alive = self.machine.deadline().map(|deadline| self.opened + deadline);
+        let deadlines = keep_alive.into_iter().chain(self.answer_deadline());
+        deadlines.fold(stall, Instant::min)
     }
 
     /// Sends what is owed and says goodbye, in bounded time.
@@ -279,8 +303,8 @@ const fn ended(step: &Step) -> Result<(), Cause> {
 }
 
 /// The outcome of the oldest message; never, while there is none. Cancel safe.
-async fn first_of(receipts: &mut VecDeque<Receipt>) -> Result<Appended, AppendError> {
-    let Some(receipt) = receipts.front_mut() else {
+async fn first_of(receipts: &mut VecDeque<(Receipt, Instant)>) -> Result<Appended, AppendError> {
+    let Some((receipt, _)) = receipts.front_mut() else {
         return std::future::pending().await;
     };
     let outcome = receipt.await;

@@ -3,52 +3,61 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use trunkline_core::{ChannelId, DomainId};
+use trunkline_core::{ChannelId, DomainId, SessionId};
 
 use crate::mailbox::Item;
 use crate::message::Message;
 use crate::subscription::{Subscriber, Subscription};
 
-/// The subscriptions of a node, by channel.
+/// The sessions of a node that have subscriptions, by channel.
 #[derive(Debug, Default)]
 pub(crate) struct Index(RwLock<HashMap<(DomainId, ChannelId), Channel>>);
 
-/// The subscriptions to one channel: those without wildcards are found by their subtopic, the others are tried one by one.
+/// The sessions that subscribe to one channel: those without wildcards are found by their subtopic, the others are all asked.
 #[derive(Debug, Default)]
 struct Channel {
-    exact: HashMap<Box<str>, Vec<Entry>>,
-    wild: Vec<Entry>,
+    exact: HashMap<Box<str>, Entries>,
+    wild: Entries,
 }
+
+/// Sessions, each once, however many subscriptions it has.
+type Entries = HashMap<SessionId, Entry>;
 
 #[derive(Debug)]
 struct Entry {
     subscriber: Arc<Subscriber>,
-    subscription: Arc<Subscription>,
+    /// Subscriptions of the session for which it is here.
+    subscriptions: usize,
 }
 
 impl Index {
-    pub(crate) fn add(&self, subscriber: &Arc<Subscriber>, subscription: &Arc<Subscription>) {
-        let entry = Entry {
-            subscriber: Arc::clone(subscriber),
-            subscription: Arc::clone(subscription),
-        };
+    pub(crate) fn add(&self, subscriber: &Arc<Subscriber>, subscription: &Subscription) {
         let mut channels = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        channels
-            .entry(subscription.place())
-            .or_default()
+        let channel = channels.entry(subscription.place()).or_default();
+        let entry = channel
             .of_mut(subscription)
-            .push(entry);
+            .entry(subscriber.session_id)
+            .or_insert_with(|| Entry {
+                subscriber: Arc::clone(subscriber),
+                subscriptions: 0,
+            });
+        entry.subscriptions += 1;
     }
 
-    pub(crate) fn remove(&self, subscription: &Arc<Subscription>) {
+    /// Removes a subscription that was added.
+    pub(crate) fn remove(&self, subscriber: &Subscriber, subscription: &Subscription) {
         let mut channels = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let Some(channel) = channels.get_mut(&subscription.place()) else {
             return;
         };
         let entries = channel.of_mut(subscription);
-        entries.retain(|entry| !Arc::ptr_eq(&entry.subscription, subscription));
-        let is_empty = entries.is_empty();
-        if is_empty {
+        if let Some(entry) = entries.get_mut(&subscriber.session_id) {
+            entry.subscriptions -= 1;
+            if entry.subscriptions == 0 {
+                entries.remove(&subscriber.session_id);
+            }
+        }
+        if entries.is_empty() {
             channel.exact.remove(subscription.pattern());
         }
         if channel.exact.is_empty() && channel.wild.is_empty() {
@@ -56,7 +65,8 @@ impl Index {
         }
     }
 
-    /// Puts `message` into the mailbox of every session that asks for it. Returns how many took it, and how many lost it.
+    /// Puts `message` into the mailbox of every session that asks for it, looking at each session once. Returns how many took
+    /// it, and how many lost it.
     pub(crate) fn route(&self, message: &Arc<Message>) -> (usize, u64) {
         let (mut taken, mut lost) = (0, 0);
         let channels = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -64,15 +74,17 @@ impl Index {
             return (0, 0);
         };
         let exact = channel.exact.get(message.envelope().subtopic.as_str());
-        for entry in exact.into_iter().flatten().chain(&channel.wild) {
-            if !entry.is_chosen(message) {
+        let is_exact = |session_id| exact.is_some_and(|exact| exact.contains_key(session_id));
+        let wild = channel.wild.iter().filter(|(session_id, _)| !is_exact(session_id));
+        for (_, Entry { subscriber, .. }) in exact.into_iter().flatten().chain(wild) {
+            let Some(subscription) = subscriber.choose(message) else {
                 continue;
-            }
+            };
             let item = Item {
                 message: Arc::clone(message),
-                subscription: Arc::clone(&entry.subscription),
+                subscription,
             };
-            match entry.subscriber.mailbox.put(item) {
+            match subscriber.mailbox.put(item) {
                 true => taken += 1,
                 false => lost += 1,
             }
@@ -82,7 +94,7 @@ impl Index {
 }
 
 impl Channel {
-    fn of_mut(&mut self, subscription: &Subscription) -> &mut Vec<Entry> {
+    fn of_mut(&mut self, subscription: &Subscription) -> &mut Entries {
         let pattern = subscription.pattern();
         match pattern.contains(['+', '#']) {
             true => &mut self.wild,
@@ -91,16 +103,76 @@ impl Channel {
     }
 }
 
-impl Entry {
-    /// Whether the session gets `message` by this subscription and not by another.
-    fn is_chosen(&self, message: &Message) -> bool {
-        if !self.subscription.wants(message, self.subscriber.session_id) {
-            return false;
+#[cfg(test)]
+mod tests {
+    use trunkline_bus::envelope::id_bytes;
+    use trunkline_core::Secret;
+    use trunkline_gate::{Action, Credentials, Gate as _, OpenGate};
+    use trunkline_mqtt_wire::QoS;
+    use trunkline_proto::messages::v1::Envelope;
+
+    use super::*;
+    use crate::mailbox::Next;
+    use crate::subscription::Options;
+
+    fn message(place: (DomainId, ChannelId)) -> Arc<Message> {
+        let envelope = Envelope {
+            domain_id: id_bytes(place.0.as_bytes()),
+            channel_id: id_bytes(place.1.as_bytes()),
+            subtopic: "a/b".to_owned(),
+            qos: 1,
+            ..Envelope::default()
+        };
+        Arc::new(Message::new(Arc::new(envelope), Some(1)))
+    }
+
+    /// The filter of the only message in the mailbox.
+    fn only(subscriber: &Subscriber) -> Option<String> {
+        let Next::Item(item) = subscriber.mailbox.take() else {
+            return None;
+        };
+        assert!(matches!(subscriber.mailbox.take(), Next::Nothing));
+        Some(item.subscription.filter().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_session_with_many_filters_gets_a_message_once_by_the_best_until_none_is_left() {
+        let gate = OpenGate::new(Vec::new());
+        let anybody = Credentials::of_client("", Secret::new(String::new()));
+        let session = gate.connect(anybody).await.unwrap();
+        let subscriber = Arc::new(Subscriber::new(session.id()));
+        let index = Index::default();
+        let mut subscriptions = Vec::new();
+        // From the worst to the best: the highest QoS is by the last.
+        for (filter, qos) in [
+            ("x", QoS::AtLeastOnce),
+            ("#", QoS::AtMostOnce),
+            ("+/b", QoS::AtMostOnce),
+            ("a/b", QoS::AtMostOnce),
+            ("a/#", QoS::AtLeastOnce),
+        ] {
+            let permit = gate.may(&session, Action::Subscribe, filter).await.unwrap();
+            let options = Options {
+                qos,
+                no_local: false,
+                retain_as_published: false,
+            };
+            let subscription = Arc::new(Subscription::new(filter, &permit, options, 0));
+            subscriber.add(Arc::clone(&subscription));
+            index.add(&subscriber, &subscription);
+            subscriptions.push(subscription);
         }
-        self.subscriber.len() == 1
-            || self
-                .subscriber
-                .choose(message)
-                .is_some_and(|chosen| Arc::ptr_eq(&chosen, &self.subscription))
+        let message = message(subscriptions[0].place());
+        for expected in ["a/#", "#", "#", "#"] {
+            assert_eq!(index.route(&message), (1, 0));
+            assert_eq!(only(&subscriber).as_deref(), Some(expected));
+            let last = subscriptions.pop().unwrap();
+            subscriber.remove(&last);
+            index.remove(&subscriber, &last);
+        }
+        assert_eq!(index.route(&message), (0, 0));
+        let last = subscriptions.pop().unwrap();
+        index.remove(&subscriber, &last);
+        assert!(index.0.read().unwrap().is_empty());
     }
 }

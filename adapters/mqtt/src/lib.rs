@@ -21,6 +21,7 @@ mod mailbox;
 mod message;
 mod metrics;
 pub mod reason;
+mod retry;
 mod router;
 mod subscription;
 

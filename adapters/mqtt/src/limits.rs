@@ -17,6 +17,8 @@ pub const WINDOW_MAX: u16 = 256;
 /// Longest keep alive that MQTT 5 clients are granted, in seconds. 3.1.1 has no way to be told.
 pub const KEEP_ALIVE_S_MAX: u16 = 7_200;
 
+/// Payload and correlation data up to this are copied out of the buffer that they came in, so that they do not keep it alive.
+pub const COPIED_BYTES_MAX: usize = 64 * 1024;
 /// Bytes taken from a socket at a time.
 pub const READ_BYTES: usize = 8 * 1024;
 /// Bytes waiting for a socket above which no further message is written.
@@ -32,6 +34,8 @@ pub const QUEUE_ENTRIES_KEPT: usize = 16;
 pub const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes that a message takes in memory beyond its payload, about.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 1_024;
+/// Bytes that a user property takes in memory beyond its text, about.
+pub const USER_PROPERTY_OVERHEAD_BYTES: usize = 64;
 /// Entries that a session reads at a time while it catches up with the log.
 pub const CATCH_UP_ENTRIES_MAX: usize = 256;
 /// Bytes that a session reads at a time while it catches up with the log.
@@ -57,5 +61,13 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Pause before the permissions of a session are asked for again while that cannot be answered.
 pub const RECHECK_PAUSE: Duration = Duration::from_millis(100);
+/// First pause before the log is asked again that could not answer; each further one is twice as long.
+pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Longest pause before the log is asked again.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Times that the log is asked for what a session is behind before its connection is given up: about three seconds.
+pub const READ_ATTEMPTS_MAX: u32 = 7;
+/// Time in which every publish is answered; a connection that waited longer is closed.
+pub const ACK_TIME_MAX: Duration = Duration::from_secs(30);
 /// Clients whose use of a feature that is not offered was logged already.
 pub const NOTED_MAX: usize = 16_384;

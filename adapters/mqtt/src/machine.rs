@@ -269,6 +269,11 @@ impl Machine {
         self.disconnect(ReasonCode::AdministrativeAction, Cause::Revoked, out)
     }
 
+    /// The platform did not keep a promise that it owes the client.
+    pub fn failed(&mut self, out: &mut BytesMut) -> Step {
+        self.disconnect(ReasonCode::UnspecifiedError, Cause::Failed, out)
+    }
+
     /// The node drains; outstanding acknowledgements have been written.
     pub fn drained(&mut self, out: &mut BytesMut) -> Step {
         self.disconnect(ReasonCode::ServerShuttingDown, Cause::Draining, out)

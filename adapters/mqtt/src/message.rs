@@ -6,7 +6,7 @@ use trunkline_core::{ChannelId, DomainId};
 use trunkline_mqtt_wire::{PublishProperties, QoS, SharedProperties, UserProperty, Utf8Bytes};
 use trunkline_proto::messages::v1::Envelope;
 
-use crate::limits::MESSAGE_OVERHEAD_BYTES;
+use crate::limits::{MESSAGE_OVERHEAD_BYTES, USER_PROPERTY_OVERHEAD_BYTES};
 
 /// One message.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(crate) struct Message {
     /// Its place in the log; `None` for one that is delivered before it is durable.
     sequence: Option<u64>,
     place: Option<(DomainId, ChannelId)>,
+    bytes: usize,
     shared: OnceLock<SharedProperties>,
 }
 
@@ -22,6 +23,7 @@ impl Message {
     pub(crate) fn new(envelope: Arc<Envelope>, sequence: Option<u64>) -> Self {
         let domain_id = DomainId::from_slice(&envelope.domain_id);
         Self {
+            bytes: bytes_of(&envelope),
             place: domain_id.zip(ChannelId::from_slice(&envelope.channel_id)),
             envelope,
             sequence,
@@ -51,8 +53,8 @@ impl Message {
     }
 
     /// Bytes that it counts as in a queue.
-    pub(crate) fn bytes(&self) -> usize {
-        MESSAGE_OVERHEAD_BYTES + self.envelope.payload.len()
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The properties that every MQTT 5 subscriber gets. What MQTT cannot express, having come by another protocol, is left out.
@@ -60,6 +62,22 @@ impl Message {
         self.shared
             .get_or_init(|| SharedProperties::of(&properties(&self.envelope)).unwrap_or_default())
     }
+}
+
+/// What an envelope takes in memory, about: all that its publisher decides the size of, and what every one has.
+fn bytes_of(envelope: &Envelope) -> usize {
+    let user_properties = envelope.user_properties.iter();
+    let user_properties = user_properties
+        .map(|property| USER_PROPERTY_OVERHEAD_BYTES + property.name.len() + property.value.len())
+        .sum::<usize>();
+    MESSAGE_OVERHEAD_BYTES
+        + envelope.payload.len()
+        + envelope.subtopic.len()
+        + envelope.content_type.len()
+        + envelope.response_topic.len()
+        + envelope.correlation_data.len()
+        // Once as they came, and once more as every MQTT 5 subscriber gets them.
+        + 2 * user_properties
 }
 
 fn properties(envelope: &Envelope) -> PublishProperties {
@@ -80,5 +98,23 @@ fn properties(envelope: &Envelope) -> PublishProperties {
         correlation_data: (!envelope.correlation_data.is_empty()).then(|| envelope.correlation_data.clone()),
         user_properties: envelope.user_properties.iter().filter_map(user_property).collect(),
         ..PublishProperties::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_counts_with_its_user_properties() {
+        let property = trunkline_proto::messages::v1::UserProperty {
+            name: "n".repeat(100),
+            value: "v".repeat(900),
+        };
+        let envelope = Envelope {
+            user_properties: vec![property; 50],
+            ..Envelope::default()
+        };
+        assert!(Message::new(Arc::new(envelope), None).bytes() >= 50 * 1_000);
     }
 }

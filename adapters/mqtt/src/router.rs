@@ -17,6 +17,7 @@ use crate::index::Index;
 use crate::limits::{PAGES_AHEAD_MAX, TAPPED_MAX};
 use crate::message::Message;
 use crate::metrics::Metrics;
+use crate::retry::retry;
 
 /// Feeds the sessions of this node.
 pub(crate) struct Router {
@@ -135,11 +136,11 @@ impl Router {
 async fn follow(log: Arc<dyn Log>, shard: Shard, head: u64, pages: mpsc::Sender<Page>) {
     let mut next = head + 1;
     loop {
-        let read = match log.wait(shard, next - 1).await {
-            Ok(()) => log.read(shard, next, ReadLimit::default()).await,
-            Err(error) => Err(error),
-        };
-        match read {
+        let read = retry(u32::MAX, || async {
+            log.wait(shard, next - 1).await?;
+            log.read(shard, next, ReadLimit::default()).await
+        });
+        match read.await {
             Ok(page) => {
                 next = page.next;
                 if pages.send(page).await.is_err() {

@@ -1,19 +1,21 @@
 //! What a client sends, once the machine has read it: publishing, subscribing, unsubscribing.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::NewEntry;
 use trunkline_bus::log::{AppendError, Receipt, TryAppendError};
 use trunkline_gate::{Action, Denial, Gate, Permit, Publication, Session, stamp};
-use trunkline_mqtt_wire::{PacketId, Publish, QoS, ReasonCode, SubscribeFilter, Utf8Bytes};
+use trunkline_mqtt_wire::{PacketId, Publish, PublishProperties, QoS, ReasonCode, SubscribeFilter, Utf8Bytes};
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
 
 use super::{Connection, ended};
-use crate::limits::{OUTPUT_BYTES_STOP, SUBSCRIPTIONS_MAX};
+use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, SUBSCRIPTIONS_MAX};
 use crate::machine::{Cause, Step};
-use crate::metrics::of_qos;
 use crate::reason;
 use crate::subscription::{Options, Subscription};
 
@@ -38,6 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             let now = self.opened.elapsed();
             let step = self.machine.next(&mut self.input, now, &mut self.output);
             self.note_unsupported();
+            self.asked = self.opened + now;
             match step {
                 Step::Wait => break,
                 Step::Continue => {}
@@ -57,7 +60,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Done::Permitted(publish, answer) => self.decided(publish, answer),
             Done::Taken(packet_id, Ok(receipt)) => {
                 self.machine.awaiting(packet_id);
-                self.receipts.push_back(receipt);
+                self.adapter.metrics.published[1].increment();
+                self.receipts.push_back((receipt, self.asked));
                 Ok(())
             }
             Done::Taken(packet_id, Err(error)) => self.not_taken(Some(packet_id), &error),
@@ -95,21 +99,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Appends a message that may be published. At QoS 0 nobody waits for the log.
     fn decided(&mut self, publish: Publish, answer: Result<Permit, Denial>) -> Result<(), Cause> {
         let metrics = Arc::clone(&self.adapter.metrics);
-        let (qos, packet_id) = (publish.qos, publish.packet_id);
-        let entry = match answer {
-            Ok(permit) => self.seal(publish, &permit)?,
+        let packet_id = publish.packet_id;
+        let permit = match answer {
+            Ok(permit) => permit,
             Err(denial) => {
                 metrics.publish_refused.increment();
                 let step = self.machine.deny(packet_id, &denial, &mut self.output);
                 return ended(&step);
             }
         };
-        let entry = match entry {
+        let entry = match self.seal(&publish, &permit)? {
             Ok(entry) => entry,
             Err(error) => return self.not_taken(packet_id, &error),
         };
-        of_qos(&metrics.published, qos).increment();
         let Some(packet_id) = packet_id else {
+            metrics.published[0].increment();
             if !self.adapter.log.append_unacknowledged(entry) {
                 metrics.publish_dropped.increment();
             }
@@ -118,21 +122,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         match self.adapter.log.try_append(entry) {
             Ok(receipt) => self.done(Done::Taken(packet_id, Ok(receipt))),
             Err(TryAppendError::Refused(error)) => self.not_taken(Some(packet_id), &error),
-            Err(TryAppendError::Busy(entry)) => {
-                let log = Arc::clone(&self.adapter.log);
-                self.work = Some(Box::pin(async move { Done::Taken(packet_id, log.append(entry).await) }));
-                Ok(())
-            }
+            Err(TryAppendError::Busy(entry)) => self.wait_for_room(publish, packet_id, permit, entry),
         }
     }
 
-    fn seal(&self, publish: Publish, permit: &Permit) -> Result<Result<NewEntry, AppendError>, Cause> {
+    /// Appends once the log has room. A permission that lapsed by then counts for nothing: it is asked for again.
+    fn wait_for_room(
+        &mut self,
+        publish: Publish,
+        packet_id: PacketId,
+        permit: Permit,
+        entry: NewEntry,
+    ) -> Result<(), Cause> {
+        let session = self.member.as_ref().ok_or(Cause::Failed)?.session.clone();
+        let (gate, log) = (Arc::clone(&self.adapter.gate), Arc::clone(&self.adapter.log));
+        self.work = Some(Box::pin(async move {
+            // Looked at whenever there may be room, before that is taken; so it needs nobody to wake it.
+            let lapsed = poll_fn(|_| match permit.grant.holds() {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            });
+            tokio::select! {
+                biased;
+                () = lapsed => {}
+                taken = log.append(entry) => return Done::Taken(packet_id, taken),
+            }
+            let answer = gate.may(&session, Action::Publish, &publish.topic).await;
+            Done::Permitted(publish, answer)
+        }));
+        Ok(())
+    }
+
+    fn seal(&self, publish: &Publish, permit: &Permit) -> Result<Result<NewEntry, AppendError>, Cause> {
         let member = self.member.as_ref().ok_or(Cause::Failed)?;
-        let topic = publish.topic.clone();
         let envelope = stamp(
             &member.session,
             permit,
-            &topic,
+            &publish.topic,
             publication(publish),
             self.adapter.clock.as_ref(),
         );
@@ -244,10 +270,11 @@ async fn decide_filter(gate: &dyn Gate, session: &Session, filter: &str) -> Resu
 }
 
 /// What the client says of its message, in the words of all protocols.
-fn publication(publish: Publish) -> Publication {
-    let text = |text: Option<Utf8Bytes>| text.as_deref().unwrap_or_default().to_owned();
-    let properties = publish.properties.map(|properties| *properties).unwrap_or_default();
-    let user_property = |property: trunkline_mqtt_wire::UserProperty| UserProperty {
+fn publication(publish: &Publish) -> Publication {
+    let none = PublishProperties::default();
+    let properties = publish.properties.as_deref().unwrap_or(&none);
+    let text = |text: &Option<Utf8Bytes>| text.as_deref().unwrap_or_default().to_owned();
+    let user_property = |property: &trunkline_mqtt_wire::UserProperty| UserProperty {
         name: property.name.to_string(),
         value: property.value.to_string(),
     };
@@ -255,13 +282,44 @@ fn publication(publish: Publish) -> Publication {
         protocol: Protocol::Mqtt,
         qos: publish.qos as u8,
         retain: publish.retain,
-        content_type: text(properties.content_type),
+        content_type: text(&properties.content_type),
         expires_after_s: properties.message_expiry_s,
-        response_topic: text(properties.response_topic),
-        correlation_data: properties.correlation_data.unwrap_or_default(),
-        user_properties: properties.user_properties.into_iter().map(user_property).collect(),
+        response_topic: text(&properties.response_topic),
+        correlation_data: properties.correlation_data.as_ref().map(detached).unwrap_or_default(),
+        user_properties: properties.user_properties.iter().map(user_property).collect(),
         traceparent: String::new(),
         payload_is_text: properties.payload_is_utf8.unwrap_or_default(),
-        payload: publish.payload,
+        payload: detached(&publish.payload),
+    }
+}
+
+/// `bytes` for keeping: a small part of a buffer is copied out of it, since it would keep all of the buffer.
+fn detached(bytes: &Bytes) -> Bytes {
+    match bytes.len() {
+        0..=COPIED_BYTES_MAX => Bytes::copy_from_slice(bytes),
+        _ => bytes.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_message_does_not_keep_the_buffer_that_it_came_in() {
+        let buffer = Bytes::from(vec![7; 256 * 1024]);
+        let properties = PublishProperties {
+            correlation_data: Some(buffer.slice(..8)),
+            ..PublishProperties::default()
+        };
+        let publish = Publish {
+            payload: buffer.slice(8..100),
+            properties: Some(Box::new(properties)),
+            ..Publish::default()
+        };
+        let kept = publication(&publish);
+        drop(publish);
+        assert_eq!((kept.payload.len(), kept.correlation_data.len()), (92, 8));
+        assert!(buffer.is_unique());
     }
 }

@@ -13,11 +13,12 @@ use trunkline_mqtt_wire::QoS;
 use super::{Connection, ended};
 use crate::adapter::Adapter;
 use crate::directory::Seat;
-use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, OUTPUT_BYTES_MAX, RECHECK_PAUSE};
+use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, OUTPUT_BYTES_MAX, READ_ATTEMPTS_MAX, RECHECK_PAUSE};
 use crate::machine::{Cause, Delivered, Offer};
 use crate::mailbox::{Item, Next};
 use crate::message::Message;
 use crate::metrics::of_qos;
+use crate::retry::retry;
 use crate::router::Router;
 use crate::subscription::{Subscriber, Subscription};
 
@@ -76,7 +77,7 @@ impl Member {
     pub(super) fn remove(&self, router: &Router, subscription: &Arc<Subscription>) {
         subscription.end();
         self.subscriber.remove(subscription);
-        router.index.remove(subscription);
+        router.index.remove(&self.subscriber, subscription);
     }
 
     /// Ends every subscription.
@@ -103,7 +104,9 @@ impl Member {
                     entries: CATCH_UP_ENTRIES_MAX,
                     bytes: CATCH_UP_BYTES_MAX,
                 };
-                self.page = Some(Box::pin(async move { log.read(shard, from, limit).await }));
+                self.page = Some(Box::pin(async move {
+                    retry(READ_ATTEMPTS_MAX, || log.read(shard, from, limit)).await
+                }));
                 None
             }
             Next::Nothing => None,
@@ -112,7 +115,6 @@ impl Member {
 
     /// Takes from a page of the log what the client asked for and did not get because it was behind.
     fn catch_up(&mut self, page: Page) {
-        let is_empty = page.entries.is_empty();
         for entry in page.entries {
             if self.subscriber.mailbox.has_caught_up(entry.sequence) {
                 return;
@@ -125,9 +127,7 @@ impl Member {
                 self.caught.push_back(Item { message, subscription });
             }
         }
-        // What was routed can be read; an empty page can only mean that all of it was trimmed.
-        let next = if is_empty { u64::MAX } else { page.next };
-        self.subscriber.mailbox.has_caught_up(next);
+        self.subscriber.mailbox.has_caught_up(page.next);
     }
 
     /// Asks again whether the client and each of its subscriptions are allowed, unless that is being done.
@@ -310,5 +310,86 @@ async fn recheck(gate: Arc<dyn Gate>, session: Session, lapsed: Vec<Arc<Subscrip
     Recheck {
         session: answer,
         subscriptions,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_bus::StoredEntry;
+    use trunkline_bus::log::{Incarnation, Shard};
+    use trunkline_core::Secret;
+    use trunkline_gate::{Credentials, OpenGate};
+    use trunkline_mqtt_wire::Utf8Bytes;
+    use trunkline_proto::messages::v1::Envelope;
+
+    use super::*;
+    use crate::limits::QUEUE_ENTRIES_MAX;
+    use crate::subscription::Options;
+
+    /// A member, and its subscription at QoS 1.
+    async fn member() -> (Member, Arc<Subscription>) {
+        let gate = OpenGate::new(Vec::new());
+        let anybody = Credentials::of_client("", Secret::new(String::new()));
+        let session = gate.connect(anybody).await.unwrap();
+        let permit = gate.may(&session, Action::Subscribe, "a").await.unwrap();
+        let options = Options {
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+        };
+        let directory = Arc::new(crate::directory::Directory::default());
+        let seat = directory.take(session.client_id(), Utf8Bytes::default());
+        let member = Member::new(session, seat);
+        let subscription = Arc::new(Subscription::new("a", &permit, options, 0));
+        member.subscriber.add(Arc::clone(&subscription));
+        (member, subscription)
+    }
+
+    fn envelope(subscription: &Subscription) -> Arc<Envelope> {
+        let (domain_id, channel_id) = subscription.place();
+        Arc::new(Envelope {
+            domain_id: trunkline_bus::envelope::id_bytes(domain_id.as_bytes()),
+            channel_id: trunkline_bus::envelope::id_bytes(channel_id.as_bytes()),
+            subtopic: "a".to_owned(),
+            qos: 1,
+            ..Envelope::default()
+        })
+    }
+
+    #[tokio::test]
+    async fn what_was_trimmed_does_not_take_what_follows_it_along() {
+        let (mut member, subscription) = member().await;
+        let mailbox = &member.subscriber.mailbox;
+        let first = QUEUE_ENTRIES_MAX as u64 + 1;
+        for sequence in 1..=first + 5 {
+            let message = Arc::new(Message::new(envelope(&subscription), Some(sequence)));
+            assert!(mailbox.put(Item {
+                message,
+                subscription: Arc::clone(&subscription),
+            }));
+        }
+        for _ in 1..first {
+            assert!(matches!(mailbox.take(), Next::Item(_)));
+        }
+        member.catch_up(Page {
+            entries: Vec::new(),
+            next: first + 4,
+            skipped: 4,
+        });
+        assert!(matches!(member.subscriber.mailbox.take(), Next::Behind(from) if from == first + 4));
+        let entries = [first + 4, first + 5].map(|sequence| StoredEntry {
+            shard: Shard(0),
+            sequence,
+            incarnation: Incarnation(1),
+            envelope: envelope(&subscription),
+        });
+        member.catch_up(Page {
+            entries: entries.into(),
+            next: first + 6,
+            skipped: 0,
+        });
+        let caught: Vec<_> = member.caught.iter().map(|item| item.message.sequence()).collect();
+        assert_eq!(caught, [Some(first + 4), Some(first + 5)]);
+        assert!(matches!(member.subscriber.mailbox.take(), Next::Nothing));
     }
 }
