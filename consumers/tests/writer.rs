@@ -161,6 +161,25 @@ async fn a_batch_larger_than_a_transaction_is_stored_whole() {
 }
 
 #[tokio::test]
+async fn a_backlog_of_large_messages_is_stored_in_several_batches() {
+    let platform = Platform::open().await;
+    let channel = Channel::new();
+    let payload = format!(r#"{{"a":"{}"}}"#, "x".repeat(250_000));
+    for _ in 0..100 {
+        platform.publish(channel, payload.as_bytes()).await;
+    }
+    let running = platform.start().await;
+    platform.committed().await;
+    let batches = platform
+        .metrics
+        .counter("trunkline_writer_batches_total", "", &[])
+        .value();
+    assert!(batches >= 3, "{batches}");
+    assert_eq!(platform.read(channel).await.total, 100);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_large_payload_is_decoded_like_a_small_one() {
     let platform = Platform::open().await;
     let channel = Channel::new();

@@ -19,6 +19,9 @@ const BATCH_RECORDS_MIN: usize = 500;
 /// Records after which a batch is stored though more entries are at hand; the last message's pack may exceed it.
 const BATCH_RECORDS_MAX: usize = 2_000;
 
+/// Bytes of text after which a batch is stored though it has fewer records; the last message may exceed it.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// How long a smaller batch waits for more.
 const LINGER: Duration = Duration::from_millis(20);
 
@@ -34,8 +37,8 @@ const INLINE_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// The first pause after a failure.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 
-/// The longest pause between attempts.
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The longest pause between attempts: a log that is full takes messages again so soon after the store does.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// One shard on its way into the store.
 pub(super) struct ShardWriter {
@@ -54,11 +57,25 @@ pub(super) struct ShardWriter {
 #[derive(Default)]
 struct Pending {
     records: Vec<StoredRecord>,
+    /// Bytes of their texts.
+    text_bytes: usize,
     unreadable: Vec<UnreadableEntry>,
     /// The last entry that is covered; `None` when there is nothing to store.
     through: Option<u64>,
     /// Admission of the oldest message.
     received_at: Option<i64>,
+}
+
+impl Pending {
+    fn extend(&mut self, records: Vec<StoredRecord>) {
+        self.text_bytes += records.iter().map(StoredRecord::text_bytes).sum::<usize>();
+        self.records.extend(records);
+    }
+
+    /// Whether it must be stored before more is taken.
+    fn is_full(&self) -> bool {
+        self.records.len() >= BATCH_RECORDS_MAX || self.text_bytes >= BATCH_BYTES_MAX
+    }
 }
 
 /// Why a shard's loop ended.
@@ -149,12 +166,13 @@ impl ShardWriter {
         Ok(position.sequence + 1)
     }
 
-    /// Reads until a batch is worth its transaction, there is no more, or the shard stops.
+    /// Reads until a batch is worth its transaction, has waited for its time, or the shard stops.
     async fn gather(&mut self) -> Result<(), End> {
         let deadline = Instant::now() + LINGER;
         loop {
             self.read_page().await?;
-            if self.pending.records.len() >= BATCH_RECORDS_MIN {
+            // The deadline is asked for here, since a wait for what is there already is over before it looks at the clock.
+            if self.pending.records.len() >= BATCH_RECORDS_MIN || Instant::now() >= deadline {
                 return Ok(());
             }
             tokio::select! {
@@ -190,7 +208,7 @@ impl ShardWriter {
         }
         for entry in page.entries {
             self.take(entry).await?;
-            if self.pending.records.len() >= BATCH_RECORDS_MAX {
+            if self.pending.is_full() {
                 self.store_pending().await?;
             }
         }
@@ -210,7 +228,7 @@ impl ShardWriter {
             transform(&entry)
         };
         match transformed {
-            Ok(records) => self.pending.records.extend(records),
+            Ok(records) => self.pending.extend(records),
             Err(error) => self.note_unreadable(sequence, error.to_string()),
         }
         self.pending.through = Some(sequence);
@@ -323,10 +341,70 @@ impl Pauses {
 
     async fn pause(&mut self, stop: &CancellationToken) -> Result<(), End> {
         tokio::select! {
-            () = stop.cancelled() => return Err(End::Stopped),
-            () = tokio::time::sleep(self.next) => {}
+            () = stop.cancelled() => Err(End::Stopped),
+            () = tokio::time::sleep(self.take()) => Ok(()),
         }
-        self.next = RETRY_PAUSE_MAX.min(self.next * 2);
-        Ok(())
+    }
+
+    fn take(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = RETRY_PAUSE_MAX.min(pause * 2);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use trunkline_core::{ChannelId, DomainId, MessageId};
+    use trunkline_store::{Origin, Protocol, PublisherKind};
+
+    use super::*;
+
+    fn record(text_bytes: usize) -> StoredRecord {
+        let origin = Origin {
+            domain_id: DomainId::new(),
+            channel_id: ChannelId::new(),
+            message_id: MessageId::new(),
+            subtopic: String::new(),
+            publisher_id: Default::default(),
+            publisher_kind: PublisherKind::Client,
+            device_id: None,
+            protocol: Protocol::Mqtt,
+            content_type: String::new(),
+            received_at: 0,
+            log_shard: 0,
+            log_position: LogPosition {
+                incarnation: 1,
+                sequence: 1,
+            },
+        };
+        StoredRecord {
+            data_value: Some("x".repeat(text_bytes)),
+            ..StoredRecord::new(Arc::new(origin), 0, 0)
+        }
+    }
+
+    #[test]
+    fn a_batch_is_full_of_few_large_records_as_of_many_small_ones() {
+        let mut large = Pending::default();
+        large.extend((0..7).map(|_| record(1 << 20)).collect());
+        assert!(!large.is_full());
+        large.extend(vec![record(1 << 20)]);
+        assert!(large.is_full());
+
+        let mut small = Pending::default();
+        small.extend(vec![record(1); BATCH_RECORDS_MAX - 1]);
+        assert!(!small.is_full());
+        small.extend(vec![record(1)]);
+        assert!(small.is_full());
+    }
+
+    #[test]
+    fn pauses_grow_to_one_second_and_no_further() {
+        let mut pauses = Pauses::new();
+        let taken: Vec<_> = (0..8).map(|_| pauses.take().as_millis()).collect();
+        assert_eq!(taken, [50, 100, 200, 400, 800, 1_000, 1_000, 1_000]);
     }
 }
