@@ -9,9 +9,16 @@ use uuid::Uuid;
 
 use crate::Error;
 
+/// Furthest start of a page: the store walks over every record before it.
+const OFFSET_MAX: u64 = 1_000_000;
+
 /// The query that a request means. Empty texts are unset, but for `subtopic`: there it means records without one.
 pub(crate) fn query(request: &ReadMessagesRequest) -> Result<Query, Error> {
     let limit = PageLimit::parse(request.limit).map_err(|error| Error::invalid("limit", error.to_string()))?;
+    if request.offset > OFFSET_MAX {
+        let description = format!("must be at most {OFFSET_MAX}; `from` and `to` reach further");
+        return Err(Error::invalid("offset", description));
+    }
     Ok(Query {
         domain_id: id("domain_id", &request.domain_id)?,
         channel_id: id("channel_id", &request.channel_id)?,

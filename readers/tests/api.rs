@@ -173,6 +173,22 @@ async fn offset_limit_and_times_cut_the_page() {
 }
 
 #[tokio::test]
+async fn an_offset_beyond_a_million_is_refused_with_what_reaches_further() {
+    let fixture = Fixture::open().await;
+    let at = |offset| ReadMessagesRequest {
+        offset,
+        ..fixture.request()
+    };
+    assert_eq!(fixture.read(at(1_000_000)).await.unwrap().offset, 1_000_000);
+    for offset in [1_000_001, u64::MAX] {
+        assert_eq!(
+            fixture.refused(at(offset)).await,
+            "offset: must be at most 1000000; `from` and `to` reach further"
+        );
+    }
+}
+
+#[tokio::test]
 async fn filters_narrow_and_empty_ones_do_not() {
     let fixture = Fixture::open().await;
     let named = StoredRecord {
