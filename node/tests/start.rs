@@ -243,9 +243,30 @@ fn the_effective_configuration_can_be_printed_and_checked() {
 }
 
 #[test]
-fn an_idle_platform_holds_less_than_60_megabytes() {
+fn an_idle_platform_holds_less_than_60_megabytes_also_after_logins() {
     let folder = folder();
     let platform = start(&mut up(folder.path()));
+    let (url, mqtt) = (
+        format!("http://{}", platform.address("http")),
+        platform.address("mqtt").to_string(),
+    );
+    for _ in 0..3 {
+        let mut demo = trunkline(folder.path());
+        demo.args([
+            "demo",
+            "--email",
+            "admin@example.com",
+            "--password-file",
+            "data/admin-password",
+        ]);
+        assert!(
+            demo.args(["--url", &url, "--mqtt", &mqtt])
+                .stdout(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
     let status = fs::read_to_string(format!("/proc/{}/status", platform.child.id())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();

@@ -13,8 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Time that a client may take for the head of a request.
+/// Time that a client may take for the first bytes of a connection.
 const HEADER_READ_MAX: Duration = Duration::from_secs(5);
+/// Time from the end of one request to the end of the next one's head on HTTP/1. Clients of the original keep idle connections for
+/// 90 s and do not repeat a POST that meets a closed one (compat.md 5.13), so this is longer.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(100);
 /// Size of a request's head in bytes.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// Streams that one HTTP/2 connection may have open.
@@ -67,7 +70,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_MAX)
+        .header_read_timeout(KEEP_ALIVE_MAX)
         .max_buf_size(HEADER_BYTES_MAX as usize * 4);
     builder
         .http2()
@@ -164,6 +167,23 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        cancel.cancel();
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_kept_longer_than_clients_keep_theirs() {
+        const CLIENTS_KEEP: Duration = Duration::from_secs(90);
+        assert!(KEEP_ALIVE_MAX > CLIENTS_KEEP);
+        let (address, cancel) = listening().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for _ in 0..2 {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+            let mut answer = [0; 512];
+            let count = stream.read(&mut answer).await.unwrap();
+            assert!(answer[..count].starts_with(b"HTTP/1.1 200"));
+            // Longer than a first byte may take.
+            tokio::time::sleep_until(tokio::time::Instant::now() + HEADER_READ_MAX + Duration::from_millis(500)).await;
+        }
         cancel.cancel();
     }
 
