@@ -360,24 +360,21 @@ mod tests {
     async fn what_was_trimmed_does_not_take_what_follows_it_along() {
         let (mut member, subscription) = member().await;
         let mailbox = &member.subscriber.mailbox;
-        let first = QUEUE_ENTRIES_MAX as u64 + 1;
-        for sequence in 1..=first + 5 {
+        let last = QUEUE_ENTRIES_MAX as u64 + 10;
+        for sequence in 1..=last {
             let message = Arc::new(Message::new(envelope(&subscription), Some(sequence)));
-            assert!(mailbox.put(Item {
-                message,
-                subscription: Arc::clone(&subscription),
-            }));
+            let subscription = Arc::clone(&subscription);
+            assert!(mailbox.put(Item { message, subscription }));
         }
-        for _ in 1..first {
-            assert!(matches!(mailbox.take(), Next::Item(_)));
-        }
-        member.catch_up(Page {
+        while matches!(mailbox.take(), Next::Item(_)) {}
+        let trimmed = Page {
             entries: Vec::new(),
-            next: first + 4,
-            skipped: 4,
-        });
-        assert!(matches!(member.subscriber.mailbox.take(), Next::Behind(from) if from == first + 4));
-        let entries = [first + 4, first + 5].map(|sequence| StoredEntry {
+            next: last - 1,
+            skipped: 8,
+        };
+        member.catch_up(trimmed);
+        assert!(matches!(member.subscriber.mailbox.take(), Next::Behind(from) if from == last - 1));
+        let entries = [last - 1, last].map(|sequence| StoredEntry {
             shard: Shard(0),
             sequence,
             incarnation: Incarnation(1),
@@ -385,11 +382,11 @@ mod tests {
         });
         member.catch_up(Page {
             entries: entries.into(),
-            next: first + 6,
+            next: last + 1,
             skipped: 0,
         });
         let caught: Vec<_> = member.caught.iter().map(|item| item.message.sequence()).collect();
-        assert_eq!(caught, [Some(first + 4), Some(first + 5)]);
+        assert_eq!(caught, [Some(last - 1), Some(last)]);
         assert!(matches!(member.subscriber.mailbox.take(), Next::Nothing));
     }
 }

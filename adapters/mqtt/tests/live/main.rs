@@ -7,6 +7,7 @@
 
 mod deliver;
 mod hostile;
+mod late;
 mod life;
 mod listener;
 mod slow;
@@ -53,15 +54,19 @@ struct Broker {
 impl Broker {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(SystemClock);
-        let bus = EmbeddedBus::open(folder.path(), Default::default(), clock.clone())
+        let bus = EmbeddedBus::open(folder.path(), Default::default(), Arc::new(SystemClock))
             .await
             .unwrap();
+        Self::on(bus, folder)
+    }
+
+    /// A node on a bus that is open in `folder`.
+    fn on(bus: EmbeddedBus, folder: TempDir) -> Self {
         let metrics = trunkline_telemetry::Metrics::new();
         let deps = Deps {
             gate: Arc::new(OpenGate::new(vec!["denied".to_owned()])),
             log: bus.log.clone(),
-            clock,
+            clock: Arc::new(SystemClock),
             metrics: metrics.clone(),
         };
         let adapter = Adapter::open(deps, Settings::default()).unwrap();
