@@ -270,15 +270,19 @@ fn writer_ended(ended: Result<Result<(), trunkline_consumers::Error>, JoinError>
 /// The public gRPC router: the contracts, health and reflection.
 fn grpc(public: axum::Router) -> Result<axum::Router, Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let reflection = Reflection::configure()
-        .register_encoded_file_descriptor_set(trunkline_proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(Error::part("reflection"))?;
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(trunkline_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = reflection().build_v1().map_err(Error::part("reflection"))?;
+    // Many tools still ask in the old form.
+    let v1alpha = reflection().build_v1alpha().map_err(Error::part("reflection"))?;
     // The reporter is not kept: the empty service name reports SERVING from the start.
     drop(reporter);
     let extra = tonic::service::Routes::new(health)
-        .add_service(reflection)
+        .add_service(v1)
+        .add_service(v1alpha)
         .into_axum_router()
         .reset_fallback();
     let unknown = async || tonic::Status::unimplemented("there is no such method here").into_http::<axum::body::Body>();
