@@ -108,7 +108,8 @@ async fn round(number: u64, ground: &mut Ground, platform: Platform, chance: &mu
     platform
 }
 
-fn variable(name: &str) -> Option<u64> {
+/// A number that a variable of the tests gives.
+pub(crate) fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }

@@ -1,6 +1,6 @@
 //! What the platform promises, held to when it is killed, full, or on a disk that fails. The ledger is the judge.
 //!
-//! The platform is the binary in a process of its own; nothing reaches it but signals, sockets and its files.
+//! The platform is a process of its own; nothing reaches it but signals, sockets and its files.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -9,5 +9,6 @@ mod full;
 mod kill;
 mod liar;
 mod platform;
+mod restart;
 mod trace;
 mod trial;

@@ -53,6 +53,9 @@ pub(crate) struct Torture {
     /// Rounds of load and kill.
     #[arg(long, default_value_t = 200)]
     rounds: u64,
+    /// Messages that a restart finds in the log and not in the store.
+    #[arg(long, default_value_t = 100_000)]
+    backlog: u64,
     /// Draws the same moments again.
     #[arg(long)]
     seed: Option<u64>,

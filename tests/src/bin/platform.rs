@@ -1,0 +1,46 @@
+//! `trunkline up` for tests that end its process: only a binary of their own package is built for tests and found by them.
+//!
+//! It is the node with its flags, its `ready` line, its last sentence and its exit code, and has no other command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use trunkline::{Config, Error, Flags, HubMode, Node};
+use trunkline_telemetry::Format;
+
+#[derive(Parser)]
+enum Command {
+    Up(Box<Flags>),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Command::Up(flags) = Command::parse();
+    match up(&flags).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trunkline: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn up(flags: &Flags) -> Result<(), Error> {
+    let config = Config::load(flags, std::env::vars())?;
+    let refused = |error: String| Error::Configuration(error);
+    trunkline_telemetry::init(&config.logging.filter, Format::of_stderr())
+        .map_err(|error| refused(error.to_string()))?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(|error| refused(error.to_string()))?;
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    // Ends with the process: there is no later use of the signal.
+    tokio::spawn(async move {
+        terminated.recv().await;
+        stopping.cancel();
+    });
+    let node = Node::open(&config, HubMode::InProcess).await?;
+    println!("ready {}", node.addresses());
+    node.run(stop).await
+}
