@@ -22,7 +22,7 @@ use crate::log::{AppendError, Appended, LogError, ReceiptSender, Shard};
 /// Jobs of one transaction.
 const BATCH_JOBS_MAX: usize = 4_096;
 /// Entries after which holdings are written down, so that a restart counts no more than these anew.
-const RECORD_EVERY: u64 = 16_384;
+pub(super) const RECORD_EVERY: u64 = 16_384;
 /// Bytes of the write-ahead log after which it is copied into the file.
 pub(super) const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.

@@ -412,6 +412,13 @@ impl Store {
         Ok(frames == copied)
     }
 
+    /// Makes writing down what domains hold fail from now on, also for who opens the file later.
+    #[cfg(test)]
+    pub(super) async fn forbid_records(&mut self) -> Result<(), sqlx::Error> {
+        let sql = "CREATE TRIGGER no_records BEFORE INSERT ON recorded BEGIN SELECT RAISE(ABORT, 'forbidden'); END";
+        sqlx::raw_sql(sql).execute(&mut self.connection).await.map(drop)
+    }
+
     /// Closes the file.
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         self.connection.close().await

@@ -20,6 +20,13 @@ async fn open(dir: &Path) -> Arc<EmbeddedLog> {
     log
 }
 
+/// The file of a log that is closed or has failed.
+async fn stored(dir: &Path) -> Store {
+    let mut store = Store::open(&dir.join(FILE), Tier::Written).await.unwrap();
+    store.make_shards(1).await.unwrap();
+    store
+}
+
 /// A row at `sequence`; `damage` replaces its envelope.
 fn row(sequence: u64, damage: Option<&[u8]>) -> NewRow {
     let entry = entry(DomainId::new(), "x");
@@ -40,8 +47,7 @@ fn sequences(page: &Page) -> Vec<u64> {
 async fn a_damaged_entry_hides_neither_those_before_it_nor_those_after() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).await.close().await;
-    let mut store = Store::open(&dir.path().join(FILE), Tier::Written).await.unwrap();
-    store.make_shards(1).await.unwrap();
+    let mut store = stored(dir.path()).await;
     let rows = vec![row(1, None), row(2, None), row(3, Some(b"\xff")), row(4, None)];
     store.insert(SHARD, rows).await.unwrap();
     store.close().await.unwrap();
@@ -60,6 +66,28 @@ async fn a_damaged_entry_hides_neither_those_before_it_nor_those_after() {
     let page = log.read(SHARD, 4, ReadLimit::default()).await.unwrap();
     assert_eq!((sequences(&page), page.next), (vec![4], 5));
     log.close().await;
+}
+
+#[tokio::test]
+async fn an_entry_is_not_kept_when_the_books_of_its_transaction_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).await.close().await;
+    let mut store = stored(dir.path()).await;
+    store.begin().await.unwrap();
+    let rows = (1..=owner::RECORD_EVERY).map(|sequence| row(sequence, None));
+    store.insert(SHARD, rows.collect()).await.unwrap();
+    store.commit().await.unwrap();
+    store.forbid_records().await.unwrap();
+    store.close().await.unwrap();
+
+    let log = open(dir.path()).await;
+    let entry = entry(DomainId::new(), "x");
+    let id = entry.id();
+    let receipt = log.append(entry).await.unwrap();
+    assert_eq!(receipt.await, Err(AppendError::Closed));
+    in_time("the failure", log.failed()).await;
+    let mut store = stored(dir.path()).await;
+    assert_eq!(store.find(SHARD, id).await.unwrap(), None);
 }
 
 #[tokio::test]
