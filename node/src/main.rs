@@ -34,7 +34,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    return_large_memory();
+    trunkline::return_large_memory();
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -49,21 +49,6 @@ fn main() -> ExitCode {
         Command::Config { check, flags } => report(show_config(&flags, check)),
     }
 }
-
-/// Lets memory of a MiB and more go back to the system when it is freed. A password hash takes 19 MiB for a moment; glibc would take
-/// that for the platform's habit and keep as much for every thread that ever hashed.
-#[cfg(target_env = "gnu")]
-#[allow(unsafe_code)]
-fn return_large_memory() {
-    const LARGE: i32 = 1_024 * 1_024;
-    // SAFETY: called before any other thread is started; mallopt takes two numbers and touches nothing of ours.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
-    }
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn return_large_memory() {}
 
 async fn up(flags: &Flags) -> Result<(), Error> {
     let config = Config::load(flags, std::env::vars())?;
