@@ -81,6 +81,12 @@ impl Part {
         }
     }
 
+    /// Whether it made more commits than the disk was said to be able to, which only a probe that was held up can explain.
+    fn is_above_its_floor(&self) -> bool {
+        let commits = self.per_commit.map_or(0.0, |per_commit| self.per_second / per_commit);
+        commits > self.floor[0].max(self.floor[1]) * (1.0 + FLOOR_MOVED_MAX)
+    }
+
     fn is_steady(&self) -> bool {
         let [before, after] = self.floor;
         (after / before - 1.0).abs() <= FLOOR_MOVED_MAX
@@ -303,6 +309,12 @@ fn ratios(parts: &[Part]) -> String {
                 .filter(|(own, peer)| own.is_steady() && peer.is_steady());
             pairs.map(|(own, peer)| own.per_second / peer.per_second).collect()
         };
+        if own.iter().any(|part| part.is_above_its_floor()) {
+            let _ = writeln!(
+                text,
+                "@{in_flight:<5} the raw syncs are no floor: a part synced faster than the probe beside it"
+            );
+        }
         let steady = own.iter().filter(|part| part.is_steady());
         let raw = steady
             .map(|part| 2.0 * part.per_second / (part.floor[0] + part.floor[1]))

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,23 +11,32 @@ use anyhow::{Context as _, Result};
 
 /// How long the disk is probed.
 const PROBE_TIME: Duration = Duration::from_secs(1);
-/// Bytes of each append.
-const PROBE_BYTES: usize = 256;
+/// Bytes of each write: a page with the header of its frame, as a write-ahead log has them.
+const PROBE_BYTES: usize = 4_096 + 24;
+/// Writes after which the probe begins at the start of its file again.
+const PROBE_WRITES: u64 = 256;
 
-/// Appends that are synced one by one, per second.
+/// Writes that are synced one by one, per second.
+///
+/// They go over bytes that the file has already, as those of a write-ahead log do that is used again, and so spare the disk the work of
+/// making a file longer. On a busy machine the probe may be held up, and is then no floor.
 ///
 /// # Errors
 /// When the folder cannot be written.
 pub fn raw_syncs_per_second(folder: &Path) -> Result<f64> {
     let path = folder.join("raw-syncs");
-    let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-    let (started, mut syncs) = (Instant::now(), 0_u32);
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+    for _ in 0..PROBE_WRITES {
+        file.write_all(&[0; PROBE_BYTES])?;
+    }
+    file.sync_all()?;
+    let (started, mut syncs) = (Instant::now(), 0);
     while started.elapsed() < PROBE_TIME {
-        file.write_all(&[7; PROBE_BYTES])?;
+        file.write_all_at(&[7; PROBE_BYTES], syncs % PROBE_WRITES * PROBE_BYTES as u64)?;
         file.sync_data()?;
         syncs += 1;
     }
-    let rate = f64::from(syncs) / started.elapsed().as_secs_f64();
+    let rate = syncs as f64 / started.elapsed().as_secs_f64();
     fs::remove_file(path)?;
     Ok(rate)
 }

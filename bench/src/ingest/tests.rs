@@ -69,3 +69,14 @@ fn a_pair_is_never_made_of_parts_that_ran_apart() {
     let text = ratios(&parts);
     assert!(text.contains("trunkline / bare loop  0.50 (1 pair)"), "{text}");
 }
+
+#[test]
+fn a_floor_that_a_part_went_below_is_no_floor() {
+    let claim = "the raw syncs are no floor";
+    let commits = |per_commit| Part {
+        per_commit: Some(per_commit),
+        ..part(TRUNKLINE, 2_000.0, [300.0; 2])
+    };
+    assert!(ratios(&[commits(1.0)]).contains(claim));
+    assert!(!ratios(&[commits(10.0)]).contains(claim));
+}
