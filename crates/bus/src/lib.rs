@@ -10,19 +10,23 @@
 #[cfg(feature = "conformance")]
 #[allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 pub mod conformance;
+pub mod dead_letters;
 pub mod embedded;
 pub mod envelope;
 pub mod events;
 pub mod feed;
 pub mod live;
 pub mod log;
+pub mod nats;
 pub mod revision;
 pub mod state;
 pub mod topic;
 
+pub use dead_letters::DeadLetters;
 pub use embedded::EmbeddedBus;
 pub use envelope::{EnvelopeError, NewEntry, StoredEntry};
 pub use live::Live;
 pub use log::Log;
+pub use nats::NatsBus;
 pub use state::State;
 pub use topic::{Filter, Ref, Route, Subtopic, Topic, TopicError};
