@@ -27,7 +27,7 @@ async fn on_both<F: AsyncFn(Store)>(claim: F) {
     claim(Store::new(sqlite.clone())).await;
     sqlite.close().await;
     let database = Postgres::database().await;
-    let postgres = Db::open(database.url(), &MIGRATIONS).await.unwrap();
+    let postgres = Db::migrate_and_open(database.url(), &MIGRATIONS).await.unwrap();
     claim(Store::new(postgres.clone())).await;
     postgres.close().await;
 }
@@ -106,7 +106,7 @@ async fn both_databases_have_the_same_schema() {
     .await
     .unwrap();
     let database = Postgres::database().await;
-    let postgres = Db::open(database.url(), &MIGRATIONS).await.unwrap();
+    let postgres = Db::migrate_and_open(database.url(), &MIGRATIONS).await.unwrap();
     assert_eq!(schema::compare(&sqlite, &postgres).await.unwrap(), Vec::<String>::new());
     postgres.close().await;
 }

@@ -21,7 +21,7 @@ async fn on_both(claim: impl AsyncFn(&Db)) {
     claim(&sqlite).await;
     sqlite.close().await;
     let database = Postgres::database().await;
-    let postgres = Db::open(database.url(), &MIGRATIONS).await.unwrap();
+    let postgres = Db::migrate_and_open(database.url(), &MIGRATIONS).await.unwrap();
     claim(&postgres).await;
     postgres.close().await;
 }
@@ -127,7 +127,7 @@ async fn names(db: &Db, list: &List, visible: &Visible) -> Vec<String> {
 async fn both_databases_have_one_schema() {
     let (folder, database) = (free_dir(), Postgres::database().await);
     let sqlite = open_sqlite(folder.path()).await;
-    let postgres = Db::open(database.url(), &MIGRATIONS).await.unwrap();
+    let postgres = Db::migrate_and_open(database.url(), &MIGRATIONS).await.unwrap();
     assert_eq!(schema::compare(&sqlite, &postgres).await.unwrap(), Vec::<String>::new());
 }
 

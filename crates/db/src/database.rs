@@ -19,6 +19,13 @@ pub const WRITE_TRIES_MAX: u32 = 10;
 /// The wait before the second try; it doubles with each further one.
 const RETRY_DELAY: Duration = Duration::from_millis(1);
 
+/// What a service does with its rows.
+const ROWS: &str = "SELECT, INSERT, UPDATE, DELETE";
+const POSTGRES: postgres::Settings = postgres::Settings {
+    connections_max: postgres::CONNECTIONS_MAX,
+    session: &[],
+};
+
 const BEGIN_WRITE_SQLITE: &str = "BEGIN IMMEDIATE";
 const BEGIN_WRITE_POSTGRES: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
 const BEGIN_READ_SQLITE: &str = "BEGIN DEFERRED";
@@ -40,27 +47,68 @@ pub(crate) enum Backend {
 }
 
 impl Db {
-    /// Opens the database at `url` and brings it to the newest migration.
+    /// Opens the database at `url`.
     ///
-    /// `sqlite:<path>` is a file, made when missing (its folder is not); `postgres://…` is a server, where the tables live in
-    /// the schema that is named like the service.
+    /// `sqlite:<path>` is a file, made when missing (its folder is not) and brought to the newest migration; `postgres://…` is a
+    /// server, where the tables live in the schema that is named like the service and was made by [`Db::migrate`].
     ///
     /// # Errors
-    /// [`Error::Newer`] when a newer version wrote it, before anything is changed; [`Error::Defect`] for any other scheme.
+    /// [`Error::Newer`] when a newer version wrote it, before anything is changed; on Postgres also [`Error::Missing`],
+    /// [`Error::Older`] and [`Error::Ungranted`]; [`Error::Defect`] for any other scheme.
     pub async fn open(url: &str, migrations: &Migrations) -> Result<Self, Error> {
-        let backend = if let Some(path) = url.strip_prefix("sqlite:") {
-            Backend::Sqlite(SqliteDb::open(path.as_ref(), migrations).await?)
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Backend::Postgres(postgres::open(url, migrations).await?)
-        } else {
-            return Err(Error::Defect(
-                "a database address starts with `sqlite:` or `postgres://`".into(),
-            ));
+        let backend = match Address::parse(url)? {
+            Address::Sqlite(path) => Backend::Sqlite(SqliteDb::open(path.as_ref(), migrations).await?),
+            Address::Postgres(url) => Backend::Postgres(postgres::open(url, migrations, POSTGRES).await?),
         };
         Ok(Self {
             backend,
             outbox_fed: Arc::new(Notify::new()),
         })
+    }
+
+    /// Brings the database at `url` to the newest migration, making what is missing. On Postgres it takes the credentials of the
+    /// schema's owner; two at once do it once.
+    ///
+    /// # Errors
+    /// Those of [`Db::open`], but for what it mends.
+    pub async fn migrate(url: &str, migrations: &Migrations) -> Result<(), Error> {
+        match Address::parse(url)? {
+            Address::Sqlite(path) => SqliteDb::open(path.as_ref(), migrations).await?.close().await,
+            Address::Postgres(url) => postgres::migrate(url, migrations).await?,
+        }
+        Ok(())
+    }
+
+    /// Both after one another, for who owns what he uses.
+    pub async fn migrate_and_open(url: &str, migrations: &Migrations) -> Result<Self, Error> {
+        Self::migrate(url, migrations).await?;
+        Self::open(url, migrations).await
+    }
+
+    /// Lets the Postgres user of a service read and write its rows, and change no table. The owner calls it after each
+    /// [`Db::migrate`].
+    ///
+    /// # Errors
+    /// [`Error::Defect`] when there is no such user, or the database knows none.
+    pub async fn grant(url: &str, migrations: &Migrations, user: &str) -> Result<(), Error> {
+        match Address::parse(url)? {
+            Address::Sqlite(_) => Err(Error::Defect("SQLite knows no users".into())),
+            Address::Postgres(url) => {
+                let tables = format!("ALL TABLES IN SCHEMA {}", migrations.service());
+                postgres::grant(url, migrations, user, &[(ROWS, &tables)]).await
+            }
+        }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it does not in good time.
+    pub async fn probe(&self) -> Result<(), Error> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.probe().await,
+            Backend::Postgres(pool) => postgres::probe(pool).await,
+        }
     }
 
     /// Closes all connections after the work in hand. On SQLite this folds the write-ahead log into the file.
@@ -78,9 +126,11 @@ impl Db {
         params: Vec<Value>,
         map: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let mut loan = self.reader().await?;
-        let row = loan.connection().fetch_optional(Statement::fixed(sql, params)).await?;
-        row.as_ref().map(map).transpose()
+        let row = self.in_time(async {
+            let mut loan = self.reader().await?;
+            loan.connection().fetch_optional(Statement::fixed(sql, params)).await
+        });
+        row.await?.as_ref().map(map).transpose()
     }
 
     /// The first row of a query that always has one, such as a count. Reads only.
@@ -104,9 +154,11 @@ impl Db {
         params: Vec<Value>,
         map: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut loan = self.reader().await?;
-        let rows = loan.connection().fetch_all(Statement::fixed(sql, params)).await?;
-        rows.iter().map(map).collect()
+        let rows = self.in_time(async {
+            let mut loan = self.reader().await?;
+            loan.connection().fetch_all(Statement::fixed(sql, params)).await
+        });
+        rows.await?.iter().map(map).collect()
     }
 
     /// All rows of a built query; the same care about its size.
@@ -115,11 +167,13 @@ impl Db {
         statement: &SelectStatement,
         map: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut loan = self.reader().await?;
-        let connection = loan.connection();
-        let statement = Statement::built(statement, &connection)?;
-        let rows = connection.fetch_all(statement).await?;
-        rows.iter().map(map).collect()
+        let rows = self.in_time(async {
+            let mut loan = self.reader().await?;
+            let connection = loan.connection();
+            let statement = Statement::built(statement, &connection)?;
+            connection.fetch_all(statement).await
+        });
+        rows.await?.iter().map(map).collect()
     }
 
     /// One page of a built query that has an order but no limit, and how many rows it has in all, as of one instant.
@@ -129,10 +183,13 @@ impl Db {
         page: Page,
         map: impl Fn(&Row) -> Result<T, Error>,
     ) -> Result<(Total, Vec<T>), Error> {
-        let mut tx = self.begin_read().await?;
-        let listed = tx.list(statement, page, map).await?;
-        tx.roll_back().await?;
-        Ok(listed)
+        let listed = self.in_time(async {
+            let mut tx = self.begin_read().await?;
+            let listed = tx.list(statement, page, map).await?;
+            tx.roll_back().await?;
+            Ok(listed)
+        });
+        listed.await
     }
 
     /// Runs one statement as a transaction of its own and counts the rows that it touched.
@@ -166,13 +223,13 @@ impl Db {
     ) -> Result<T, E> {
         let mut delay = RETRY_DELAY;
         for _ in 1..WRITE_TRIES_MAX {
-            match self.try_write(&work).await? {
+            match self.in_time(self.try_write(&work)).await? {
                 Outcome::Done(done) => return done,
                 Outcome::Overtaken => tokio::time::sleep(delay).await,
             }
             delay *= 2;
         }
-        match self.try_write(&work).await? {
+        match self.in_time(self.try_write(&work)).await? {
             Outcome::Done(done) => done,
             Outcome::Overtaken => Err(Error::Serialization.into()),
         }
@@ -183,10 +240,23 @@ impl Db {
         &self,
         work: impl for<'t> FnOnce(&'t mut Tx<'env>) -> BoxFuture<'t, Result<T, E>>,
     ) -> Result<T, E> {
-        let mut tx = self.begin_read().await?;
-        let done = work(&mut tx).await?;
-        tx.roll_back().await?;
-        Ok(done)
+        let done = self.in_time(async {
+            let mut tx = self.begin_read().await?;
+            let done = work(&mut tx).await?;
+            tx.roll_back().await?;
+            Ok(done)
+        });
+        done.await
+    }
+
+    /// Waits for Postgres for so long and no longer; SQLite has limits for each of its waits.
+    async fn in_time<T, E: From<Error>>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        // Boxed, since it is held twice below.
+        let answer = Box::pin(answer);
+        match &self.backend {
+            Backend::Sqlite(_) => answer.await,
+            Backend::Postgres(_) => postgres::within(postgres::ANSWER_WAIT, answer).await,
+        }
     }
 
     async fn try_write<'env, T, E: From<Error>>(
@@ -250,4 +320,24 @@ impl Db {
 enum Outcome<T, E> {
     Done(Result<T, E>),
     Overtaken,
+}
+
+/// Where a database is.
+enum Address<'a> {
+    Sqlite(&'a str),
+    Postgres(&'a str),
+}
+
+impl<'a> Address<'a> {
+    fn parse(url: &'a str) -> Result<Self, Error> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            Ok(Self::Sqlite(path))
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Ok(Self::Postgres(url))
+        } else {
+            Err(Error::Defect(
+                "a database address starts with `sqlite:` or `postgres://`".into(),
+            ))
+        }
+    }
 }

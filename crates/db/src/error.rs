@@ -43,6 +43,30 @@ pub enum Error {
         /// Number of the first migration that this version does not know.
         number: i64,
     },
+    /// The schema of a service is not there.
+    #[error("the database has no schema for {service}; run `trunkline migrate` with the owner's credentials")]
+    Missing {
+        /// The service whose schema it is.
+        service: &'static str,
+    },
+    /// The schema of a service was written by an older version.
+    #[error(
+        "the schema of {service} is of an older version (it lacks migration {number}); run `trunkline migrate` with the owner's credentials"
+    )]
+    Older {
+        /// The service whose schema it is.
+        service: &'static str,
+        /// Number of the first migration that it lacks.
+        number: i64,
+    },
+    /// The database user may not read the schema of a service.
+    #[error(
+        "the database user has no rights in the schema of {service}; run `trunkline migrate` with the owner's credentials, which grants them"
+    )]
+    Ungranted {
+        /// The service whose schema it is.
+        service: &'static str,
+    },
     /// What is stored is not what this version stores.
     #[error("the database holds something unexpected")]
     Corrupt(#[source] Source),
@@ -64,7 +88,12 @@ impl Error {
             Self::Conflict { .. } => Code::AlreadyExists,
             Self::Foreign => Code::FailedPrecondition,
             Self::Serialization => Code::Aborted,
-            Self::Newer { .. } | Self::Corrupt(_) | Self::Defect(_) => Code::Internal,
+            Self::Newer { .. }
+            | Self::Missing { .. }
+            | Self::Older { .. }
+            | Self::Ungranted { .. }
+            | Self::Corrupt(_)
+            | Self::Defect(_) => Code::Internal,
         }
     }
 }
@@ -108,7 +137,8 @@ fn from_postgres(failure: &PgDatabaseError) -> Result<Error, Wrap> {
         "40001" | "40P01" => Ok(Error::Serialization),
         // Operator intervention: the server stops or starts, or the database was dropped under us.
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => Err(Error::Unavailable),
-        "25006" | "55P03" | "57014" => Err(Error::Unavailable),
+        // A standby, a lock or a statement that took too long, a transaction that idled.
+        "25006" | "55P03" | "57014" | "25P03" => Err(Error::Unavailable),
         "XX001" | "XX002" => Err(Error::Corrupt),
         code => match code.get(..2) {
             // Connection exceptions, insufficient resources, system errors.

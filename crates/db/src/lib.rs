@@ -28,7 +28,7 @@ mod error;
 mod migrations;
 pub mod outbox;
 pub mod page;
-mod postgres;
+pub mod postgres;
 mod row;
 pub mod schema;
 mod sqlite;

@@ -1,6 +1,6 @@
 //! Migrations: two folders with the same names and numbers, one per database, built into the binary.
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr, SqliteConnection};
 
 use crate::Error;
@@ -21,6 +21,8 @@ const GROUND: &[Step] = &[Step {
 #[derive(Debug, Clone, Copy)]
 pub struct Migrations {
     service: &'static str,
+    /// Those that this crate adds.
+    ground: &'static [Step],
     steps: &'static [Step],
 }
 
@@ -57,6 +59,17 @@ impl Migrations {
     /// When the service is not a lower-case word or the steps are not numbered from `0001_` without a gap; in a constant, that
     /// does not compile.
     pub const fn new(service: &'static str, steps: &'static [Step]) -> Self {
+        Self {
+            ground: GROUND,
+            ..Self::without_outbox(service, steps)
+        }
+    }
+
+    /// The same for a schema that stores no events.
+    ///
+    /// # Panics
+    /// As [`Migrations::new`].
+    pub const fn without_outbox(service: &'static str, steps: &'static [Step]) -> Self {
         let mut i = 0;
         while i < service.len() {
             assert!(
@@ -73,7 +86,11 @@ impl Migrations {
             );
             i += 1;
         }
-        Self { service, steps }
+        Self {
+            service,
+            ground: &[],
+            steps,
+        }
     }
 
     /// The service's name, also that of its Postgres schema.
@@ -102,8 +119,50 @@ impl Migrations {
         Ok(())
     }
 
-    const fn parts(&self) -> [(&'static str, &'static [Step]); 2] {
-        [(GROUND_TABLE, GROUND), (SERVICE_TABLE, self.steps)]
+    /// Refuses a schema that is not of exactly this version. Reads only.
+    pub(crate) async fn check_postgres(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        for (table, steps) in self.parts() {
+            let applied = connection.list_applied_migrations(table).await;
+            let applied = applied.map_err(|error| self.unreadable(error))?;
+            for (known, applied) in migrator(table, steps, |step| step.postgres).iter().zip(&applied) {
+                if (known.version, &known.checksum) != (applied.version, &applied.checksum) {
+                    return Err(Error::Corrupt(MigrateError::VersionMismatch(applied.version).into()));
+                }
+            }
+            if let Some(newer) = applied.get(steps.len()) {
+                return Err(self.refused(MigrateError::VersionMissing(newer.version)));
+            }
+            if applied.len() < steps.len() {
+                return Err(Error::Older {
+                    service: self.service,
+                    number: number(steps[applied.len()].name) as i64,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables in which it is written down what was applied.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &'static str> {
+        self.parts().map(|(table, _)| table)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &'static [Step])> + use<> {
+        let parts = [(GROUND_TABLE, self.ground), (SERVICE_TABLE, self.steps)];
+        parts.into_iter().filter(|(_, steps)| !steps.is_empty())
+    }
+
+    /// Why it cannot be read what was applied.
+    fn unreadable(&self, error: MigrateError) -> Error {
+        let service = self.service;
+        let MigrateError::Execute(sqlx::Error::Database(failure)) = &error else {
+            return self.refused(error);
+        };
+        match failure.code().as_deref() {
+            Some("42P01") => Error::Missing { service },
+            Some("42501") => Error::Ungranted { service },
+            _ => self.refused(error),
+        }
     }
 
     fn refused(&self, error: MigrateError) -> Error {

@@ -1,35 +1,173 @@
-//! How a Postgres server is opened: one schema per service, found by the search path.
+//! How a Postgres server is used: one schema per service, made and changed by its owner, used by others with fewer rights.
+//!
+//! `crates/store` lays its rows out by itself and stands on this too; services use [`crate::Db`].
 
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use crate::Error;
 use crate::migrations::Migrations;
 
 /// Connections that one service of one process holds at most.
-const CONNECTIONS_MAX: u32 = 8;
+pub(crate) const CONNECTIONS_MAX: u32 = 8;
 /// A connection that was not needed for so long is closed.
 const CONNECTION_IDLE: Duration = Duration::from_secs(300);
-/// How long work waits for its turn on a connection.
-const TURN_WAIT: Duration = Duration::from_secs(5);
+/// How long work waits for its turn on a connection, and for a server that is away.
+pub const TURN_WAIT: Duration = Duration::from_secs(5);
+/// How long a connection may take to prove, between two uses, that it still is one.
+const PROOF_WAIT: Duration = Duration::from_secs(2);
+/// How long a probe for health waits.
+pub const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// How long an answer is waited for, all statements of a transaction together: whoever waits longer waits for a server or a network
+/// that hangs. Longer than the server's own limits below, which say more.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(40);
 
-/// Migrates the service's schema and gives its connections.
-pub(crate) async fn open(url: &str, migrations: &Migrations) -> Result<PgPool, Error> {
-    let options = url
-        .parse::<PgConnectOptions>()?
-        .options([("search_path", migrations.service())])
-        .application_name(&format!("trunkline {}", migrations.service()));
-    let mut connection = PgConnection::connect_with(&options).await?;
+/// What every session sets: limits by which the server gives up by itself, and lets go of a client that it cannot reach.
+const SESSION: [(&str, &str); 7] = [
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "30s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "20s"),
+];
+
+/// Lifts the limits above for the one who changes tables.
+const UNLIMITED: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
+
+const MAY_USE_SCHEMA: &str = "
+    SELECT has_schema_privilege(oid, 'USAGE')
+    FROM pg_namespace
+    WHERE nspname = $1";
+
+/// What a database user may do: privileges such as `SELECT, INSERT`, and tables of the schema.
+pub type Grant<'a> = (&'a str, &'a str);
+
+/// How a pool is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Connections that it holds at most.
+    pub connections_max: u32,
+    /// What its sessions set besides the limits that all have.
+    pub session: &'static [(&'static str, &'static str)],
+}
+
+/// Brings the service's schema to the newest migration, making it when missing. Two at once do it once.
+///
+/// # Errors
+/// [`Error::Newer`] when a newer version was here, before anything is changed.
+pub async fn migrate(url: &str, migrations: &Migrations) -> Result<(), Error> {
+    let mut connection = connect(url, migrations).await?;
+    sqlx::raw_sql(UNLIMITED).execute(&mut connection).await?;
     migrations.run_postgres(&mut connection).await?;
     connection.close().await?;
+    Ok(())
+}
 
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
+/// Lets `user` use the service's schema: the rows of its tables as `grants` say, and nothing else there, whatever he was granted
+/// before. The owner calls it after each [`migrate`].
+///
+/// # Errors
+/// [`Error::Defect`] when there is no such user.
+pub async fn grant(url: &str, migrations: &Migrations, user: &str, grants: &[Grant<'_>]) -> Result<(), Error> {
+    let (schema, user) = (migrations.service(), quoted(user));
+    let mut statements = vec![
+        format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {user}"),
+        format!("REVOKE ALL ON SCHEMA {schema} FROM {user}"),
+        format!("GRANT USAGE ON SCHEMA {schema} TO {user}"),
+    ];
+    statements.extend(
+        grants
+            .iter()
+            .map(|(privileges, table)| format!("GRANT {privileges} ON {table} TO {user}")),
+    );
+    let tables = migrations.tables();
+    statements
+        .extend(tables.map(|table| format!("REVOKE ALL ON {table} FROM {user}; GRANT SELECT ON {table} TO {user}")));
+    let mut connection = connect(url, migrations).await?;
+    // Several statements of one text are one transaction.
+    sqlx::raw_sql(AssertSqlSafe(statements.join(";\n")))
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Connects to a schema that is of exactly this version.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Older`], [`Error::Newer`], [`Error::Ungranted`]: each a sentence that says what to do.
+pub async fn open(url: &str, migrations: &Migrations, settings: Settings) -> Result<PgPool, Error> {
+    let mut connection = connect(url, migrations).await?;
+    check(&mut connection, migrations).await?;
+    connection.close().await?;
+    let options = options(url, migrations)?.options(settings.session.iter().copied());
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.connections_max)
         .acquire_timeout(TURN_WAIT)
         .idle_timeout(CONNECTION_IDLE)
-        .connect_with(options)
+        .after_release(|connection, _| Box::pin(prove(connection)))
+        .connect_lazy_with(options))
+}
+
+/// Whether the server answers.
+///
+/// # Errors
+/// [`Error::Unavailable`] when it does not within [`PROBE_WAIT`].
+pub async fn probe(pool: &PgPool) -> Result<(), Error> {
+    let answer = async { sqlx::query("SELECT 1").execute(pool).await.map_err(Error::from) };
+    within(PROBE_WAIT, answer).await.map(drop)
+}
+
+/// Waits for an answer for so long and no longer.
+pub(crate) async fn within<T, E: From<Error>>(
+    wait: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(wait, answer).await {
+        Ok(answer) => answer,
+        Err(elapsed) => Err(Error::Unavailable(elapsed.into()).into()),
+    }
+}
+
+/// A connection whose server or network hangs must not come back into the pool, nor hold a place there while it is asked.
+async fn prove(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(PROOF_WAIT, connection.ping()).await {
+        Ok(proof) => proof.map(|()| true),
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    }
+}
+
+/// One connection outside any pool.
+pub(crate) async fn connect(url: &str, migrations: &Migrations) -> Result<PgConnection, Error> {
+    let options = options(url, migrations)?;
+    within(TURN_WAIT, async { Ok(PgConnection::connect_with(&options).await?) }).await
+}
+
+fn options(url: &str, migrations: &Migrations) -> Result<PgConnectOptions, Error> {
+    let options = url.parse::<PgConnectOptions>()?;
+    Ok(options
+        .options([("search_path", migrations.service())])
+        .options(SESSION)
+        .application_name(&format!("trunkline {}", migrations.service())))
+}
+
+async fn check(connection: &mut PgConnection, migrations: &Migrations) -> Result<(), Error> {
+    let service = migrations.service();
+    let may_use: Option<bool> = sqlx::query_scalar(MAY_USE_SCHEMA)
+        .bind(service)
+        .fetch_optional(&mut *connection)
         .await?;
-    Ok(pool)
+    match may_use {
+        None => Err(Error::Missing { service }),
+        Some(false) => Err(Error::Ungranted { service }),
+        Some(true) => migrations.check_postgres(connection).await,
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

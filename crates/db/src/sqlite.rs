@@ -60,6 +60,11 @@ impl SqliteDb {
         Ok(Self { writer, readers })
     }
 
+    pub(crate) async fn probe(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;

@@ -55,7 +55,7 @@ async fn opening_again_applies_only_what_is_new() {
             0
         );
         same.close().await;
-        let later = Db::open(&opened.url, &LATER).await.unwrap();
+        let later = Db::migrate_and_open(&opened.url, &LATER).await.unwrap();
         assert!(
             later
                 .fetch_one(DOOR_COUNT, params![], |row| row.get::<i64>("n"))
@@ -107,7 +107,7 @@ async fn a_migration_that_was_rewritten_is_refused() {
 async fn a_migration_that_fails_halfway_leaves_nothing() {
     for opened in both().await {
         opened.db.close().await;
-        assert!(Db::open(&opened.url, &BROKEN).await.is_err());
+        assert!(Db::migrate(&opened.url, &BROKEN).await.is_err());
         let before = Db::open(&opened.url, &EXAMPLE).await.unwrap();
         assert_eq!(
             before
@@ -124,7 +124,7 @@ async fn a_migration_that_fails_halfway_leaves_nothing() {
 async fn two_services_share_a_postgres_without_meeting() {
     const OTHER: Migrations = Migrations::new("other", &[SITES]);
     let [_, postgres] = both().await;
-    let other = Db::open(&postgres.url, &OTHER).await.unwrap();
+    let other = Db::migrate_and_open(&postgres.url, &OTHER).await.unwrap();
     other.execute("DROP TABLE doors", params![]).await.unwrap();
     assert_eq!(
         postgres

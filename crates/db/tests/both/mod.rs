@@ -82,7 +82,7 @@ pub(crate) async fn both_with(sqlite: &Migrations, postgres: &Migrations) -> [Op
 
     let database = Postgres::database().await;
     let url = database.url().to_owned();
-    let db = Db::open(&url, postgres).await.unwrap();
+    let db = Db::migrate_and_open(&url, postgres).await.unwrap();
     [
         left,
         Opened {
