@@ -4,7 +4,7 @@
 //! not own: decoding of payloads, who may read, or how a page looks on the wire.
 //!
 //! There is one implementation per database behind [`MessageStore`], because time series are where databases differ; [`SqliteStore`]
-//! is the embedded one.
+//! is the embedded one, [`PostgresStore`] that of the split platform.
 //!
 //! - **Invariant:** a record's key is (domain, channel, time, message id, index in pack); storing it again changes nothing.
 //! - **Invariant:** rows and the position of the group that stored them commit together, so that they agree after any crash.
@@ -16,4 +16,4 @@ mod store;
 
 pub use query::{Cursor, Filter, LimitOutOfRange, Order, Page, PageLimit, Query, TOTAL_MAX};
 pub use record::{LogPosition, Origin, Protocol, PublisherKind, StoredRecord, UnreadableEntry};
-pub use store::{Batch, Error, Inserted, MessageStore, PAGE_BYTES_MAX, SqliteStore};
+pub use store::{Batch, Error, Inserted, MessageStore, PAGE_BYTES_MAX, PostgresStore, SqliteStore};

@@ -1,6 +1,10 @@
 //! What every message store promises.
 
+mod keys;
 mod open;
+mod postgres;
+mod reading;
+mod refusal;
 mod row;
 mod sqlite;
 mod statement;
@@ -9,6 +13,7 @@ use async_trait::async_trait;
 
 use crate::{LogPosition, Page, Query, StoredRecord, UnreadableEntry};
 
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 
 /// Bytes of text after which a page ends early, so that it fits a gRPC message of 4 MiB with any one record.
@@ -36,17 +41,24 @@ pub struct Inserted {
     pub rows: u64,
 }
 
-/// A database that keeps messages. Two implementations: SQLite here, Postgres with the split platform.
+/// A database that keeps messages. Two implementations: [`SqliteStore`] and [`PostgresStore`].
 #[async_trait]
 pub trait MessageStore: Send + Sync + 'static {
     /// Stores a batch in one transaction, durably once it returns. Records that are stored already are left as they are; the position
     /// becomes that of the batch, also backwards: a log that was restored from a backup is read again from where it stands.
     ///
     /// Not cancel safe in its answer: dropped, the batch is stored whole or not at all, and storing it again is harmless.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the database will not take one of the records, whatever is tried; nothing of the batch is stored then.
+    /// Any other may pass with time.
     async fn insert(&self, batch: &Batch<'_>) -> Result<Inserted, Error>;
 
     /// How far a group has stored a shard; `None` before its first batch.
     async fn position(&self, group: &str, log_shard: u16) -> Result<Option<LogPosition>, Error>;
+
+    /// Whether the database answers, in good time.
+    async fn probe(&self) -> Result<(), Error>;
 
     /// Reads a page. A channel without records gives an empty one. Records and total are of one moment.
     async fn read(&self, query: &Query) -> Result<Page, Error>;
@@ -64,6 +76,16 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// The database will not take a record of the batch as it is.
+    #[error("the message store refuses a record")]
+    Refused {
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The server could not be used, or its schema is not of this version.
+    #[error("{0}")]
+    Server(#[source] trunkline_db::Error),
     /// The file was written by a later version.
     #[error("the message store has format {found}, this version knows up to {known}")]
     NewerFormat {
@@ -78,5 +100,13 @@ impl Error {
     /// Names the operation in which a driver's error came.
     fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
         move |source| Error::Database { operation, source }
+    }
+
+    /// The same for the statements that hold records: they may be refused for what the records are.
+    fn while_storing(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+        move |source| match refusal::is_of_content(&source) {
+            true => Error::Refused { source },
+            false => Error::Database { operation, source },
+        }
     }
 }

@@ -1,111 +1,58 @@
-//! What every message store promises, held against the one on SQLite.
+//! What every message store promises, held against both.
 #![allow(clippy::unwrap_used)]
+
+mod fixture;
 
 use std::sync::Arc;
 
+use fixture::{Fixture, GROUP, batch, times};
 use tempfile::TempDir;
-use trunkline_core::{ChannelId, DomainId, MessageId};
+use trunkline_core::{ChannelId, DomainId};
 use trunkline_store::{
-    Batch, Error, Filter, LogPosition, MessageStore, Order, Origin, Page, PageLimit, Protocol, PublisherKind, Query,
-    SqliteStore, StoredRecord, UnreadableEntry,
+    Batch, Error, Filter, LogPosition, Order, Origin, Page, PageLimit, Protocol, PublisherKind, Query, SqliteStore,
+    StoredRecord, UnreadableEntry,
 };
 use uuid::Uuid;
 
-const GROUP: &str = "writer";
+/// Holds each claim against SQLite and against Postgres.
+macro_rules! on_both {
+    ($($claim:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(super::Fixture::sqlite().await).await;
+            })+
+        }
 
-struct Fixture {
-    store: SqliteStore,
-    directory: TempDir,
-    domain_id: DomainId,
-    channel_id: ChannelId,
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(super::Fixture::postgres().await).await;
+            })+
+        }
+    };
 }
 
-impl Fixture {
-    async fn open() -> Fixture {
-        let directory = TempDir::new().unwrap();
-        let store = SqliteStore::open(&directory.path().join("messages.db")).await.unwrap();
-        Fixture {
-            store,
-            directory,
-            domain_id: DomainId::new(),
-            channel_id: ChannelId::new(),
-        }
-    }
+on_both!(
+    a_record_reads_back_as_it_was_stored,
+    storing_a_batch_again_changes_nothing,
+    equal_times_of_different_messages_are_different_records,
+    rows_and_position_are_those_of_the_last_commit_after_a_reopening,
+    a_batch_that_is_dropped_half_way_leaves_neither_rows_nor_position,
+    the_position_is_that_of_the_last_batch_even_backwards,
+    positions_of_other_groups_and_shards_are_their_own,
+    an_unreadable_entry_is_stored_once_and_in_the_way_of_nothing,
+    a_page_has_the_latest_first_and_from_is_inclusive_and_to_exclusive,
+    records_of_one_time_are_ordered_by_message_and_place,
+    every_filter_narrows,
+    channels_and_domains_never_mix,
+    offset_and_limit_cut_a_page_and_the_total_stays,
+    cursors_visit_every_record_once_in_both_orders,
+    a_page_of_large_records_ends_early_and_says_where_to_go_on,
+    a_total_beyond_ten_thousand_is_capped_and_says_so,
+);
 
-    fn origin(&self) -> Origin {
-        Origin {
-            domain_id: self.domain_id,
-            channel_id: self.channel_id,
-            message_id: MessageId::new(),
-            subtopic: String::new(),
-            publisher_id: Uuid::from_u128(7),
-            publisher_kind: PublisherKind::Client,
-            device_id: None,
-            protocol: Protocol::Mqtt,
-            content_type: String::new(),
-            received_at: 5,
-            log_shard: 3,
-            log_position: LogPosition {
-                incarnation: 1,
-                sequence: 9,
-            },
-        }
-    }
-
-    fn record(&self, time: i64) -> StoredRecord {
-        StoredRecord {
-            value: Some(1.5),
-            ..StoredRecord::new(Arc::new(self.origin()), time, 0)
-        }
-    }
-
-    async fn insert(&self, records: &[StoredRecord]) -> u64 {
-        self.store.insert(&batch(records, 1)).await.unwrap().rows
-    }
-
-    fn latest(&self) -> Query {
-        Query {
-            limit: PageLimit::parse(1000).unwrap(),
-            ..Query::latest(self.domain_id, self.channel_id)
-        }
-    }
-
-    async fn read(&self, query: &Query) -> Page {
-        self.store.read(query).await.unwrap()
-    }
-
-    async fn matching(&self, filter: Filter) -> Vec<i64> {
-        times(
-            &self
-                .read(&Query {
-                    filter,
-                    ..self.latest()
-                })
-                .await,
-        )
-    }
-}
-
-fn batch(records: &[StoredRecord], sequence: u64) -> Batch<'_> {
-    Batch {
-        group: GROUP,
-        log_shard: 3,
-        position: LogPosition {
-            incarnation: 1,
-            sequence,
-        },
-        records,
-        unreadable: &[],
-    }
-}
-
-fn times(page: &Page) -> Vec<i64> {
-    page.records.iter().map(|record| record.time).collect()
-}
-
-#[tokio::test]
-async fn a_record_reads_back_as_it_was_stored() {
-    let fixture = Fixture::open().await;
+async fn a_record_reads_back_as_it_was_stored(fixture: Fixture) {
     let origin = Arc::new(Origin {
         subtopic: "a/b".to_owned(),
         publisher_kind: PublisherKind::Rule,
@@ -122,7 +69,7 @@ async fn a_record_reads_back_as_it_was_stored() {
         name: Some("urn:x".to_owned()),
         unit: Some("Cel".to_owned()),
         value: Some(-1.25e-300),
-        string_value: Some("ü\0".to_owned()),
+        string_value: Some("ü\u{1}".to_owned()),
         bool_value: Some(false),
         data_value: Some("AP8=".to_owned()),
         sum: Some(f64::MAX),
@@ -136,9 +83,7 @@ async fn a_record_reads_back_as_it_was_stored() {
     assert_eq!(fixture.read(&fixture.latest()).await.records, [empty, full]);
 }
 
-#[tokio::test]
-async fn storing_a_batch_again_changes_nothing() {
-    let fixture = Fixture::open().await;
+async fn storing_a_batch_again_changes_nothing(fixture: Fixture) {
     let records: Vec<_> = (0..200).map(|time| fixture.record(time)).collect();
     assert_eq!(fixture.insert(&records).await, 200);
     assert_eq!(fixture.insert(&records).await, 0);
@@ -146,22 +91,15 @@ async fn storing_a_batch_again_changes_nothing() {
     assert_eq!(fixture.read(&fixture.latest()).await.total, 200);
 }
 
-#[tokio::test]
-async fn equal_times_of_different_messages_are_different_records() {
-    let fixture = Fixture::open().await;
+async fn equal_times_of_different_messages_are_different_records(fixture: Fixture) {
     assert_eq!(fixture.insert(&[fixture.record(1), fixture.record(1)]).await, 2);
 }
 
-#[tokio::test]
-async fn rows_and_position_are_those_of_the_last_commit_after_a_reopening() {
-    let fixture = Fixture::open().await;
+async fn rows_and_position_are_those_of_the_last_commit_after_a_reopening(fixture: Fixture) {
     let records: Vec<_> = (0..10).map(|time| fixture.record(time)).collect();
     fixture.store.insert(&batch(&records, 41)).await.unwrap();
-    fixture.store.close().await;
 
-    let store = SqliteStore::open(&fixture.directory.path().join("messages.db"))
-        .await
-        .unwrap();
+    let store = fixture.place.open().await;
     let position = store.position(GROUP, 3).await.unwrap();
     assert_eq!(
         position,
@@ -174,9 +112,7 @@ async fn rows_and_position_are_those_of_the_last_commit_after_a_reopening() {
     assert_eq!(store.read(&fixture.latest()).await.unwrap().total, 10);
 }
 
-#[tokio::test]
-async fn a_batch_that_is_dropped_half_way_leaves_neither_rows_nor_position() {
-    let fixture = Fixture::open().await;
+async fn a_batch_that_is_dropped_half_way_leaves_neither_rows_nor_position(fixture: Fixture) {
     let records: Vec<_> = (0..5_000).map(|time| fixture.record(time)).collect();
     let batch = batch(&records, 8);
     let insert = fixture.store.insert(&batch);
@@ -188,9 +124,7 @@ async fn a_batch_that_is_dropped_half_way_leaves_neither_rows_nor_position() {
     assert_eq!(fixture.insert(&records).await, 5_000);
 }
 
-#[tokio::test]
-async fn the_position_is_that_of_the_last_batch_even_backwards() {
-    let fixture = Fixture::open().await;
+async fn the_position_is_that_of_the_last_batch_even_backwards(fixture: Fixture) {
     fixture.store.insert(&batch(&[], 10)).await.unwrap();
     fixture.store.insert(&batch(&[], 9)).await.unwrap();
     assert_eq!(fixture.store.position(GROUP, 3).await.unwrap().unwrap().sequence, 9);
@@ -209,17 +143,13 @@ async fn the_position_is_that_of_the_last_batch_even_backwards() {
     );
 }
 
-#[tokio::test]
-async fn positions_of_other_groups_and_shards_are_their_own() {
-    let fixture = Fixture::open().await;
+async fn positions_of_other_groups_and_shards_are_their_own(fixture: Fixture) {
     fixture.store.insert(&batch(&[], 10)).await.unwrap();
     assert_eq!(fixture.store.position("rules", 3).await.unwrap(), None);
     assert_eq!(fixture.store.position(GROUP, 2).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn an_unreadable_entry_is_stored_once_and_in_the_way_of_nothing() {
-    let fixture = Fixture::open().await;
+async fn an_unreadable_entry_is_stored_once_and_in_the_way_of_nothing(fixture: Fixture) {
     let entry = UnreadableEntry {
         log_shard: 3,
         log_position: LogPosition {
@@ -237,9 +167,7 @@ async fn an_unreadable_entry_is_stored_once_and_in_the_way_of_nothing() {
     assert_eq!(fixture.store.position(GROUP, 3).await.unwrap(), Some(batch.position));
 }
 
-#[tokio::test]
-async fn a_page_has_the_latest_first_and_from_is_inclusive_and_to_exclusive() {
-    let fixture = Fixture::open().await;
+async fn a_page_has_the_latest_first_and_from_is_inclusive_and_to_exclusive(fixture: Fixture) {
     let records: Vec<_> = [3, 1, 2, 5, 4].map(|time| fixture.record(time)).into();
     fixture.insert(&records).await;
     assert_eq!(times(&fixture.read(&fixture.latest()).await), [5, 4, 3, 2, 1]);
@@ -260,9 +188,7 @@ async fn a_page_has_the_latest_first_and_from_is_inclusive_and_to_exclusive() {
     assert_eq!(times(&fixture.read(&ascending).await), [1, 2, 3, 4, 5]);
 }
 
-#[tokio::test]
-async fn records_of_one_time_are_ordered_by_message_and_place() {
-    let fixture = Fixture::open().await;
+async fn records_of_one_time_are_ordered_by_message_and_place(fixture: Fixture) {
     let origins = [Arc::new(fixture.origin()), Arc::new(fixture.origin())];
     let record = |message: usize, place| StoredRecord::new(origins[message].clone(), 1, place);
     fixture
@@ -272,9 +198,7 @@ async fn records_of_one_time_are_ordered_by_message_and_place() {
     assert_eq!(fixture.read(&fixture.latest()).await.records, descending);
 }
 
-#[tokio::test]
-async fn every_filter_narrows() {
-    let fixture = Fixture::open().await;
+async fn every_filter_narrows(fixture: Fixture) {
     let with = |time: i64, change: fn(&mut Origin)| {
         let mut origin = fixture.origin();
         change(&mut origin);
@@ -289,66 +213,28 @@ async fn every_filter_narrows() {
         named,
     ];
     fixture.insert(&records).await;
-    let filter = Filter::default;
-    assert_eq!(
-        fixture
-            .matching(Filter {
-                subtopic: Some("a/b".to_owned()),
-                ..filter()
-            })
-            .await,
-        [1]
-    );
-    assert_eq!(
-        fixture
-            .matching(Filter {
-                subtopic: Some(String::new()),
-                ..filter()
-            })
-            .await,
-        [4, 3, 2]
-    );
-    assert_eq!(
-        fixture
-            .matching(Filter {
-                subtopic: Some("a.b".to_owned()),
-                ..filter()
-            })
-            .await,
-        Vec::<i64>::new()
-    );
-    assert_eq!(
-        fixture
-            .matching(Filter {
-                publisher_id: Some(Uuid::from_u128(99)),
-                ..filter()
-            })
-            .await,
-        [2]
-    );
-    assert_eq!(
-        fixture
-            .matching(Filter {
-                protocol: Some(Protocol::Http),
-                ..filter()
-            })
-            .await,
-        [3]
-    );
-    assert_eq!(
-        fixture
-            .matching(Filter {
-                name: Some("n".to_owned()),
-                ..filter()
-            })
-            .await,
-        [4]
-    );
+    let narrow = |change: fn(&mut Filter)| {
+        let mut filter = Filter::default();
+        change(&mut filter);
+        filter
+    };
+    let cases = [
+        (narrow(|filter| filter.subtopic = Some("a/b".to_owned())), vec![1]),
+        (narrow(|filter| filter.subtopic = Some(String::new())), vec![4, 3, 2]),
+        (narrow(|filter| filter.subtopic = Some("a.b".to_owned())), vec![]),
+        (
+            narrow(|filter| filter.publisher_id = Some(Uuid::from_u128(99))),
+            vec![2],
+        ),
+        (narrow(|filter| filter.protocol = Some(Protocol::Http)), vec![3]),
+        (narrow(|filter| filter.name = Some("n".to_owned())), vec![4]),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(fixture.matching(filter.clone()).await, expected, "{filter:?}");
+    }
 }
 
-#[tokio::test]
-async fn channels_and_domains_never_mix() {
-    let fixture = Fixture::open().await;
+async fn channels_and_domains_never_mix(fixture: Fixture) {
     fixture.insert(&[fixture.record(1)]).await;
     let other_channel = Query::latest(fixture.domain_id, ChannelId::new());
     let other_domain = Query::latest(DomainId::new(), fixture.channel_id);
@@ -356,9 +242,7 @@ async fn channels_and_domains_never_mix() {
     assert_eq!(fixture.read(&other_domain).await, Page::default());
 }
 
-#[tokio::test]
-async fn offset_and_limit_cut_a_page_and_the_total_stays() {
-    let fixture = Fixture::open().await;
+async fn offset_and_limit_cut_a_page_and_the_total_stays(fixture: Fixture) {
     let records: Vec<_> = (1..=20).map(|time| fixture.record(time)).collect();
     fixture.insert(&records).await;
     let query = Query {
@@ -380,9 +264,7 @@ async fn offset_and_limit_cut_a_page_and_the_total_stays() {
     assert_eq!((times(&beyond), beyond.total, beyond.next), (vec![], 20, None));
 }
 
-#[tokio::test]
-async fn cursors_visit_every_record_once_in_both_orders() {
-    let fixture = Fixture::open().await;
+async fn cursors_visit_every_record_once_in_both_orders(fixture: Fixture) {
     let records: Vec<_> = (0..50).map(|number| fixture.record(number / 4)).collect();
     fixture.insert(&records).await;
     for order in [Order::Descending, Order::Ascending] {
@@ -412,9 +294,7 @@ async fn cursors_visit_every_record_once_in_both_orders() {
     }
 }
 
-#[tokio::test]
-async fn a_page_of_large_records_ends_early_and_says_where_to_go_on() {
-    let fixture = Fixture::open().await;
+async fn a_page_of_large_records_ends_early_and_says_where_to_go_on(fixture: Fixture) {
     let large = |time| StoredRecord {
         payload: Some("x".repeat(1_000_000)),
         ..fixture.record(time)
@@ -432,9 +312,7 @@ async fn a_page_of_large_records_ends_early_and_says_where_to_go_on() {
     assert_eq!((times(&second), second.next), (vec![2, 1], None));
 }
 
-#[tokio::test]
-async fn a_total_beyond_ten_thousand_is_capped_and_says_so() {
-    let fixture = Fixture::open().await;
+async fn a_total_beyond_ten_thousand_is_capped_and_says_so(fixture: Fixture) {
     let records: Vec<_> = (0..10_000).map(|time| fixture.record(time)).collect();
     fixture.insert(&records).await;
     let exact = fixture.read(&fixture.latest()).await;
@@ -446,9 +324,9 @@ async fn a_total_beyond_ten_thousand_is_capped_and_says_so() {
 
 #[tokio::test]
 async fn a_file_of_a_later_version_is_refused() {
-    let fixture = Fixture::open().await;
-    fixture.store.close().await;
-    let path = fixture.directory.path().join("messages.db");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("messages.db");
+    SqliteStore::open(&path).await.unwrap().close().await;
     let pool = sqlx::SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
     sqlx::query("PRAGMA user_version = 99").execute(&pool).await.unwrap();
     pool.close().await;

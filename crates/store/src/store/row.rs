@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use trunkline_core::{ChannelId, DomainId, MessageId};
@@ -36,7 +37,7 @@ pub(super) const COLUMNS: [&str; 23] = [
     "received_at",
 ];
 
-/// Binds `channel_key` and then [`COLUMNS`].
+/// On SQLite: binds `channel_key` and then [`COLUMNS`].
 pub(super) fn bind<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
     channel_key: i64,
@@ -70,48 +71,71 @@ pub(super) fn bind<'q>(
         .bind(origin.received_at)
 }
 
-/// Reads a row of [`COLUMNS`].
-pub(super) fn read(row: &SqliteRow, domain_id: DomainId, channel_id: ChannelId) -> Result<StoredRecord, sqlx::Error> {
-    let log_position = LogPosition {
-        incarnation: row.try_get("log_incarnation")?,
-        sequence: row.try_get::<i64, _>("log_sequence")?.cast_unsigned(),
+/// Reads a row of [`COLUMNS`]: the same text for the row types of both drivers, which share no object-safe trait.
+macro_rules! read_row {
+    ($name:ident, $row:ty) => {
+        pub(super) fn $name(
+            row: &$row,
+            domain_id: DomainId,
+            channel_id: ChannelId,
+        ) -> Result<StoredRecord, sqlx::Error> {
+            let log_position = LogPosition {
+                incarnation: row.try_get("log_incarnation")?,
+                sequence: row.try_get::<i64, _>("log_sequence")?.cast_unsigned(),
+            };
+            let origin = Origin {
+                domain_id,
+                channel_id,
+                message_id: MessageId::from_uuid(row.try_get("message_id")?),
+                subtopic: row.try_get("subtopic")?,
+                publisher_id: row.try_get("publisher_id")?,
+                publisher_kind: word(
+                    row.try_get("publisher_kind")?,
+                    "publisher_kind",
+                    PublisherKind::parse,
+                )?,
+                device_id: row.try_get("device_id")?,
+                protocol: word(row.try_get("protocol")?, "protocol", Protocol::parse)?,
+                content_type: row.try_get("content_type")?,
+                received_at: row.try_get("received_at")?,
+                log_shard: number(row.try_get("log_shard")?, "log_shard")?,
+                log_position,
+            };
+            Ok(StoredRecord {
+                origin: Arc::new(origin),
+                time: row.try_get("time")?,
+                pack_index: number(row.try_get("pack_index")?, "pack_index")?,
+                name: row.try_get("name")?,
+                unit: row.try_get("unit")?,
+                value: row.try_get("value")?,
+                string_value: row.try_get("string_value")?,
+                bool_value: row.try_get("bool_value")?,
+                data_value: row.try_get("data_value")?,
+                sum: row.try_get("sum")?,
+                update_time: row.try_get("update_time")?,
+                payload: row.try_get("payload")?,
+                decode_error: row.try_get("decode_error")?,
+            })
+        }
     };
-    let origin = Origin {
-        domain_id,
-        channel_id,
-        message_id: MessageId::from_uuid(row.try_get("message_id")?),
-        subtopic: row.try_get("subtopic")?,
-        publisher_id: row.try_get("publisher_id")?,
-        publisher_kind: word(row, "publisher_kind", PublisherKind::parse)?,
-        device_id: row.try_get("device_id")?,
-        protocol: word(row, "protocol", Protocol::parse)?,
-        content_type: row.try_get("content_type")?,
-        received_at: row.try_get("received_at")?,
-        log_shard: row.try_get("log_shard")?,
-        log_position,
-    };
-    Ok(StoredRecord {
-        origin: Arc::new(origin),
-        time: row.try_get("time")?,
-        pack_index: row.try_get("pack_index")?,
-        name: row.try_get("name")?,
-        unit: row.try_get("unit")?,
-        value: row.try_get("value")?,
-        string_value: row.try_get("string_value")?,
-        bool_value: row.try_get("bool_value")?,
-        data_value: row.try_get("data_value")?,
-        sum: row.try_get("sum")?,
-        update_time: row.try_get("update_time")?,
-        payload: row.try_get("payload")?,
-        decode_error: row.try_get("decode_error")?,
-    })
 }
 
+read_row!(read_sqlite, SqliteRow);
+read_row!(read_postgres, PgRow);
+
 /// A word of a closed set.
-fn word<T>(row: &SqliteRow, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, sqlx::Error> {
-    let text: &str = row.try_get(column)?;
-    parse(text).ok_or_else(|| sqlx::Error::ColumnDecode {
+fn word<T>(text: &str, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, sqlx::Error> {
+    parse(text).ok_or_else(|| broken(column, format!("`{text}` is not a word of the set")))
+}
+
+/// A number that is never negative, and small.
+fn number<T: TryFrom<i32>>(number: i32, column: &str) -> Result<T, sqlx::Error> {
+    T::try_from(number).map_err(|_| broken(column, format!("{number} is out of range")))
+}
+
+fn broken(column: &str, reason: String) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
         index: column.to_owned(),
-        source: format!("`{text}` is not a word of the set").into(),
-    })
+        source: reason.into(),
+    }
 }

@@ -5,10 +5,8 @@
 //! narrow index, whose pages stay cached; reading the latest of a channel walks the end of the index and looks up as many rows as the
 //! page has. Both cost the same at a million rows as at a thousand.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
@@ -17,14 +15,13 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use sqlx::{Arguments as _, AssertSqlSafe, SqlitePool};
 use trunkline_core::{ChannelId, DomainId};
 
+use super::keys::{ChannelKeys, Keys};
 use super::open::{self, Pools};
+use super::reading::reading;
 use super::{Batch, Error, Inserted, MessageStore, PAGE_BYTES_MAX};
 use super::{row, statement};
 use crate::query::KeyRange;
 use crate::{Cursor, Filter, LogPosition, Order, Page, Protocol, Query, StoredRecord, TOTAL_MAX, UnreadableEntry};
-
-/// Channels whose key is remembered; beyond, the memory starts anew.
-const CHANNEL_KEYS_MAX: usize = 100_000;
 
 /// Messages in one SQLite file.
 #[derive(Debug)]
@@ -56,34 +53,6 @@ impl SqliteStore {
     }
 }
 
-type Keys = HashMap<(DomainId, ChannelId), i64>;
-
-/// Keys of channels that are committed.
-#[derive(Debug, Default)]
-struct ChannelKeys(Mutex<Keys>);
-
-impl ChannelKeys {
-    /// Those of the records' channels that are known.
-    fn known(&self, records: &[StoredRecord]) -> Keys {
-        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let channels = records
-            .iter()
-            .map(|record| (record.origin.domain_id, record.origin.channel_id));
-        channels
-            .filter_map(|channel| Some((channel, *keys.get(&channel)?)))
-            .collect()
-    }
-
-    /// Remembers keys, once they are committed.
-    fn remember(&self, found: Keys) {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() + found.len() > CHANNEL_KEYS_MAX {
-            keys.clear();
-        }
-        keys.extend(found);
-    }
-}
-
 #[async_trait]
 impl MessageStore for SqliteStore {
     async fn insert(&self, batch: &Batch<'_>) -> Result<Inserted, Error> {
@@ -98,7 +67,7 @@ impl MessageStore for SqliteStore {
             .map_err(Error::during("find channels"))?;
         let rows = insert_records(&mut transaction, &keys, batch.records)
             .await
-            .map_err(Error::during("store records"))?;
+            .map_err(Error::while_storing("store records"))?;
         for entry in batch.unreadable {
             insert_unreadable(&mut transaction, entry)
                 .await
@@ -125,40 +94,17 @@ impl MessageStore for SqliteStore {
         }))
     }
 
+    async fn probe(&self) -> Result<(), Error> {
+        let probe = sqlx::query("SELECT 1").execute(&self.readers);
+        probe.await.map(drop).map_err(Error::during("answer"))
+    }
+
     async fn read(&self, query: &Query) -> Result<Page, Error> {
-        // One transaction, so that records and total are of one moment.
-        let mut transaction = self.readers.begin().await.map_err(Error::during("begin to read"))?;
-        let channel_key: Option<i64> = sqlx::query_scalar(statement::SELECT_CHANNEL)
-            .bind(query.domain_id.uuid())
-            .bind(query.channel_id.uuid())
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(Error::during("find a channel"))?;
-        let Some(channel_key) = channel_key else {
-            return Ok(Page::default());
-        };
-        let (total, is_total_capped) = count(&mut transaction, channel_key, &query.filter)
-            .await
-            .map_err(Error::during("count records"))?;
-        // Looking for records that are not there would walk the whole channel a second time.
-        if !is_total_capped && query.offset >= total {
-            return Ok(Page {
-                total,
-                ..Page::default()
-            });
-        }
-        let (records, next) = read_records(&mut transaction, channel_key, query)
-            .await
-            .map_err(Error::during("read records"))?;
-        transaction.commit().await.map_err(Error::during("end reading"))?;
-        Ok(Page {
-            records,
-            total,
-            is_total_capped,
-            next,
-        })
+        read(&self.readers, query).await
     }
 }
+
+reading!(SqlitePool, SqliteConnection, SqliteArguments, row::read_sqlite, "BEGIN");
 
 /// Completes the keys of the records' channels, making those that are missing.
 async fn make_missing_keys(
@@ -224,73 +170,6 @@ async fn upsert_position(connection: &mut SqliteConnection, batch: &Batch<'_>) -
         .bind(batch.position.incarnation)
         .bind(batch.position.sequence.cast_signed());
     upsert.execute(connection).await.map(drop)
-}
-
-/// The number of records that match, and whether there are more than that.
-async fn count(
-    connection: &mut SqliteConnection,
-    channel_key: i64,
-    filter: &Filter,
-) -> Result<(u64, bool), sqlx::Error> {
-    let arguments = match_arguments(channel_key, KeyRange::of_filter(filter), filter)?;
-    let found: u32 = sqlx::query_scalar_with(statement::COUNT.as_str(), arguments)
-        .fetch_one(connection)
-        .await?;
-    let found = u64::from(found);
-    Ok((found.min(TOTAL_MAX), found > TOTAL_MAX))
-}
-
-/// The records of a page, and where the next one begins.
-async fn read_records(
-    connection: &mut SqliteConnection,
-    channel_key: i64,
-    query: &Query,
-) -> Result<(Vec<StoredRecord>, Option<Cursor>), sqlx::Error> {
-    let range = KeyRange::of_filter(&query.filter);
-    let range = query.after.map_or(range, |cursor| range.after(cursor, query.order));
-    let mut arguments = match_arguments(channel_key, range, &query.filter)?;
-    let count_max = query.limit.count();
-    // One more than the page may have tells whether there is a next one.
-    arguments.add(count_max as i64 + 1).map_err(sqlx::Error::Encode)?;
-    arguments
-        .add(i64::try_from(query.offset).unwrap_or(i64::MAX))
-        .map_err(sqlx::Error::Encode)?;
-    let text = match query.order {
-        Order::Descending => statement::SELECT_DESCENDING.as_str(),
-        Order::Ascending => statement::SELECT_ASCENDING.as_str(),
-    };
-    let mut rows = sqlx::query_with(text, arguments).fetch(connection);
-    let mut records: Vec<StoredRecord> = Vec::new();
-    let mut text_bytes = 0;
-    while let Some(row) = rows.try_next().await? {
-        if records.len() == count_max || text_bytes >= PAGE_BYTES_MAX {
-            let next = records.last().map(Cursor::of);
-            return Ok((records, next));
-        }
-        let record = row::read(&row, query.domain_id, query.channel_id)?;
-        text_bytes += record.text_bytes();
-        records.push(record);
-    }
-    Ok((records, None))
-}
-
-/// The arguments `$1` to `$11` of the statements that match records.
-fn match_arguments(channel_key: i64, range: KeyRange, filter: &Filter) -> Result<SqliteArguments, sqlx::Error> {
-    let mut arguments = SqliteArguments::default();
-    let mut add_all = || {
-        arguments.add(channel_key)?;
-        for end in [range.start, range.end] {
-            arguments.add(end.time)?;
-            arguments.add(end.message_id.uuid())?;
-            arguments.add(end.pack_index)?;
-        }
-        arguments.add(filter.subtopic.as_deref())?;
-        arguments.add(filter.publisher_id)?;
-        arguments.add(filter.protocol.map(Protocol::as_str))?;
-        arguments.add(filter.name.as_deref())
-    };
-    add_all().map_err(sqlx::Error::Encode)?;
-    Ok(arguments)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The SQL of the SQLite message store.
+//! The SQL of the message stores; what only one of them runs says so.
 
 use std::sync::LazyLock;
 
@@ -14,6 +14,7 @@ FROM channels
 WHERE domain_id = $1
   AND channel_id = $2";
 
+/// On SQLite.
 pub(super) const INSERT_CHANNEL: &str = "
 INSERT INTO channels (domain_id, channel_id)
 VALUES ($1, $2)
@@ -55,7 +56,7 @@ pub(super) static SELECT_ASCENDING: LazyLock<String> = LazyLock::new(|| select("
 /// The number of matches, counted to one more than the total may be.
 pub(super) static COUNT: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM messages{WHERE_MATCHES} LIMIT {})",
+        "SELECT COUNT(*) FROM (SELECT 1 FROM messages{WHERE_MATCHES} LIMIT {}) AS matching",
         TOTAL_MAX + 1
     )
 });
@@ -69,7 +70,7 @@ LIMIT $12 OFFSET $13",
     )
 }
 
-/// Inserts `count` records; those that are there are left as they are.
+/// On SQLite: inserts `count` records; those that are there are left as they are.
 pub(super) fn insert_records(count: usize) -> String {
     let row = format!("({})", vec!["?"; COLUMNS.len() + 1].join(", "));
     format!(
