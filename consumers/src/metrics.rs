@@ -11,6 +11,7 @@ pub(crate) struct WriterMetrics {
     undecoded: Counter,
     unreadable: Counter,
     skipped: Counter,
+    parked: Counter,
     batches: Counter,
     retries: Counter,
     delay: Histogram,
@@ -43,6 +44,10 @@ impl WriterMetrics {
                 "trunkline_writer_skipped_total",
                 "Entries that the log had trimmed before they were stored.",
             ),
+            parked: counter(
+                "trunkline_writer_parked_total",
+                "Records that the message store refused and whose messages are dead letters.",
+            ),
             batches: counter("trunkline_writer_batches_total", "Transactions committed."),
             retries: counter(
                 "trunkline_writer_retries_total",
@@ -71,6 +76,10 @@ impl WriterMetrics {
 
     pub(crate) fn skipped(&self, entries: u64) {
         self.skipped.add(entries);
+    }
+
+    pub(crate) fn parked(&self) {
+        self.parked.increment();
     }
 
     pub(crate) fn retried(&self) {

@@ -3,13 +3,14 @@
 //! Where a shard goes on is what the message store says, not the log: the store's position commits with the rows. The log is told
 //! afterwards, so that it may trim. Storing an entry twice is harmless, so every doubt is settled by reading again.
 
+mod park;
 mod shard;
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trunkline_bus::Log;
+use trunkline_bus::{DeadLetters, Log};
 use trunkline_bus::log::{LogError, Shard, WRITER_GROUP};
 use trunkline_core::Clock;
 use trunkline_store::MessageStore;
@@ -28,6 +29,7 @@ pub struct Writer {
 struct Context {
     log: Arc<dyn Log>,
     store: Arc<dyn MessageStore>,
+    dead_letters: Option<DeadLetters>,
     clock: Arc<dyn Clock>,
     metrics: WriterMetrics,
 }
@@ -59,10 +61,18 @@ impl Writer {
             context: Context {
                 log,
                 store,
+                dead_letters: None,
                 clock,
                 metrics: WriterMetrics::new(metrics),
             },
         })
+    }
+
+    /// Has messages that the store refuses kept as dead letters, so that one of them cannot hold up those behind it. Without this, they
+    /// are tried for ever.
+    pub fn parking_in(mut self, dead_letters: DeadLetters) -> Writer {
+        self.context.dead_letters = Some(dead_letters);
+        self
     }
 
     /// Stores until told to stop; then finishes the batches at hand and returns. While the store fails it is tried again, for ever and

@@ -42,8 +42,8 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// One shard on its way into the store.
 pub(super) struct ShardWriter {
-    context: Context,
-    shard: Shard,
+    pub(super) context: Context,
+    pub(super) shard: Shard,
     stop: CancellationToken,
     lag: ShardLag,
     /// Sequence to read from next.
@@ -79,7 +79,7 @@ impl Pending {
 }
 
 /// Why a shard's loop ended.
-enum End {
+pub(super) enum End {
     /// It was told to.
     Stopped,
     /// It cannot go on.
@@ -257,16 +257,7 @@ impl ShardWriter {
             records: &pending.records,
             unreadable: &pending.unreadable,
         };
-        let mut pauses = Pauses::new();
-        let inserted = loop {
-            match self.context.store.insert(&batch).await {
-                Ok(inserted) => break inserted,
-                Err(error) => {
-                    self.update_lag()?;
-                    self.pause_after("store a batch", &error, &mut pauses).await?;
-                }
-            }
-        };
+        let rows = self.insert(&batch).await?;
         self.stored = through;
         self.update_lag()?;
         let undecoded = pending
@@ -282,7 +273,7 @@ impl ShardWriter {
         let delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
         self.context
             .metrics
-            .stored(inserted.rows, undecoded, pending.unreadable.len() as u64, delay);
+            .stored(rows, undecoded, pending.unreadable.len() as u64, delay);
         self.commit(through).await
     }
 
@@ -297,14 +288,14 @@ impl ShardWriter {
         }
     }
 
-    fn update_lag(&mut self) -> Result<(), End> {
+    pub(super) fn update_lag(&mut self) -> Result<(), End> {
         self.lag
             .set(self.context.log.head(self.shard)?.saturating_sub(self.stored));
         Ok(())
     }
 
     /// Pauses before the next attempt; the first of several failures in a row is logged.
-    async fn pause_after(
+    pub(super) async fn pause_after(
         &self,
         operation: &str,
         error: &(dyn std::error::Error + Send + Sync + 'static),
@@ -326,12 +317,12 @@ impl ShardWriter {
 }
 
 /// Pauses between attempts, each twice as long as the one before.
-struct Pauses {
+pub(super) struct Pauses {
     next: Duration,
 }
 
 impl Pauses {
-    fn new() -> Pauses {
+    pub(super) fn new() -> Pauses {
         Pauses { next: RETRY_PAUSE_MIN }
     }
 
