@@ -46,7 +46,7 @@ pub(crate) fn check(admin: &Admin) -> Result<(), Error> {
 ///
 /// # Errors
 /// When the e-mail address or the password is refused, or the password can be read from nowhere.
-pub(crate) async fn ensure(service: &Service, admin: &Admin, data: &DataFolder) -> Result<FirstAdmin, Error> {
+pub(crate) async fn ensure(service: &Service, admin: &Admin, data: Option<&DataFolder>) -> Result<FirstAdmin, Error> {
     let refused = |error: trunkline_auth::Error| Error::Admin(chain(&error));
     if service.has_users().await.map_err(refused)? {
         return Ok(FirstAdmin::Exists);
@@ -71,7 +71,7 @@ pub(crate) async fn ensure(service: &Service, admin: &Admin, data: &DataFolder) 
 }
 
 /// The password, and where the operator finds it.
-fn password(admin: &Admin, data: &DataFolder) -> Result<(Password, FirstAdmin), Error> {
+fn password(admin: &Admin, data: Option<&DataFolder>) -> Result<(Password, FirstAdmin), Error> {
     if let Some(file) = &admin.password_file {
         return Ok((read_password(file)?, FirstAdmin::Given(file.clone())));
     }
@@ -87,6 +87,9 @@ fn password(admin: &Admin, data: &DataFolder) -> Result<(Password, FirstAdmin), 
         writeln!(terminal, "{line}").map_err(|error| Error::Admin(error.to_string()))?;
         return Ok((password, FirstAdmin::Shown));
     }
+    let data = data.ok_or_else(|| {
+        Error::Admin("there is no terminal to show its password on; give one with --admin-password-file".to_owned())
+    })?;
     let file = data.write_secret(PASSWORD_FILE, made.expose())?;
     Ok((password, FirstAdmin::Written(file)))
 }

@@ -1,35 +1,42 @@
-//! The configuration of a whole process: defaults, one TOML file, the environment, flags, each over the one before.
+//! The configuration of a process: defaults, one TOML file, the environment, flags, each over the one before.
 //!
 //! Each service owns its part; this nests them. An unknown key is refused wherever it comes from.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+mod check;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+pub(crate) use check::is_postgres;
+pub use sources::{Flags, SliceFlags};
 
-/// What every environment variable of the configuration begins with.
-const ENVIRONMENT_PREFIX: &str = "TRUNKLINE_";
-/// Variables of tests and developer commands, which are no configuration.
-const ENVIRONMENT_FOREIGN: [&str; 4] = [
-    "TRUNKLINE_TEST_",
-    "TRUNKLINE_BLESS",
-    "TRUNKLINE_DEPS",
-    "TRUNKLINE_BENCH_",
-];
+use crate::error::Error;
+use crate::roles::{Role, Roles, Shape};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Folder that holds everything the platform keeps.
+    /// What `trunkline serve` runs in this process; `trunkline up` runs everything.
+    pub roles: Vec<Role>,
+    /// Folder that holds everything the platform keeps on embedded storage.
     pub data: PathBuf,
-    /// Lets listeners beyond loopback work without TLS.
+    /// Postgres of every service that names no database of its own; each service has its schema in it.
+    pub database_url: Option<String>,
+    /// Lets public listeners beyond loopback work without TLS.
     pub allow_plaintext: bool,
-    /// Addresses that the platform listens on.
+    /// Addresses that the process listens on.
     pub listen: Listen,
-    /// The first administrator, made on the first start.
+    /// Where the services are that do not run in this process.
+    pub services: Services,
+    /// The keys of the platform.
+    pub keys: Keys,
+    /// The first administrator, made when there is no user yet.
     pub admin: Admin,
     /// What is logged.
     pub logging: Logging,
@@ -39,24 +46,53 @@ pub struct Config {
     pub things: trunkline_things::Config,
     /// Channels and connections.
     pub channels: trunkline_channels::Config,
-    /// The log that every message goes through.
+    /// Stored messages.
+    pub messages: Messages,
+    /// Where the platform's processes meet; without this section the bus is embedded in the data folder.
+    pub nats: Option<trunkline_bus::nats::NatsConfig>,
+    /// The log that every message goes through, where it is embedded.
     pub log: trunkline_bus::embedded::Config,
     /// The HTTP edge.
     pub gateway: trunkline_gateway::Config,
 }
 
-/// Addresses to listen on. Port 0 picks a free one.
+/// Addresses to listen on. Port 0 picks a free one. A process opens those that its roles need.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// API, messages over HTTP, `/health` and `/openapi.json`.
+    /// API (role `gateway`), messages over HTTP (role `http`), `/health` and `/openapi.json`.
     pub http: SocketAddr,
-    /// gRPC.
+    /// gRPC (role `gateway`).
     pub grpc: SocketAddr,
-    /// MQTT 3.1.1 and 5.
+    /// MQTT 3.1.1 and 5 (role `mqtt`).
     pub mqtt: SocketAddr,
     /// Health, readiness and metrics for the operator.
     pub ops: SocketAddr,
+    /// Calls of the platform's other processes (roles `auth`, `things`, `channels` and `reader` of `trunkline serve`).
+    pub internal: SocketAddr,
+}
+
+/// Where services are, as `https://…`, or as `http://…` on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Services {
+    /// Users, domains and roles.
+    pub auth: Option<String>,
+    /// Clients.
+    pub things: Option<String>,
+    /// Channels and connections.
+    pub channels: Option<String>,
+    /// Stored messages.
+    pub reader: Option<String>,
+}
+
+/// The keys of the platform: files of 32 random bytes, the same for all of its processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// Folder with the files `token` (signs tokens; role `auth`), `client-secret` (digests of secrets; role `things`) and `service`
+    /// (proves processes to each other; all roles). When absent it is `keys` in the data folder, where the first start makes them.
+    pub folder: Option<PathBuf>,
 }
 
 /// The first administrator.
@@ -77,17 +113,31 @@ pub struct Logging {
     pub filter: String,
 }
 
+/// Stored messages, for the roles `writer` and `reader`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Messages {
+    /// Address of the database; a file in the data folder when absent.
+    pub database_url: Option<String>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
+            roles: Vec::new(),
             data: PathBuf::from("./trunkline-data"),
+            database_url: None,
             allow_plaintext: false,
             listen: Listen::default(),
+            services: Services::default(),
+            keys: Keys::default(),
             admin: Admin::default(),
             logging: Logging::default(),
             auth: Default::default(),
             things: Default::default(),
             channels: Default::default(),
+            messages: Messages::default(),
+            nats: None,
             log: Default::default(),
             gateway: Default::default(),
         }
@@ -102,6 +152,7 @@ impl Default for Listen {
             grpc: loopback(7070),
             mqtt: loopback(1883),
             ops: loopback(7071),
+            internal: loopback(7072),
         }
     }
 }
@@ -123,98 +174,7 @@ impl Default for Logging {
     }
 }
 
-/// What the command line says over everything else.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct Flags {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Folder that holds everything the platform keeps [default: ./trunkline-data]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// API, messages over HTTP, /health and /openapi.json [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub http: Option<SocketAddr>,
-    /// gRPC with health and reflection [default: 127.0.0.1:7070]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub grpc: Option<SocketAddr>,
-    /// MQTT 3.1.1 and 5 [default: 127.0.0.1:1883]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub mqtt: Option<SocketAddr>,
-    /// Health, readiness and metrics for the operator [default: 127.0.0.1:7071]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub ops: Option<SocketAddr>,
-    /// E-mail address of the administrator that the first start makes [default: admin@example.com]
-    #[arg(long, value_name = "EMAIL")]
-    pub admin_email: Option<String>,
-    /// File with the administrator's password; made by the first start when absent
-    #[arg(long, value_name = "FILE")]
-    pub admin_password_file: Option<PathBuf>,
-    /// What is logged, such as `info` or `info,trunkline_mqtt=debug` [default: info]
-    #[arg(long, value_name = "FILTER")]
-    pub log: Option<String>,
-    /// Let listeners beyond loopback work without TLS
-    #[arg(long)]
-    pub allow_plaintext: bool,
-}
-
 impl Config {
-    /// Reads the configuration from its four sources.
-    ///
-    /// # Errors
-    /// One sentence that names the file, variable or key and what is wrong with it.
-    pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
-        let mut table = match &flags.config {
-            Some(file) => read_file(file)?,
-            None => toml::Table::new(),
-        };
-        for (name, value) in environment {
-            overlay(&mut table, &name, &value)?;
-        }
-        let mut config: Self = toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-            let source = flags.config.as_ref().map_or("the environment".to_owned(), |file| {
-                format!("{} or the environment", file.display())
-            });
-            Error::Configuration(format!("{} (in {source})", error.message()))
-        })?;
-        config.apply(flags);
-        config.check()?;
-        Ok(config)
-    }
-
-    fn apply(&mut self, flags: &Flags) {
-        fn set<T: Clone>(place: &mut T, flag: &Option<T>) {
-            if let Some(value) = flag {
-                *place = value.clone();
-            }
-        }
-        set(&mut self.data, &flags.data);
-        set(&mut self.listen.http, &flags.http);
-        set(&mut self.listen.grpc, &flags.grpc);
-        set(&mut self.listen.mqtt, &flags.mqtt);
-        set(&mut self.listen.ops, &flags.ops);
-        set(&mut self.admin.email, &flags.admin_email);
-        set(&mut self.logging.filter, &flags.log);
-        if flags.admin_password_file.is_some() {
-            self.admin.password_file.clone_from(&flags.admin_password_file);
-        }
-        self.allow_plaintext |= flags.allow_plaintext;
-    }
-
-    /// Refuses what is insecure or cannot work.
-    fn check(&self) -> Result<(), Error> {
-        self.log.check().map_err(Error::Configuration)?;
-        for (name, address) in self.listen.named() {
-            if !is_loopback(address.ip()) && !self.allow_plaintext {
-                return Err(Error::Configuration(format!(
-                    "`{name}` listens on {address}, beyond this machine, without TLS; keep it on 127.0.0.1, or give --allow-plaintext where \
-                     the network itself is protected"
-                )));
-            }
-        }
-        Ok(())
-    }
-
     /// The effective configuration as TOML, with secrets hidden.
     ///
     /// # Errors
@@ -222,18 +182,62 @@ impl Config {
     pub fn render(&self) -> Result<String, Error> {
         let mut shown = self.clone();
         for url in [
+            &mut shown.database_url,
             &mut shown.auth.database_url,
             &mut shown.things.database_url,
             &mut shown.channels.database_url,
+            &mut shown.messages.database_url,
         ] {
             *url = url.take().map(|url| without_password(&url));
         }
+        if let Some(password) = shown.nats.as_mut().and_then(|nats| nats.password.as_mut()) {
+            *password = "…".to_owned();
+        }
         toml::to_string_pretty(&shown).map_err(|error| Error::Configuration(error.to_string()))
+    }
+
+    /// Bytes of the largest message.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        let nats = self.nats.as_ref().map(|nats| nats.payload_bytes_max);
+        nats.unwrap_or(self.log.payload_bytes_max)
+    }
+
+    /// The roles of a process of `shape`.
+    pub(crate) fn roles_of(&self, shape: Shape) -> Roles {
+        match shape {
+            Shape::Whole | Shape::WholeOverSockets => Roles::all(),
+            Shape::Split => Roles::new(&self.roles),
+        }
+    }
+
+    /// The address of the database of `role`, if the configuration gives one.
+    pub(crate) fn database_url(&self, role: Role) -> Option<&str> {
+        let own = match role {
+            Role::Auth => &self.auth.database_url,
+            Role::Things => &self.things.database_url,
+            Role::Channels => &self.channels.database_url,
+            Role::Writer | Role::Reader => &self.messages.database_url,
+            Role::Mqtt | Role::Http | Role::Gateway => &None,
+        };
+        own.as_deref().or(self.database_url.as_deref())
+    }
+}
+
+impl Services {
+    /// Where a service is, if the configuration says so.
+    pub(crate) fn place(&self, service: Role) -> Option<&str> {
+        match service {
+            Role::Auth => self.auth.as_deref(),
+            Role::Things => self.things.as_deref(),
+            Role::Channels => self.channels.as_deref(),
+            Role::Reader => self.reader.as_deref(),
+            Role::Mqtt | Role::Http | Role::Writer | Role::Gateway => None,
+        }
     }
 }
 
 impl Listen {
-    /// Each address with the name of its flag.
+    /// Each public address and the operator's, with the name of its flag.
     pub fn named(&self) -> [(&'static str, SocketAddr); 4] {
         [
             ("http", self.http),
@@ -242,10 +246,6 @@ impl Listen {
             ("ops", self.ops),
         ]
     }
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 /// An address of a database without the password in it. What follows a `?` may hold one too, so none of it is shown.
@@ -260,140 +260,5 @@ fn without_password(url: &str) -> String {
             format!("{scheme}://{user}:…@{host}{query}")
         }
         None => format!("{address}{query}"),
-    }
-}
-
-fn read_file(file: &Path) -> Result<toml::Table, Error> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Error::Configuration(format!(
-            "the configuration file {} cannot be read: {error}",
-            file.display()
-        ))
-    })?;
-    text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-        Error::Configuration(format!("{}, line {line}: {}", file.display(), error.message()))
-    })
-}
-
-/// Puts one environment variable into its place: `TRUNKLINE_THINGS__DATABASE_URL` is `things.database_url`.
-fn overlay(table: &mut toml::Table, name: &str, value: &str) -> Result<(), Error> {
-    let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) else {
-        return Ok(());
-    };
-    if ENVIRONMENT_FOREIGN.iter().any(|foreign| name.starts_with(foreign)) || name.ends_with("_BIN") {
-        return Ok(());
-    }
-    let path = path.to_lowercase();
-    let mut place = table;
-    let mut keys = path.split("__").peekable();
-    while let Some(key) = keys.next() {
-        if keys.peek().is_none() {
-            place.insert(key.to_owned(), parsed(value));
-            return Ok(());
-        }
-        let inner = place
-            .entry(key)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        place = inner
-            .as_table_mut()
-            .ok_or_else(|| Error::Configuration(format!("{name}: `{key}` has no keys below it")))?;
-    }
-    Ok(())
-}
-
-/// A value as TOML would read it, or else as text.
-fn parsed(value: &str) -> toml::Value {
-    if let Ok(flag) = value.parse::<bool>() {
-        return toml::Value::Boolean(flag);
-    }
-    value
-        .parse::<i64>()
-        .map_or_else(|_| toml::Value::String(value.to_owned()), toml::Value::Integer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(file: &str, environment: &[(&str, &str)], flags: Flags) -> Result<Config, Error> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("trunkline.toml");
-        std::fs::write(&path, file).unwrap();
-        let environment: Vec<_> = environment
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        Config::load(
-            &Flags {
-                config: Some(path),
-                ..flags
-            },
-            environment.into_iter(),
-        )
-    }
-
-    #[test]
-    fn each_source_goes_over_the_one_before() {
-        let file =
-            "data = \"from-file\"\n[listen]\nhttp = \"127.0.0.1:1\"\ngrpc = \"127.0.0.1:1\"\nmqtt = \"127.0.0.1:1\"";
-        let environment = [
-            ("TRUNKLINE_LISTEN__GRPC", "127.0.0.1:2"),
-            ("TRUNKLINE_LISTEN__MQTT", "127.0.0.1:2"),
-        ];
-        let flags = Flags {
-            mqtt: Some("127.0.0.1:3".parse().unwrap()),
-            ..Flags::default()
-        };
-        let config = load(file, &environment, flags).unwrap();
-        let ports = config.listen.named().map(|(_, address)| address.port());
-        assert_eq!(ports, [1, 2, 3, 7071]);
-        assert_eq!(config.data, PathBuf::from("from-file"));
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_by_name_wherever_it_comes_from() {
-        let from_file = load("[listen]\nhtpp = \"127.0.0.1:1\"", &[], Flags::default())
-            .unwrap_err()
-            .to_string();
-        assert!(from_file.contains("unknown field `htpp`"), "{from_file}");
-        let from_environment = load("", &[("TRUNKLINE_DTA", "x")], Flags::default())
-            .unwrap_err()
-            .to_string();
-        assert!(from_environment.contains("unknown field `dta`"), "{from_environment}");
-        assert!(load("", &[("TRUNKLINE_TEST_POSTGRES", "x")], Flags::default()).is_ok());
-    }
-
-    #[test]
-    fn a_listener_beyond_loopback_needs_consent() {
-        let open = Flags {
-            http: Some("0.0.0.0:8080".parse().unwrap()),
-            ..Flags::default()
-        };
-        let refused = load("", &[], open.clone()).unwrap_err().to_string();
-        assert!(refused.contains("--allow-plaintext"), "{refused}");
-        assert!(
-            load(
-                "",
-                &[],
-                Flags {
-                    allow_plaintext: true,
-                    ..open
-                }
-            )
-            .is_ok()
-        );
-    }
-
-    #[test]
-    fn what_is_shown_has_no_passwords() {
-        let mut config = Config::default();
-        config.auth.database_url = Some("postgres://trunkline:hunter2@db:5432/auth".into());
-        config.things.database_url = Some("postgres://db/things?user=u&password=hunter2".into());
-        let shown = config.render().unwrap();
-        assert!(
-            !shown.contains("hunter2") && shown.contains("trunkline:…@db:5432"),
-            "{shown}"
-        );
     }
 }

@@ -10,11 +10,10 @@ use trunkline_core::secret::random_bytes;
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::keys::{Key, Keys};
 
 /// The newest format of the data folder that this version reads and the one that it writes.
 const FORMAT_VERSION: u32 = 1;
-/// The keys of a platform. They are made with its data folder and never again: a key that went missing is not replaced in silence.
-const KEYS: [&str; 3] = ["token", "client-secret", "service"];
 /// Mode of the folder and of folders in it: the owner alone.
 const FOLDER_MODE: u32 = 0o700;
 /// Mode of files with secrets.
@@ -147,19 +146,9 @@ impl DataFolder {
         format!("sqlite:{}", self.path.join(format!("{name}.db")).display())
     }
 
-    /// The 32 bytes of the key `name`, one of [`KEYS`].
-    ///
-    /// # Errors
-    /// When the file is absent, unreadable or has another length.
-    pub(crate) fn key(&self, name: &str) -> Result<[u8; 32], Error> {
-        let unusable = |cause: String| Error::Data {
-            folder: self.path.display().to_string(),
-            cause: format!("keys/{name}: {cause}; restore it from a backup, without it nobody can be recognised"),
-        };
-        let bytes = fs::read(self.path.join("keys").join(name)).map_err(|error| unusable(error.to_string()))?;
-        bytes
-            .try_into()
-            .map_err(|bytes: Vec<u8>| unusable(format!("has {} bytes, not 32", bytes.len())))
+    /// The folder of the platform's keys.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::in_folder(self.path.join("keys"))
     }
 
     /// Writes a secret for the operator to read, and says where.
@@ -177,15 +166,16 @@ impl DataFolder {
     }
 }
 
-/// Makes every key that is not there yet. The file `format`, which comes after, says that all of them are.
+/// Makes every key that is not there yet: with the data folder and never again, since a key that went missing is not replaced in
+/// silence. The file `format`, which comes after, says that all of them are.
 fn make_keys(path: &Path) -> std::io::Result<()> {
     let folder = path.join("keys");
     fs::DirBuilder::new()
         .recursive(true)
         .mode(FOLDER_MODE)
         .create(&folder)?;
-    for name in KEYS {
-        let file = folder.join(name);
+    for key in Key::ALL {
+        let file = folder.join(key.as_str());
         if !file.exists() {
             write_whole(&file, &random_bytes::<32>())?;
         }
@@ -242,9 +232,9 @@ mod tests {
     fn keys_are_kept_and_readable_by_their_owner_alone() {
         let root = tempfile::tempdir().unwrap();
         let folder = DataFolder::open(root.path()).unwrap();
-        let key = folder.key("token").unwrap();
-        assert_eq!(folder.key("token").unwrap(), key);
-        assert_ne!(folder.key("client-secret").unwrap(), key);
+        let key = folder.keys().read(Key::Token).unwrap();
+        assert_eq!(folder.keys().read(Key::Token).unwrap(), key);
+        assert_ne!(folder.keys().read(Key::ClientSecret).unwrap(), key);
         let mode = fs::metadata(root.path().join("keys/token"))
             .unwrap()
             .permissions()
@@ -257,11 +247,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         drop(DataFolder::open(root.path()).unwrap());
         fs::remove_file(root.path().join("keys/client-secret")).unwrap();
-        let refused = DataFolder::open(root.path())
-            .unwrap()
-            .key("client-secret")
-            .unwrap_err()
-            .to_string();
+        let keys = DataFolder::open(root.path()).unwrap().keys();
+        let refused = keys.read(Key::ClientSecret).unwrap_err().to_string();
         assert!(refused.contains("restore it from a backup"), "{refused}");
     }
 }

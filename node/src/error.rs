@@ -26,6 +26,14 @@ pub enum Error {
         /// The cause with its mend.
         cause: String,
     },
+    /// A key of the platform cannot be read.
+    #[error("the key {file} cannot be used: {cause}; restore it from a backup, without it nobody can be recognised")]
+    Key {
+        /// Its path.
+        file: String,
+        /// The cause.
+        cause: String,
+    },
     /// A part of the platform cannot be opened.
     #[error("{part} cannot be opened: {cause}")]
     Part {
@@ -54,7 +62,12 @@ impl Error {
     /// Exit code of the process: 2 when it could not start, 1 when it failed later.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) | Self::Listen { .. } | Self::Data { .. } | Self::Part { .. } | Self::Admin(_) => 2,
+            Self::Configuration(_)
+            | Self::Listen { .. }
+            | Self::Data { .. }
+            | Self::Key { .. }
+            | Self::Part { .. }
+            | Self::Admin(_) => 2,
             Self::Log(_) | Self::Ended { .. } => 1,
         }
     }

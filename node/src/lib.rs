@@ -1,23 +1,30 @@
-//! The platform as one process: configuration, data folder, wiring and life cycle. No product logic.
+//! The platform as one process, or a slice of it: configuration, data folder, wiring and life cycle. No product logic.
 //!
 //! **Invariants:** [`Node::open`] is the only function that knows every service, and all failures of start-up are in it; nothing is
-//! written before every listener has its port; services meet through the hub alone, in this process or over sockets.
+//! written before every listener has its port; services meet through the hub alone, in this process or over sockets; a slice of a
+//! platform makes nothing that is missing.
 
 mod admin;
 pub mod config;
 mod data;
+mod databases;
+mod edges;
 mod error;
+mod health;
+mod keys;
+mod life;
 mod listeners;
 mod memory;
 mod news;
 mod node;
 mod ops;
+mod roles;
 mod services;
 mod storage;
 
-pub use config::{Config, Flags};
+pub use config::{Config, Flags, SliceFlags};
 pub use error::Error;
 pub use listeners::Addresses;
 pub use memory::return_large_memory;
 pub use node::Node;
-pub use services::HubMode;
+pub use roles::{Role, Shape};

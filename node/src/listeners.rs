@@ -7,60 +7,90 @@ use tokio::net::TcpListener;
 
 use crate::config::Listen;
 use crate::error::Error;
+use crate::roles::{Role, Roles, Shape};
 
-/// Bound listeners.
+/// Bound listeners: those that the roles of the process need.
 pub(crate) struct Listeners {
-    pub(crate) http: TcpListener,
-    pub(crate) grpc: TcpListener,
-    pub(crate) mqtt: TcpListener,
+    pub(crate) public: Public,
     pub(crate) ops: TcpListener,
+    pub(crate) internal: Option<TcpListener>,
+}
+
+/// Those that the world comes to.
+pub(crate) struct Public {
+    pub(crate) http: Option<TcpListener>,
+    pub(crate) grpc: Option<TcpListener>,
+    pub(crate) mqtt: Option<TcpListener>,
 }
 
 /// The addresses that a node really listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
     /// API and messages over HTTP.
-    pub http: SocketAddr,
+    pub http: Option<SocketAddr>,
     /// gRPC.
-    pub grpc: SocketAddr,
+    pub grpc: Option<SocketAddr>,
     /// MQTT.
-    pub mqtt: SocketAddr,
+    pub mqtt: Option<SocketAddr>,
     /// The operator's listener.
     pub ops: SocketAddr,
+    /// Calls of the platform's other processes.
+    pub internal: Option<SocketAddr>,
 }
 
 impl Listeners {
-    /// Binds every address.
+    /// Binds every address that a process of these roles needs.
     ///
     /// # Errors
     /// Names the listener whose address is taken or not ours.
-    pub(crate) async fn bind(listen: &Listen) -> Result<Self, Error> {
+    pub(crate) async fn bind(listen: &Listen, roles: &Roles, shape: Shape) -> Result<Self, Error> {
+        let is_called = shape == Shape::Split && roles.serves_others();
         Ok(Self {
-            http: bind("http", listen.http).await?,
-            grpc: bind("grpc", listen.grpc).await?,
-            mqtt: bind("mqtt", listen.mqtt).await?,
+            public: Public {
+                http: bind_if(roles.has_any(&[Role::Http, Role::Gateway]), "http", listen.http).await?,
+                grpc: bind_if(roles.has(Role::Gateway), "grpc", listen.grpc).await?,
+                mqtt: bind_if(roles.has(Role::Mqtt), "mqtt", listen.mqtt).await?,
+            },
             ops: bind("ops", listen.ops).await?,
+            internal: bind_if(is_called, "internal", listen.internal).await?,
         })
     }
 
     /// The addresses with the ports that were picked.
     pub(crate) fn addresses(&self) -> std::io::Result<Addresses> {
+        let picked = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
         Ok(Addresses {
-            http: self.http.local_addr()?,
-            grpc: self.grpc.local_addr()?,
-            mqtt: self.mqtt.local_addr()?,
+            http: picked(&self.public.http)?,
+            grpc: picked(&self.public.grpc)?,
+            mqtt: picked(&self.public.mqtt)?,
             ops: self.ops.local_addr()?,
+            internal: picked(&self.internal)?,
         })
     }
 }
 
 impl fmt::Display for Addresses {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "http={} grpc={} mqtt={} ops={}",
-            self.http, self.grpc, self.mqtt, self.ops
-        )
+        let named = [
+            ("http", self.http),
+            ("grpc", self.grpc),
+            ("mqtt", self.mqtt),
+            ("internal", self.internal),
+        ];
+        for (name, address) in named {
+            if let Some(address) = address {
+                write!(formatter, "{name}={address} ")?;
+            }
+        }
+        write!(formatter, "ops={}", self.ops)
+    }
+}
+
+async fn bind_if(is_needed: bool, name: &'static str, address: SocketAddr) -> Result<Option<TcpListener>, Error> {
+    if is_needed {
+        bind(name, address).await.map(Some)
+    } else {
+        Ok(None)
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use trunkline::{Config, Error, Flags, HubMode, Node};
+use trunkline::{Config, Error, Flags, Node, Shape, SliceFlags};
 use trunkline_telemetry::Format;
 
 /// The open IoT platform in one binary.
@@ -19,8 +19,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the whole platform on embedded storage
+    /// Run the whole platform: on embedded storage, or on what the configuration names
     Up(Box<Flags>),
+    /// Run a slice of a platform on Postgres and NATS
+    Serve(Box<SliceFlags>),
     /// Show a device's message going all the way, on a running platform
     Demo(trunkline_cli::Demo),
     /// Print the effective configuration, with secrets hidden
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Up(flags) => report(runtime.block_on(up(&flags))),
+        Command::Serve(flags) => report(runtime.block_on(serve(&flags))),
         Command::Demo(demo) => match runtime.block_on(trunkline_cli::demo(demo)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error.to_string(), 1),
@@ -52,10 +55,9 @@ fn main() -> ExitCode {
 
 async fn up(flags: &Flags) -> Result<(), Error> {
     let config = Config::load(flags, std::env::vars())?;
-    trunkline_telemetry::init(&config.logging.filter, Format::of_stderr())
-        .map_err(|error| Error::Configuration(format!("logging.filter: {error}")))?;
-    let stop = stop_on_signals()?;
-    let node = Node::open(&config, HubMode::InProcess).await?;
+    let Some((node, stop)) = open(&config, Shape::Whole).await? else {
+        return Ok(());
+    };
     if node.admin_was_there() && (flags.admin_email.is_some() || flags.admin_password_file.is_some()) {
         eprintln!(
             "--admin-email and --admin-password-file are ignored: {} has its users already",
@@ -69,26 +71,45 @@ async fn up(flags: &Flags) -> Result<(), Error> {
     let addresses = node.addresses();
     let defaults = Config::default().listen;
     let mut next = format!("next: trunkline demo{login}");
-    for (flag, url, is_default) in [
-        (
-            "--url",
-            format!("http://{}", addresses.http),
-            addresses.http == defaults.http,
-        ),
-        ("--mqtt", addresses.mqtt.to_string(), addresses.mqtt == defaults.mqtt),
-    ] {
-        if !is_default {
-            next += &format!(" {flag} {url}");
-        }
+    if let Some(http) = addresses.http.filter(|http| *http != defaults.http) {
+        next += &format!(" --url http://{http}");
     }
-    tracing::info!(
-        tier = node.tier(),
-        "an acknowledgement means that the message is kept at this tier"
-    );
-    let mut stdout = std::io::stdout();
-    // A closed stdout is no reason to end.
-    let _ = writeln!(stdout, "ready {addresses}\n{next}").and_then(|()| stdout.flush());
+    if let Some(mqtt) = addresses.mqtt.filter(|mqtt| *mqtt != defaults.mqtt) {
+        next += &format!(" --mqtt {mqtt}");
+    }
+    announce(&format!("ready {addresses}\n{next}"));
     node.run(stop).await
+}
+
+async fn serve(flags: &SliceFlags) -> Result<(), Error> {
+    let config = Config::load_slice(flags, std::env::vars())?;
+    let Some((node, stop)) = open(&config, Shape::Split).await? else {
+        return Ok(());
+    };
+    announce(&format!("ready {}", node.addresses()));
+    node.run(stop).await
+}
+
+/// A node that serves, and what stops it; none when it was stopped before it could.
+async fn open(config: &Config, shape: Shape) -> Result<Option<(Node, CancellationToken)>, Error> {
+    trunkline_telemetry::init(&config.logging.filter, Format::of_stderr())
+        .map_err(|error| Error::Configuration(format!("logging.filter: {error}")))?;
+    let stop = stop_on_signals()?;
+    // Opening may wait for what cannot be reached; dropped, it leaves nothing behind.
+    let node = tokio::select! {
+        node = Node::open(config, shape) => node?,
+        () = stop.cancelled() => return Ok(None),
+    };
+    if let Some(tier) = node.tier() {
+        tracing::info!(tier, "an acknowledgement means that the message is kept at this tier");
+    }
+    Ok(Some((node, stop)))
+}
+
+/// Says on standard output that it is ready. A closed one is no reason to end.
+fn announce(lines: &str) {
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "{lines}").and_then(|()| stdout.flush());
 }
 
 /// A token that SIGTERM and SIGINT cancel.

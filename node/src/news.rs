@@ -1,11 +1,11 @@
 //! The way of events: from the outbox of each service into the log of events, and from there to those who take notice.
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use trunkline_bus::embedded::Config;
 use trunkline_bus::events::{Events, PublishError};
 use trunkline_db::outbox;
 
+use crate::databases::Databases;
+use crate::life::Phase;
 use crate::services::Services;
 
 /// Bytes of events that are kept at most; the oldest that everybody has taken notice of go first.
@@ -30,35 +30,36 @@ pub(crate) fn config() -> Config {
     }
 }
 
-/// Carries what the services have to tell each other until `stop`: one task for each outbox and each service that takes notice.
-pub(crate) fn carry(events: &Events, services: &Services, tasks: &TaskTracker, stop: &CancellationToken) {
-    for database in &services.databases {
-        let (database, events, stop) = (database.clone(), events.clone(), stop.clone());
-        tasks.spawn(async move {
+/// Carries what the services have to tell each other until the phase ends: one task for each outbox and each service that takes
+/// notice.
+pub(crate) fn carry(events: &Events, services: &Services, databases: &Databases, phase: &Phase) {
+    for database in databases.iter() {
+        let (database, events, stop) = (database.clone(), events.clone(), phase.stop.clone());
+        phase.tasks.spawn(async move {
             let publish = |batch: Vec<outbox::Event>| publish(events.clone(), batch);
             outbox::run(&database, publish, stop.cancelled()).await;
         });
     }
-    let (auth, channels) = (services.auth.clone(), services.channels.clone());
-    let auth = move |event| {
-        let auth = auth.clone();
-        async move { auth.notice(&event).await }
-    };
-    let channels = move |event| {
-        let channels = channels.clone();
-        async move { channels.notice(&event).await }
-    };
-    let (to_auth, to_channels) = (events.clone(), events.clone());
-    let (auth_stop, channels_stop) = (stop.clone(), stop.clone());
-    tasks.spawn(async move {
-        report("auth", to_auth.follow("auth", &auth_stop, auth).await);
-    });
-    tasks.spawn(async move {
-        report(
-            "channels",
-            to_channels.follow("channels", &channels_stop, channels).await,
-        );
-    });
+    if let Some(auth) = services.auth.clone() {
+        let notice = move |event| {
+            let auth = auth.clone();
+            async move { auth.notice(&event).await }
+        };
+        let (events, stop) = (events.clone(), phase.stop.clone());
+        phase
+            .tasks
+            .spawn(async move { report("auth", events.follow("auth", &stop, notice).await) });
+    }
+    if let Some(channels) = services.channels.clone() {
+        let notice = move |event| {
+            let channels = channels.clone();
+            async move { channels.notice(&event).await }
+        };
+        let (events, stop) = (events.clone(), phase.stop.clone());
+        phase
+            .tasks
+            .spawn(async move { report("channels", events.follow("channels", &stop, notice).await) });
+    }
 }
 
 async fn publish(events: Events, batch: Vec<outbox::Event>) -> Result<(), PublishError> {

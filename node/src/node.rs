@@ -2,125 +2,90 @@
 
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tonic_reflection::server::Builder as Reflection;
 use trunkline_bus::events::Events;
-use trunkline_bus::revision::Revisions;
 use trunkline_consumers::Writer;
 use trunkline_core::{Clock, NodeId, SystemClock};
-use trunkline_db::Db;
-use trunkline_gate::PlatformGate;
-use trunkline_mqtt::{Adapter, Settings};
-use trunkline_rpc::transport::in_process;
-use trunkline_rpc::{listen, stack};
+use trunkline_rpc::listen;
 use trunkline_telemetry::Metrics;
 
 use crate::admin::{self, FirstAdmin};
 use crate::config::Config;
 use crate::data::DataFolder;
+use crate::databases::Databases;
+use crate::edges::Edges;
 use crate::error::Error;
+use crate::health::Health;
+use crate::life::{Phase, Phases};
 use crate::listeners::{Addresses, Listeners};
 use crate::news;
 use crate::ops::Ops;
-use crate::services::{Ground, HubMode, Services};
+use crate::roles::{Role, Shape};
+use crate::services::{Ground, Services};
 use crate::storage::Storage;
 
-/// A running platform.
+/// A running platform, or a slice of one.
 pub struct Node {
     addresses: Addresses,
     first_admin: FirstAdmin,
     ops: Ops,
     phases: Phases,
-    writer: JoinHandle<Result<(), trunkline_consumers::Error>>,
-    databases: Vec<Db>,
+    writer: Option<JoinHandle<Result<(), trunkline_consumers::Error>>>,
+    databases: Databases,
     storage: Storage,
 }
 
-/// What stops when, first to last: nobody new, then what was acknowledged reaches its subscribers and its rows, then the rest.
-struct Phases {
-    listeners: Phase,
-    delivery: Phase,
-    background: Phase,
-    writer: CancellationToken,
-}
-
-/// Tasks that stop together.
-#[derive(Default)]
-struct Phase {
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
-
-impl Phase {
-    /// Stops the tasks and waits for their ends.
-    async fn end(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
-/// What meets the world: admission, and the routers of the public listeners.
-struct Edges {
-    gate: Arc<PlatformGate>,
-    mqtt: Arc<Adapter>,
-    http: axum::Router,
-    grpc: axum::Router,
-    ops: Ops,
-}
-
 impl Node {
-    /// Opens the whole platform and starts to serve.
+    /// Opens what `shape` and the configuration say and starts to serve. What it depends on and cannot reach is waited for, while the
+    /// operator's listener tells so; dropped meanwhile, it leaves nothing running.
     ///
     /// # Errors
     /// Every failure of start-up, in one sentence with its mend. A taken port leaves nothing behind.
-    pub async fn open(config: &Config, mode: HubMode) -> Result<Self, Error> {
-        let listeners = Listeners::bind(&config.listen).await?;
+    pub async fn open(config: &Config, shape: Shape) -> Result<Self, Error> {
+        config.check_as(shape)?;
+        let roles = config.roles_of(shape);
+        let listeners = Listeners::bind(&config.listen, &roles, shape).await?;
         let addresses = listeners.addresses().map_err(Error::part("a listener"))?;
-        if !DataFolder::is_made(&config.data) {
+        if roles.has(Role::Auth) && !DataFolder::is_made(&config.data) {
             admin::check(&config.admin)?;
         }
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let storage = Storage::open(config, &clock).await?;
-        let metrics = Metrics::new();
+        let (clock, metrics, node_id): (Arc<dyn Clock>, _, _) = (Arc::new(SystemClock), Metrics::new(), NodeId::new());
+        let (phases, health) = (Phases::default(), Health::new(roles.clone()));
+        let ops = Ops::new(health.clone(), metrics.clone(), node_id);
+        phases.operator.serve(listeners.ops, ops.router());
+
+        let storage = Storage::open(config, shape, &roles, &clock, &health).await?;
+        ops.describe(&storage);
         // The writer joins the log before anything is admitted, so that nothing can be trimmed before it is stored.
-        let writer = Writer::open(storage.bus.log.clone(), storage.store.clone(), clock.clone(), &metrics);
-        let writer = writer.await.map_err(Error::part("the writer"))?;
+        let writer = match roles.has(Role::Writer) {
+            true => Some(open_writer(&storage, &clock, &metrics).await?),
+            false => None,
+        };
+        let databases = Databases::open(config, storage.data.as_ref(), &roles, &health).await?;
         let ground = Ground {
             config,
-            data: &storage.data,
+            shape,
+            roles: &roles,
+            storage: &storage,
+            databases: &databases,
             clock,
             metrics,
-            revisions: Revisions::new(storage.bus.state.clone()),
-            store: storage.store.clone(),
+            health: &health,
         };
-        let services = Services::open(&ground).await?;
-        let phases = Phases {
-            listeners: Phase::default(),
-            delivery: Phase::default(),
-            background: Phase::default(),
-            writer: CancellationToken::new(),
+        let services = Services::open(&ground)?;
+        services.mount(&ground, listeners.internal, &phases.background).await?;
+        let first_admin = match &services.auth {
+            Some(auth) => admin::ensure(auth.service(), &config.admin, storage.data.as_ref()).await?,
+            None => FirstAdmin::Exists,
         };
-        let background = &phases.background;
-        services
-            .mount(mode, &ground, &background.tasks, &background.stop)
-            .await?;
-        let first_admin = admin::ensure(services.auth.service(), &config.admin, &storage.data).await?;
-        let node_id = NodeId::new();
-        let edges = Edges::open(&ground, &services, &storage, node_id)?;
-        let databases = services.databases.clone();
-        let ops = edges.ops.clone();
-        let events = Events::new(storage.events.log.clone(), ground.clock.clone());
-        let (gate, revisions, stop) = (edges.gate.clone(), ground.revisions.clone(), background.stop.clone());
-        background
-            .tasks
-            .spawn(async move { gate.follow(&revisions, node_id, &stop).await });
-        news::carry(&events, &services, &background.tasks, &background.stop);
-        phases.start_services(services);
-        phases.start_edges(edges, listeners);
-        let writer = tokio::spawn(writer.run(phases.writer.clone()));
+        let edges = Edges::open(&ground, &services, &ops)?;
+        phases.background.watch(&ground);
+        phases.background.follow(&ground, &edges, node_id);
+        phases.background.start(&ground, services);
+        edges.start(listeners.public, &phases);
+        let writer = writer.map(|writer| tokio::spawn(writer.run(phases.writer.clone())));
         ops.set_ready(true);
         Ok(Self {
             addresses,
@@ -138,9 +103,10 @@ impl Node {
         self.addresses
     }
 
-    /// What an acknowledgement promises, such as `synced`.
-    pub fn tier(&self) -> String {
-        self.storage.bus.log.durability().tier.to_string()
+    /// What an acknowledgement promises, such as `synced`; none for a process that acknowledges nothing.
+    pub fn tier(&self) -> Option<String> {
+        let bus = self.storage.bus.as_ref()?;
+        Some(bus.log.durability().tier.to_string())
     }
 
     /// The flags that let `trunkline demo` log in, and a line about where the administrator's password is.
@@ -167,92 +133,82 @@ impl Node {
     /// # Errors
     /// The failure that ended it.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
-        let (outcome, is_writer_running) = tokio::select! {
-            () = stop.cancelled() => (Ok(()), true),
-            cause = self.storage.failed() => (Err(Error::Log(cause)), true),
-            ended = &mut self.writer => (Err(writer_ended(ended)), false),
+        let outcome = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            cause = self.storage.failed() => Err(Error::Log(cause)),
+            ended = writer_end(&mut self.writer) => Err(ended),
         };
-        self.drain(is_writer_running).await;
+        self.drain().await;
         outcome
     }
 
-    async fn drain(self, is_writer_running: bool) {
+    async fn drain(mut self) {
         self.ops.set_ready(false);
         self.phases.listeners.end().await;
         self.phases.delivery.end().await;
         self.phases.writer.cancel();
-        if is_writer_running && let Ok(Err(error)) = self.writer.await {
+        if let Some(writer) = self.writer.take()
+            && let Ok(Err(error)) = writer.await
+        {
             tracing::error!(%error, "the writer ended badly");
         }
         self.phases.background.end().await;
-        for database in &self.databases {
-            database.close().await;
-        }
+        self.databases.close().await;
         self.storage.close().await;
+        self.phases.operator.end().await;
     }
 }
 
-impl Edges {
-    fn open(ground: &Ground<'_>, services: &Services, storage: &Storage, node_id: NodeId) -> Result<Self, Error> {
-        let (config, log) = (ground.config, &storage.bus.log);
-        let payload_bytes_max = config.log.payload_bytes_max;
-        let gate = Arc::new(PlatformGate::new(&services.hub));
-        let deps = trunkline_mqtt::Deps {
-            gate: gate.clone(),
-            log: log.clone(),
-            clock: ground.clock.clone(),
-            metrics: ground.metrics.clone(),
-        };
-        let settings = Settings {
-            payload_bytes_max,
-            ..Settings::default()
-        };
-        let mqtt = Adapter::open(deps, settings).map_err(Error::part("the MQTT adapter"))?;
-        let publish = trunkline_http::router(trunkline_http::Deps {
-            gate: gate.clone(),
-            log: log.clone(),
-            clock: ground.clock.clone(),
-            metrics: ground.metrics.clone(),
-            payload_bytes_max,
-        });
-        let ops = Ops::new(log.clone(), ground.metrics.clone(), storage.data.platform_id(), node_id);
-        let public = stack::outer(services.inner.clone());
-        let gateway = trunkline_gateway::router(&config.gateway, in_process(public.clone()));
-        let gateway = gateway.map_err(Error::part("the gateway"))?;
-        let http = gateway.merge(publish).merge(ops.health_router());
-        Ok(Self {
-            gate,
-            mqtt,
-            http,
-            grpc: grpc(public)?,
-            ops,
-        })
+impl Phase {
+    /// Serves `router` until the phase ends.
+    fn serve(&self, listener: TcpListener, router: axum::Router) {
+        self.tasks.spawn(listen::serve(listener, router, self.stop.clone()));
     }
-}
 
-impl Phases {
+    /// Keeps an eye on what is outside of the process.
+    fn watch(&self, ground: &Ground<'_>) {
+        ground.storage.watch(ground.roles, ground.health, self);
+        ground.databases.watch(ground.config, ground.health, self);
+    }
+
+    /// Keeps what the gate remembers true.
+    fn follow(&self, ground: &Ground<'_>, edges: &Edges, node_id: NodeId) {
+        if let Some(gate) = edges.gate.clone() {
+            let (revisions, stop) = (ground.revisions(), self.stop.clone());
+            self.tasks
+                .spawn(async move { gate.follow(&revisions, node_id, &stop).await });
+        }
+    }
+
     /// Starts the work of services that no call waits for.
-    fn start_services(&self, services: Services) {
-        let Phase { tasks, stop } = &self.background;
-        tasks.spawn(services.things.run(stop.clone()));
-        let (channels, channels_stop) = (services.channels, stop.clone());
-        tasks.spawn(async move { channels.run(channels_stop).await });
+    fn start(&self, ground: &Ground<'_>, services: Services) {
+        if ground.roles.has_any(&[Role::Auth, Role::Things, Role::Channels]) {
+            let events = Events::new(ground.storage.bus().events.clone(), ground.clock.clone());
+            news::carry(&events, &services, ground.databases, self);
+        }
+        if let Some(things) = services.things {
+            self.tasks.spawn(things.run(self.stop.clone()));
+        }
+        if let Some(channels) = services.channels {
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move { channels.run(stop).await });
+        }
     }
+}
 
-    /// Lets the world in, deliveries first.
-    fn start_edges(&self, edges: Edges, listeners: Listeners) {
-        let Phase { tasks, stop } = &self.background;
-        tasks.spawn(listen::serve(listeners.ops, edges.ops.router(), stop.clone()));
-        let (delivery, delivery_stop) = (edges.mqtt.clone(), self.delivery.stop.clone());
-        self.delivery
-            .tasks
-            .spawn(async move { delivery.run(delivery_stop).await });
-        let Phase { tasks, stop } = &self.listeners;
-        tasks.spawn(listen::serve(listeners.http, edges.http, stop.clone()));
-        tasks.spawn(listen::serve(listeners.grpc, edges.grpc, stop.clone()));
-        let (mqtt, mqtt_stop) = (edges.mqtt, stop.clone());
-        tasks.spawn(async move { mqtt.serve(listeners.mqtt, mqtt_stop).await });
-    }
+async fn open_writer(storage: &Storage, clock: &Arc<dyn Clock>, metrics: &Metrics) -> Result<Writer, Error> {
+    let writer = Writer::open(storage.bus().log.clone(), storage.messages(), clock.clone(), metrics);
+    writer.await.map_err(Error::part("the writer"))
+}
+
+/// Resolves when the writer has ended by itself; never where there is none. Cancel safe: a writer that has not ended stays.
+async fn writer_end(writer: &mut Option<JoinHandle<Result<(), trunkline_consumers::Error>>>) -> Error {
+    let Some(running) = writer else {
+        return std::future::pending().await;
+    };
+    let ended = running.await;
+    *writer = None;
+    writer_ended(ended)
 }
 
 fn writer_ended(ended: Result<Result<(), trunkline_consumers::Error>, JoinError>) -> Error {
@@ -265,26 +221,4 @@ fn writer_ended(ended: Result<Result<(), trunkline_consumers::Error>, JoinError>
         part: "the writer",
         cause,
     }
-}
-
-/// The public gRPC router: the contracts, health and reflection.
-fn grpc(public: axum::Router) -> Result<axum::Router, Error> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let reflection = || {
-        Reflection::configure()
-            .register_encoded_file_descriptor_set(trunkline_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let v1 = reflection().build_v1().map_err(Error::part("reflection"))?;
-    // Many tools still ask in the old form.
-    let v1alpha = reflection().build_v1alpha().map_err(Error::part("reflection"))?;
-    // The reporter is not kept: the empty service name reports SERVING from the start.
-    drop(reporter);
-    let extra = tonic::service::Routes::new(health)
-        .add_service(v1)
-        .add_service(v1alpha)
-        .into_axum_router()
-        .reset_fallback();
-    let unknown = async || tonic::Status::unimplemented("there is no such method here").into_http::<axum::body::Body>();
-    Ok(public.merge(extra).fallback(unknown))
 }

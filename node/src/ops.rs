@@ -1,7 +1,7 @@
 //! What operators and load balancers ask: `/health`, `/ready` and `/metrics`. Never RPC.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -9,96 +9,135 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use trunkline_bus::Log;
 use trunkline_core::NodeId;
 use trunkline_telemetry::Metrics;
 use uuid::Uuid;
 
-/// What the answers are made of.
+use crate::health::Health;
+use crate::storage::Storage;
+
+/// What the answers are made of, cheap to clone. It answers from the first moment; what is not known yet is left out.
 #[derive(Clone)]
-pub(crate) struct Ops {
-    log: Arc<dyn Log>,
+pub(crate) struct Ops(Arc<Inner>);
+
+struct Inner {
+    health: Health,
     metrics: Metrics,
-    platform: Uuid,
     instance: NodeId,
     started_s: u64,
-    is_ready: Arc<AtomicBool>,
+    is_ready: AtomicBool,
+    platform: OnceLock<Uuid>,
+    log: OnceLock<Arc<dyn Log>>,
 }
 
 impl Ops {
     /// Answers for a node that is not ready yet.
-    pub(crate) fn new(log: Arc<dyn Log>, metrics: Metrics, platform: Uuid, instance: NodeId) -> Self {
+    pub(crate) fn new(health: Health, metrics: Metrics, instance: NodeId) -> Self {
         let started_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        Self {
-            log,
+        Self(Arc::new(Inner {
+            health,
             metrics,
-            platform,
             instance,
             started_s,
-            is_ready: Arc::default(),
+            is_ready: AtomicBool::new(false),
+            platform: OnceLock::new(),
+            log: OnceLock::new(),
+        }))
+    }
+
+    /// Tells from now on which platform this is, and how its log stands.
+    pub(crate) fn describe(&self, storage: &Storage) {
+        let _ = self.0.platform.set(storage.platform_id);
+        if let Some(bus) = &storage.bus {
+            let _ = self.0.log.set(bus.log.clone());
         }
     }
 
     /// Says whether the node takes work.
     pub(crate) fn set_ready(&self, is_ready: bool) {
-        self.is_ready.store(is_ready, Ordering::Release);
+        self.0.is_ready.store(is_ready, Ordering::Release);
     }
 
-    /// `/health` for public listeners.
-    pub(crate) fn health_router(&self) -> Router {
+    /// `/health` for public listeners: without the causes, which are the operator's.
+    pub(crate) fn public_router(&self) -> Router {
         let ops = self.clone();
         Router::new().route(
             "/health",
-            get(async move || ops.health()).fallback(trunkline_gateway::method_not_allowed),
+            get(async move || ops.health(Map::new())).fallback(trunkline_gateway::method_not_allowed),
         )
     }
 
     /// Everything, for the operator's listener.
     pub(crate) fn router(&self) -> Router {
-        let (ready, metrics) = (self.clone(), self.clone());
-        self.health_router()
+        let (health, ready, metrics) = (self.clone(), self.clone(), self.clone());
+        Router::new()
+            .route(
+                "/health",
+                get(async move || health.health(health.details())).fallback(trunkline_gateway::method_not_allowed),
+            )
             .route("/ready", get(async move || ready.ready()))
             .route("/metrics", get(async move || metrics.metrics_text()))
     }
 
-    fn health(&self) -> Response {
-        let durability = self.log.durability();
-        let stats = self.log.stats();
-        let body = json!({
-            "status": "pass",
+    fn health(&self, details: Map<String, Value>) -> Response {
+        let Inner { health, log, .. } = &*self.0;
+        let (code, status) = match health.first_fault() {
+            None => (StatusCode::OK, "pass"),
+            Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "fail"),
+        };
+        let mut body = json!({
+            "status": status,
             "version": env!("CARGO_PKG_VERSION"),
             "commit": option_env!("TRUNKLINE_COMMIT").unwrap_or("unknown"),
             "description": "trunkline",
             "build_time": "unknown",
-            "platform_id": self.platform.to_string(),
-            "instance_id": self.instance.to_string(),
-            "started_at_s": self.started_s,
-            "tier": durability.tier.to_string(),
-            "copies": durability.copies,
-            "log": { "entries": stats.entries, "bytes": stats.bytes, "queued": stats.queued },
+            "instance_id": self.0.instance.to_string(),
+            "started_at_s": self.0.started_s,
         });
-        ([(CONTENT_TYPE, "application/health+json")], body.to_string()).into_response()
+        if let Some(platform) = self.0.platform.get() {
+            body["platform_id"] = json!(platform.to_string());
+        }
+        if let Some(log) = log.get() {
+            let (durability, stats) = (log.durability(), log.stats());
+            body["tier"] = json!(durability.tier.to_string());
+            body["copies"] = json!(durability.copies);
+            body["log"] = json!({ "entries": stats.entries, "bytes": stats.bytes, "queued": stats.queued });
+        }
+        if let Some(body) = body.as_object_mut() {
+            body.extend(details);
+        }
+        (code, [(CONTENT_TYPE, "application/health+json")], body.to_string()).into_response()
+    }
+
+    /// Every role, and every dependency with what is wrong with it.
+    fn details(&self) -> Map<String, Value> {
+        let (roles, checks) = self.0.health.describe();
+        Map::from_iter([("roles".to_owned(), roles), ("checks".to_owned(), checks)])
     }
 
     fn ready(&self) -> Response {
-        if self.is_ready.load(Ordering::Acquire) {
-            (StatusCode::OK, "ready\n").into_response()
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n").into_response()
+        let waits_for = self.0.health.first_vital_fault();
+        match (self.0.is_ready.load(Ordering::Acquire), waits_for) {
+            (true, None) => (StatusCode::OK, "ready\n").into_response(),
+            (_, Some(fault)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n")).into_response(),
+            (false, None) => (StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n").into_response(),
         }
     }
 
     fn metrics_text(&self) -> Response {
-        self.count_log();
-        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], self.metrics.render()).into_response()
+        if let Some(log) = self.0.log.get() {
+            self.count_log(log.as_ref());
+        }
+        ([(CONTENT_TYPE, "text/plain; version=0.0.4")], self.0.metrics.render()).into_response()
     }
 
     /// Brings the log's own numbers into the metrics. They only change when somebody looks.
-    fn count_log(&self) {
-        let stats = self.log.stats();
+    fn count_log(&self, log: &dyn Log) {
+        let stats = log.stats();
         let totals: [(&'static str, &str, u64); 6] = [
             (
                 "trunkline_log_appended_total",
@@ -124,7 +163,7 @@ impl Ops {
             ("trunkline_log_trimmed_total", "Entries trimmed.", stats.trimmed),
         ];
         for (name, help, value) in totals {
-            let counter = self.metrics.counter(name, help, &[]);
+            let counter = self.0.metrics.counter(name, help, &[]);
             counter.add(value.saturating_sub(counter.value()));
         }
         let gauges: [(&'static str, &str, u64); 3] = [
@@ -133,7 +172,8 @@ impl Ops {
             ("trunkline_log_bytes", "Envelope bytes held.", stats.bytes),
         ];
         for (name, help, value) in gauges {
-            self.metrics
+            self.0
+                .metrics
                 .gauge(name, help, &[])
                 .set(i64::try_from(value).unwrap_or(i64::MAX));
         }

@@ -1,165 +1,230 @@
-//! The services of a node and the hub between them: opened in the order of the call graph, mounted near or over sockets.
+//! The services of a node and the hub between them: those that run here, opened in the order of the call graph, and the ways to those
+//! that run elsewhere.
 
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use trunkline_auth::Auth;
 use trunkline_bus::revision::Revisions;
 use trunkline_channels::Channels;
 use trunkline_core::Clock;
 use trunkline_core::digest::DigestKey;
-use trunkline_db::{Db, Migrations};
-use trunkline_rpc::transport::{PeerStamp, in_process, remote};
-use trunkline_rpc::{Hub, RpcGuard, ServiceKey, Transport, listen, stack};
-use trunkline_store::MessageStore;
+use trunkline_rpc::transport::{PeerStamp, endpoint, in_process, remote};
+use trunkline_rpc::{Hub, RpcGuard, ServiceKey, listen, stack};
 use trunkline_telemetry::Metrics;
 use trunkline_things::Things;
 
 use crate::config::Config;
-use crate::data::DataFolder;
+use crate::databases::Databases;
 use crate::error::Error;
+use crate::health::{Dependency, Health};
+use crate::keys::Key;
+use crate::life::Phase;
+use crate::roles::{Role, Roles, Shape};
+use crate::storage::Storage;
 
-/// The proto name of the service that reads messages.
-const MESSAGES_SERVICE: &str = "trunkline.messages.v1.MessagesService";
 /// Process part under which the readers' guard asks.
 const READERS_PEER: &str = "readers";
-
-/// How the services of one process reach each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HubMode {
-    /// As function calls.
-    #[default]
-    InProcess,
-    /// Over a loopback socket with signed service tokens, as between processes: tests run every scenario in this mode too.
-    Loopback,
-}
+/// Process part under which health is asked for. No contract lets it in.
+const HEALTH_PEER: &str = "node";
 
 /// What the services share.
 pub(crate) struct Ground<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) data: &'a DataFolder,
+    pub(crate) shape: Shape,
+    pub(crate) roles: &'a Roles,
+    pub(crate) storage: &'a Storage,
+    pub(crate) databases: &'a Databases,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
-    pub(crate) revisions: Revisions,
-    pub(crate) store: Arc<dyn MessageStore>,
+    pub(crate) health: &'a Health,
 }
 
 /// The open services.
 pub(crate) struct Services {
     pub(crate) hub: Hub,
-    pub(crate) auth: Auth,
-    pub(crate) things: Things,
-    pub(crate) channels: Channels,
-    pub(crate) databases: Vec<Db>,
-    /// Every contract behind its guard and the inner layers.
-    pub(crate) inner: axum::Router,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) things: Option<Things>,
+    pub(crate) channels: Option<Channels>,
+    /// The contracts that are served here, behind their guards and the inner layers.
+    pub(crate) local: axum::Router,
+}
+
+impl Ground<'_> {
+    /// The authorization revision of every domain, for a role that is on the bus.
+    pub(crate) fn revisions(&self) -> Revisions {
+        Revisions::new(self.storage.bus().state.clone())
+    }
+
+    /// The key with which processes prove themselves.
+    fn service_key(&self) -> Result<ServiceKey, Error> {
+        let bytes = self.storage.keys.read(Key::Service)?;
+        Ok(ServiceKey::new(DigestKey::new(bytes)))
+    }
 }
 
 impl Services {
-    /// Opens every service, callees first, and mounts them in the hub.
+    /// Opens the services that run here, callees first.
     ///
     /// # Errors
     /// Names the part that cannot be opened.
-    pub(crate) async fn open(ground: &Ground<'_>) -> Result<Self, Error> {
+    pub(crate) fn open(ground: &Ground<'_>) -> Result<Self, Error> {
         let hub = Hub::default();
-        let Ground {
-            config, data, clock, ..
-        } = ground;
-        let database = async |name: &'static str, url: &Option<String>, migrations: &Migrations| {
-            let url = url.clone().unwrap_or_else(|| data.database_url(name));
-            Db::open(&url, migrations).await.map_err(Error::part(name))
-        };
-        let auth_db = database("auth", &config.auth.database_url, &trunkline_auth::store::MIGRATIONS).await?;
-        let things_db = database("things", &config.things.database_url, &trunkline_things::MIGRATIONS).await?;
-        let channels_db = database(
-            "channels",
-            &config.channels.database_url,
-            &trunkline_channels::MIGRATIONS,
-        )
-        .await?;
-        let databases = vec![auth_db.clone(), things_db.clone(), channels_db.clone()];
-        let auth = Auth::open(trunkline_auth::Deps {
-            db: auth_db,
-            revisions: ground.revisions.clone(),
-            token_key: data.key("token")?,
-            clock: clock.clone(),
-        })
-        .map_err(Error::part("auth"))?;
-        let things = Things::open(trunkline_things::Deps {
-            db: things_db,
-            hub: hub.clone(),
-            clock: clock.clone(),
-            secret_key: DigestKey::new(data.key("client-secret")?),
+        let runs = |role| ground.roles.has(role);
+        let auth = runs(Role::Auth).then(|| open_auth(ground)).transpose()?;
+        let things = runs(Role::Things).then(|| open_things(ground, &hub)).transpose()?;
+        let channels = runs(Role::Channels).then(|| open_channels(ground, &hub));
+        let readers = runs(Role::Reader).then(|| {
+            let guard = Arc::new(RpcGuard::through(&hub, READERS_PEER));
+            Routes::new(trunkline_readers::mount(ground.storage.messages(), guard))
         });
-        let channels = Channels::open(trunkline_channels::Deps {
-            db: channels_db,
-            hub: hub.clone(),
-            revisions: ground.revisions.clone(),
-            clock: clock.clone(),
-        });
-        let guard = Arc::new(RpcGuard::through(&hub, READERS_PEER));
-        let readers = Routes::new(trunkline_readers::mount(ground.store.clone(), guard));
-        let router = [auth.routes(), things.routes(), channels.routes(), readers]
-            .into_iter()
-            .map(contracts_of)
-            .reduce(axum::Router::merge)
-            .unwrap_or_default();
-        let inner = stack::inner(router, &ground.metrics);
+        let contracts = [
+            auth.as_ref().map(Auth::routes),
+            things.as_ref().map(Things::routes),
+            channels.as_ref().map(Channels::routes),
+            readers,
+        ];
+        let router = contracts.into_iter().flatten().map(contracts_of);
+        let router = router.reduce(axum::Router::merge).unwrap_or_default();
         Ok(Self {
             hub,
             auth,
             things,
             channels,
-            databases,
-            inner,
+            local: stack::inner(router, &ground.metrics),
         })
     }
 
-    /// Makes the services reach each other; over sockets, `tasks` gets the listener that they meet at.
+    /// Tells the hub the way to every service, and lets other processes in through `internal`.
     ///
     /// # Errors
-    /// When the loopback listener cannot be opened.
+    /// When a key cannot be read, or the loopback listener cannot be opened.
     pub(crate) async fn mount(
         &self,
-        mode: HubMode,
         ground: &Ground<'_>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        internal: Option<TcpListener>,
+        phase: &Phase,
     ) -> Result<(), Error> {
-        let (transport, stamp): (Transport, PeerStamp) = match mode {
-            HubMode::InProcess => (in_process(self.inner.clone()), PeerStamp::InProcess),
-            HubMode::Loopback => {
-                let key = ServiceKey::new(DigestKey::new(ground.data.key("service")?));
-                let listener = TcpListener::bind(("127.0.0.1", 0))
-                    .await
-                    .map_err(Error::part("the internal listener"))?;
-                let address = listener.local_addr().map_err(Error::part("the internal listener"))?;
-                let router = stack::internal(self.inner.clone(), key.clone(), ground.clock.clone());
-                tasks.spawn(listen::serve(listener, router, stop.clone()));
-                let endpoint =
-                    Endpoint::from_shared(format!("http://{address}")).map_err(Error::part("the internal listener"))?;
-                (
-                    remote(&endpoint),
-                    PeerStamp::Signed {
-                        key,
-                        clock: ground.clock.clone(),
-                    },
-                )
+        match ground.shape {
+            Shape::Whole => self.mount_here(ground),
+            Shape::WholeOverSockets => self.mount_over_sockets(ground, phase).await?,
+            Shape::Split => {
+                self.mount_here(ground);
+                self.mount_elsewhere(ground, phase)?;
             }
-        };
-        let services = trunkline_auth::SERVICES
-            .iter()
-            .chain(&trunkline_things::SERVICES)
-            .chain(&trunkline_channels::SERVICES);
-        for service in services.chain(&[MESSAGES_SERVICE]) {
-            self.hub.mount(service, transport.clone(), stamp.clone());
+        }
+        if let Some(listener) = internal {
+            self.let_processes_in(ground, listener, phase)?;
         }
         Ok(())
     }
+
+    /// Services of this process are function calls.
+    fn mount_here(&self, ground: &Ground<'_>) {
+        for contract in ground.roles.iter().flat_map(Role::contracts) {
+            let way = in_process(self.local.clone());
+            self.hub.mount(contract, way, PeerStamp::InProcess);
+        }
+    }
+
+    /// Services of this process are reached as if they were in another.
+    async fn mount_over_sockets(&self, ground: &Ground<'_>, phase: &Phase) -> Result<(), Error> {
+        let refused = Error::part::<std::io::Error>;
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .map_err(refused("the internal listener"))?;
+        let address = listener.local_addr().map_err(refused("the internal listener"))?;
+        self.let_processes_in(ground, listener, phase)?;
+        let way = remote(&way_to(&format!("http://{address}"))?);
+        for contract in ground.roles.iter().flat_map(Role::contracts) {
+            self.hub.mount(contract, way.clone(), stamp(ground)?);
+        }
+        Ok(())
+    }
+
+    /// Services of other processes are called where the configuration says, and looked at now and then.
+    fn mount_elsewhere(&self, ground: &Ground<'_>, phase: &Phase) -> Result<(), Error> {
+        for (service, _) in ground.roles.elsewhere() {
+            let place = ground.config.services.place(service);
+            let place = place.expect("the configuration was checked to name every service that is called");
+            let way = remote(&way_to(place)?);
+            for contract in service.contracts() {
+                self.hub.mount(contract, way.clone(), stamp(ground)?);
+            }
+            let dependency = Dependency {
+                name: format!("service:{service}"),
+                needed_by: ground
+                    .roles
+                    .iter()
+                    .filter(|role| role.asks().contains(&service))
+                    .collect(),
+                is_vital: false,
+            };
+            let client = HealthClient::new(self.hub.transport(service.contracts()[0], HEALTH_PEER));
+            let probe = move || {
+                let mut client = client.clone();
+                async move {
+                    let answer = client.check(HealthCheckRequest::default()).await;
+                    answer.map(drop).map_err(|status| status.message().to_owned())
+                }
+            };
+            let watching = ground.health.clone().watch(dependency, probe, phase.stop.clone());
+            phase.tasks.spawn(watching);
+        }
+        Ok(())
+    }
+
+    /// Serves the contracts of this process to whoever proves to be one of the platform's.
+    fn let_processes_in(&self, ground: &Ground<'_>, listener: TcpListener, phase: &Phase) -> Result<(), Error> {
+        let (_, health) = tonic_health::server::health_reporter();
+        let router = self.local.clone().merge(contracts_of(Routes::new(health)));
+        let router = stack::internal(router, ground.service_key()?, ground.clock.clone());
+        phase.tasks.spawn(listen::serve(listener, router, phase.stop.clone()));
+        Ok(())
+    }
+}
+
+fn open_auth(ground: &Ground<'_>) -> Result<Auth, Error> {
+    Auth::open(trunkline_auth::Deps {
+        db: ground.databases.of(Role::Auth),
+        revisions: ground.revisions(),
+        token_key: ground.storage.keys.read(Key::Token)?,
+        clock: ground.clock.clone(),
+    })
+    .map_err(Error::part("auth"))
+}
+
+fn open_things(ground: &Ground<'_>, hub: &Hub) -> Result<Things, Error> {
+    Ok(Things::open(trunkline_things::Deps {
+        db: ground.databases.of(Role::Things),
+        hub: hub.clone(),
+        clock: ground.clock.clone(),
+        secret_key: DigestKey::new(ground.storage.keys.read(Key::ClientSecret)?),
+    }))
+}
+
+fn open_channels(ground: &Ground<'_>, hub: &Hub) -> Channels {
+    Channels::open(trunkline_channels::Deps {
+        db: ground.databases.of(Role::Channels),
+        hub: hub.clone(),
+        revisions: ground.revisions(),
+        clock: ground.clock.clone(),
+    })
+}
+
+fn stamp(ground: &Ground<'_>) -> Result<PeerStamp, Error> {
+    Ok(PeerStamp::Signed {
+        key: ground.service_key()?,
+        clock: ground.clock.clone(),
+    })
+}
+
+fn way_to(place: &str) -> Result<Endpoint, Error> {
+    endpoint(place).map_err(Error::part("the way to another process"))
 }
 
 /// The contracts of one service as a router that can be merged: what no contract has is answered once, by the whole.

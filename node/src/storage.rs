@@ -1,64 +1,116 @@
-//! What a node keeps, opened together and closed together: the data folder, the log, the log of events, the message store.
+//! What a node keeps and where: the keys, the bus, the message store. Embedded in the data folder, or on Postgres and NATS where the
+//! configuration says so. Opened together and closed together.
+
+mod bus;
+mod messages;
 
 use std::sync::Arc;
 
-use trunkline_bus::embedded::EmbeddedBus;
 use trunkline_core::Clock;
-use trunkline_store::SqliteStore;
+use trunkline_store::MessageStore;
+use uuid::Uuid;
+
+pub(crate) use bus::Bus;
+use messages::Messages;
 
 use crate::config::Config;
 use crate::data::DataFolder;
 use crate::error::Error;
-use crate::news;
+use crate::health::Health;
+use crate::keys::Keys;
+use crate::life::Phase;
+use crate::roles::{Role, Roles, Shape};
 
-/// File of the message store in the data folder.
-const MESSAGES_FILE: &str = "messages.db";
-/// Folder of the log of events in the data folder.
-const EVENTS_FOLDER: &str = "events";
-
-/// Open storage.
+/// Open storage. What no role of the process needs is not there.
 pub(crate) struct Storage {
-    pub(crate) bus: EmbeddedBus,
-    pub(crate) events: EmbeddedBus,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) platform_id: Uuid,
+    pub(crate) keys: Keys,
+    pub(crate) bus: Option<Bus>,
+    messages: Option<Messages>,
     // Last, so that the folder is unlocked after everything in it is closed.
-    pub(crate) data: DataFolder,
+    pub(crate) data: Option<DataFolder>,
 }
 
 impl Storage {
-    /// Opens everything that is kept, making what is not there yet.
+    /// Opens everything that the roles need. A whole platform makes what is not there yet; a slice of one refuses.
     ///
     /// # Errors
-    /// Names the part that cannot be opened.
-    pub(crate) async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
-        let data = DataFolder::open(&config.data)?;
-        let bus = EmbeddedBus::open(data.path(), config.log.clone(), clock.clone());
-        let bus = bus.await.map_err(Error::part("the bus"))?;
-        let folder = data.folder(EVENTS_FOLDER)?;
-        let events = EmbeddedBus::open(&folder, news::config(), clock.clone());
-        let events = events.await.map_err(Error::part("the log of events"))?;
-        let store = SqliteStore::open(&data.path().join(MESSAGES_FILE)).await;
-        let store = Arc::new(store.map_err(Error::part("the message store"))?);
+    /// Names the part that is wrong. What cannot be reached is waited for.
+    pub(crate) async fn open(
+        config: &Config,
+        shape: Shape,
+        roles: &Roles,
+        clock: &Arc<dyn Clock>,
+        health: &Health,
+    ) -> Result<Self, Error> {
+        let data = match shape {
+            Shape::Whole | Shape::WholeOverSockets => Some(DataFolder::open(&config.data)?),
+            Shape::Split => None,
+        };
+        let keys = match (&config.keys.folder, &data) {
+            (None, Some(data)) => data.keys(),
+            (Some(folder), _) => Keys::in_folder(folder.clone()),
+            (None, None) => Keys::in_folder(config.data.join("keys")),
+        };
+        let platform_id = match &data {
+            Some(data) => data.platform_id(),
+            None => keys.platform_id()?,
+        };
+        let bus = match roles.iter().any(Role::is_on_bus) {
+            true => Some(Bus::open(config, platform_id, data.as_ref(), (roles, clock, health)).await?),
+            false => None,
+        };
+        let messages = match roles.has_any(&[Role::Writer, Role::Reader]) {
+            true => Some(Messages::open(config, data.as_ref(), roles, health).await?),
+            false => None,
+        };
         Ok(Self {
+            platform_id,
+            keys,
             bus,
-            events,
-            store,
+            messages,
             data,
         })
     }
 
+    /// The bus, for a role that is on it.
+    pub(crate) fn bus(&self) -> &Bus {
+        self.bus.as_ref().expect("the bus is opened where a role is on it")
+    }
+
+    /// The message store, for the writer and the reader.
+    pub(crate) fn messages(&self) -> Arc<dyn MessageStore> {
+        let messages = self.messages.as_ref();
+        messages
+            .expect("the message store is opened for the writer and the reader")
+            .store()
+    }
+
+    /// Keeps an eye on what is outside of the process.
+    pub(crate) fn watch(&self, roles: &Roles, health: &Health, phase: &Phase) {
+        if let Some(bus) = &self.bus {
+            bus.watch(roles, health, phase);
+        }
+        if let Some(messages) = &self.messages {
+            messages.watch(roles, health, phase);
+        }
+    }
+
     /// Resolves once something that is kept can be kept no more.
     pub(crate) async fn failed(&self) -> String {
-        tokio::select! {
-            cause = self.bus.log.failed() => cause,
-            cause = self.events.log.failed() => cause,
+        match &self.bus {
+            Some(bus) => bus.failed().await,
+            None => std::future::pending().await,
         }
     }
 
     /// Closes everything after the work in hand.
     pub(crate) async fn close(self) {
-        self.store.close().await;
-        self.events.close().await;
-        self.bus.close().await;
+        if let Some(messages) = self.messages {
+            messages.close().await;
+        }
+        if let Some(bus) = self.bus {
+            bus.close().await;
+        }
     }
 }

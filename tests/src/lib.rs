@@ -9,8 +9,8 @@
 
 mod world;
 
-pub use trunkline::HubMode;
-pub use world::{Device, Domain, PASSWORD, World};
+pub use trunkline::Shape;
+pub use world::{Addresses, Device, Domain, PASSWORD, World};
 
 /// Makes two tests of each scenario, `async fn(World)`: `whole`, and `over_sockets` with the services apart.
 #[macro_export]
@@ -19,12 +19,12 @@ macro_rules! scenarios {
         mod $name {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn whole() {
-                super::$name($crate::World::start($crate::HubMode::InProcess).await).await;
+                super::$name($crate::World::start($crate::Shape::Whole).await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn over_sockets() {
-                super::$name($crate::World::start($crate::HubMode::Loopback).await).await;
+                super::$name($crate::World::start($crate::Shape::WholeOverSockets).await).await;
             }
         }
     )+};

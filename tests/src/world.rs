@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trunkline::{Addresses, Config, Error, HubMode, Node};
+use trunkline::{Config, Error, Node, Shape};
 use trunkline_testkit::http::Client;
 
 /// E-mail address of the platform's administrator.
@@ -23,10 +23,32 @@ pub struct World {
     /// HTTP as the platform's administrator.
     pub admin: Client,
     config: Config,
-    mode: HubMode,
+    shape: Shape,
     stop: CancellationToken,
     running: JoinHandle<Result<(), Error>>,
     folder: TempDir,
+}
+
+/// Where a platform listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// API and messages over HTTP.
+    pub http: SocketAddr,
+    /// gRPC.
+    pub grpc: SocketAddr,
+    /// MQTT.
+    pub mqtt: SocketAddr,
+}
+
+impl Addresses {
+    fn of(node: &Node) -> Self {
+        let addresses = node.addresses();
+        Self {
+            http: addresses.http.expect("a whole platform listens for HTTP"),
+            grpc: addresses.grpc.expect("a whole platform listens for gRPC"),
+            mqtt: addresses.mqtt.expect("a whole platform listens for MQTT"),
+        }
+    }
 }
 
 /// A domain with the HTTP client of its creator.
@@ -50,12 +72,12 @@ pub struct Device {
 
 impl World {
     /// Starts a platform with a fresh data folder.
-    pub async fn start(mode: HubMode) -> Self {
-        Self::start_with(mode, |_| {}).await
+    pub async fn start(shape: Shape) -> Self {
+        Self::start_with(shape, |_| {}).await
     }
 
     /// The same, after `adjust` has changed the configuration.
-    pub async fn start_with(mode: HubMode, adjust: impl FnOnce(&mut Config)) -> Self {
+    pub async fn start_with(shape: Shape, adjust: impl FnOnce(&mut Config)) -> Self {
         let folder = trunkline_testkit::free_dir();
         let password_file = folder.path().join("password");
         fs::write(&password_file, format!("{PASSWORD}\n")).expect("the folder can be written");
@@ -73,14 +95,14 @@ impl World {
             config.listen.ops,
         ) = (free, free, free, free);
         adjust(&mut config);
-        Self::open(config, mode, folder).await
+        Self::open(config, shape, folder).await
     }
 
-    async fn open(config: Config, mode: HubMode, folder: TempDir) -> Self {
-        let node = Node::open(&config, mode)
+    async fn open(config: Config, shape: Shape, folder: TempDir) -> Self {
+        let node = Node::open(&config, shape)
             .await
             .unwrap_or_else(|error| panic!("the platform does not start: {error}"));
-        let addresses = node.addresses();
+        let addresses = Addresses::of(&node);
         let stop = CancellationToken::new();
         let running = tokio::spawn(node.run(stop.clone()));
         let anonymous = Client::new(addresses.http);
@@ -89,7 +111,7 @@ impl World {
             addresses,
             admin,
             config,
-            mode,
+            shape,
             stop,
             running,
             folder,
@@ -113,15 +135,15 @@ impl World {
 
     /// Stops the platform and starts it again on the same data, on new ports.
     pub async fn restart(self) -> Self {
-        let (config, mode, folder) = self.stop_and_keep().await;
-        Self::open(config, mode, folder).await
+        let (config, shape, folder) = self.stop_and_keep().await;
+        Self::open(config, shape, folder).await
     }
 
-    async fn stop_and_keep(self) -> (Config, HubMode, TempDir) {
+    async fn stop_and_keep(self) -> (Config, Shape, TempDir) {
         self.stop.cancel();
         let ended = self.running.await.expect("the platform does not panic");
         ended.unwrap_or_else(|error| panic!("the platform ended with: {error}"));
-        (self.config, self.mode, self.folder)
+        (self.config, self.shape, self.folder)
     }
 
     /// Creates a user and logs in; returns its id and HTTP as that user.

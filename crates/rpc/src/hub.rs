@@ -16,6 +16,7 @@ use trunkline_core::error::{Code, Fault, reason};
 use trunkline_proto::guards::METHODS;
 
 use crate::peer::Peer;
+use crate::stack::DEADLINE_MAX;
 use crate::status;
 use crate::transport::{PeerStamp, Transport, body_of, buffered};
 
@@ -43,15 +44,37 @@ impl Hub {
     ///
     /// Calls fail with UNAVAILABLE while nothing is mounted under the name.
     pub fn transport(&self, service: &'static str, peer: &'static str) -> Transport {
+        self.way(service, Peer(peer.into()), DEADLINE_DEFAULT)
+    }
+
+    /// The way to `service` for calls that come from outside and are only passed on: they have the time of calls from outside.
+    pub(crate) fn passage(&self, service: &'static str, peer: &'static str) -> Transport {
+        self.way(service, Peer(peer.into()), DEADLINE_MAX)
+    }
+
+    fn way(&self, service: &'static str, peer: Peer, deadline: Duration) -> Transport {
         let hub = self.clone();
-        let peer = Peer(peer.into());
-        BoxCloneSyncService::new(service_fn(move |request| {
+        BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
             let (hub, peer) = (hub.clone(), peer.clone());
-            async move { hub.call(service, &peer, request).await }
+            async move {
+                match tokio::time::timeout(deadline, hub.call(service, &peer, request, deadline)).await {
+                    Ok(answer) => answer,
+                    Err(_) => Ok(refusal(
+                        Code::DeadlineExceeded,
+                        &format!("{service} did not answer in time"),
+                    )),
+                }
+            }
         }))
     }
 
-    async fn call(&self, service: &str, peer: &Peer, request: Request<Body>) -> Result<Response<Body>, Status> {
+    async fn call(
+        &self,
+        service: &str,
+        peer: &Peer,
+        request: Request<Body>,
+        deadline: Duration,
+    ) -> Result<Response<Body>, Status> {
         let found = self
             .routes
             .read()
@@ -63,17 +86,16 @@ impl Hub {
                 "{service} does not run here and its place is not configured"
             )));
         };
-        let work = attempts(&transport, &stamp, peer, request);
-        match tokio::time::timeout(DEADLINE_DEFAULT, work).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => {
+        let mut request = request;
+        if let Ok(timeout) = HeaderValue::try_from(format!("{}S", deadline.as_secs())) {
+            request.headers_mut().entry("grpc-timeout").or_insert(timeout);
+        }
+        match attempts(&transport, &stamp, peer, request).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
                 tracing::warn!(rpc.service = service, error = %error, "a service cannot be reached");
                 Ok(unavailable(&format!("{service} cannot be reached")))
             }
-            Err(_) => Ok(refusal(
-                Code::DeadlineExceeded,
-                &format!("{service} did not answer in time"),
-            )),
         }
     }
 }
@@ -85,11 +107,7 @@ async fn attempts(
     peer: &Peer,
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
-    let (mut parts, body) = request.into_parts();
-    parts
-        .headers
-        .entry("grpc-timeout")
-        .or_insert(HeaderValue::from_static("5S"));
+    let (parts, body) = request.into_parts();
     if !is_idempotent(parts.uri.path()) {
         let mut request = Request::from_parts(parts, body);
         stamp.mark(&mut request, peer);

@@ -9,6 +9,7 @@
 
 mod body;
 pub mod caller;
+pub mod forward;
 pub mod guard;
 pub mod hub;
 pub mod listen;

@@ -1,6 +1,7 @@
 //! One type for every way to a service: in process a router, between processes a channel, both behind the same tower service.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -14,6 +15,13 @@ use trunkline_core::Clock;
 
 use crate::peer::{PEER_TOKEN, Peer, ServiceKey};
 
+/// How long a connection to another process may take to be made.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// Time between pings on a connection to another process.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the answer to a ping may take; then the connection is made anew.
+const PING_WAIT: Duration = Duration::from_secs(3);
+
 /// A way to a service, cheap to clone. Its error is a status, which tonic's clients hand to their callers as it is.
 pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
@@ -26,6 +34,18 @@ pub fn in_process(router: axum::Router) -> Transport {
             Ok::<_, Status>(response.map(|body| Body::new(body.map_err(|error| Status::from_error(error.into())))))
         }
     }))
+}
+
+/// The place of a process, such as `https://things.internal:7072`, with limits by which one that went away is noticed.
+///
+/// # Errors
+/// When it is no URL.
+pub fn endpoint(place: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(place.to_owned())?
+        .connect_timeout(CONNECT_WAIT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_WAIT)
+        .keep_alive_while_idle(true))
 }
 
 /// Calls the process at `endpoint`. The connection is made when it is first needed, and again when it was lost.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use trunkline::{Config, Error, Flags, HubMode, Node};
+use trunkline::{Config, Error, Flags, Node, Shape};
 use trunkline_telemetry::Format;
 
 #[derive(Parser)]
@@ -40,7 +40,7 @@ async fn up(flags: &Flags) -> Result<(), Error> {
         terminated.recv().await;
         stopping.cancel();
     });
-    let node = Node::open(&config, HubMode::InProcess).await?;
+    let node = Node::open(&config, Shape::Whole).await?;
     println!("ready {}", node.addresses());
     node.run(stop).await
 }

@@ -1,0 +1,134 @@
+//! What a configuration is refused for: what is insecure, and what cannot work.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tonic::transport::Uri;
+
+use super::Config;
+use crate::error::Error;
+use crate::roles::{Role, Roles, Shape};
+
+impl Config {
+    /// Refuses what is wrong whatever runs in the process.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.log.check().map_err(Error::Configuration)?;
+        if let Some(nats) = &self.nats {
+            nats.check()
+                .map_err(|fault| Error::Configuration(format!("[nats]: {fault}")))?;
+        }
+        for (name, address) in self.listen.named() {
+            if !is_loopback(address.ip()) && !self.allow_plaintext {
+                return Err(Error::Configuration(format!(
+                    "`{name}` listens on {address}, beyond this machine, without TLS; keep it on 127.0.0.1, or give --allow-plaintext where \
+                     the network itself is protected"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what a process of `shape` cannot work with.
+    ///
+    /// # Errors
+    /// One sentence that names the key that is missing or wrong.
+    pub fn check_as(&self, shape: Shape) -> Result<(), Error> {
+        if shape != Shape::Split {
+            return self.check_whole();
+        }
+        let roles = self.roles_of(shape);
+        if self.roles.is_empty() {
+            let words = Role::ALL.map(Role::as_str).join(",");
+            return Err(Error::Configuration(format!(
+                "`trunkline serve` has no roles; give some of --roles {words}, or run everything with `trunkline up`"
+            )));
+        }
+        self.check_places(&roles)?;
+        self.check_internal(&roles)?;
+        self.check_storage(&roles)
+    }
+
+    fn check_whole(&self) -> Result<(), Error> {
+        if self.roles.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Configuration(
+            "`roles` is for `trunkline serve`, and `trunkline up` runs everything; take that line out".to_owned(),
+        ))
+    }
+
+    /// Every service that is called and does not run here has a place, which is safe to speak to.
+    fn check_places(&self, roles: &Roles) -> Result<(), Error> {
+        for (service, asking) in roles.elsewhere() {
+            let Some(place) = self.services.place(service) else {
+                return Err(Error::Configuration(format!(
+                    "role `{asking}` calls `{service}`, which does not run here; add `{service}` to --roles, or say where it runs with \
+                     `{service} = \"https://…\"` under [services]"
+                )));
+            };
+            check_place(service, place)?;
+        }
+        Ok(())
+    }
+
+    fn check_internal(&self, roles: &Roles) -> Result<(), Error> {
+        let address: SocketAddr = self.listen.internal;
+        if roles.serves_others() && !is_loopback(address.ip()) {
+            return Err(Error::Configuration(format!(
+                "`internal` listens on {address}, beyond this machine, without TLS; keep it on 127.0.0.1"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Processes share what they keep, so none of it may be embedded in one of them.
+    fn check_storage(&self, roles: &Roles) -> Result<(), Error> {
+        for role in roles.iter() {
+            let Some(section) = role.database_section() else {
+                continue;
+            };
+            match self.database_url(role) {
+                Some(url) if is_postgres(url) => {}
+                Some(_) => {
+                    return Err(Error::Configuration(format!(
+                        "the database of role `{role}` is not on Postgres; processes share it, so give a `postgres://…` address"
+                    )));
+                }
+                None => {
+                    return Err(Error::Configuration(format!(
+                        "role `{role}` has no database; say where it is with `database_url = \"postgres://…\"` under [{section}]"
+                    )));
+                }
+            }
+        }
+        if self.keys.folder.is_none() {
+            return Err(Error::Configuration(
+                "`folder` under [keys] is missing; it holds the keys that the platform's processes share".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a place that is no address, or beyond this machine and not protected by TLS.
+fn check_place(service: Role, place: &str) -> Result<(), Error> {
+    let wrong = |why: &str| Error::Configuration(format!("`{service}` under [services] is `{place}`, {why}"));
+    let uri: Uri = place.parse().map_err(|_| wrong("which is no URL"))?;
+    let host = uri.host().ok_or_else(|| wrong("which names no host"))?;
+    let host = host.trim_matches(['[', ']']);
+    let is_near = host == "localhost" || host.parse().is_ok_and(is_loopback);
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if is_near => Ok(()),
+        Some("http") => Err(wrong("beyond this machine without TLS; write https://")),
+        _ => Err(wrong("which is neither https:// nor, on this machine, http://")),
+    }
+}
+
+/// Whether an address of a database is on a Postgres server.
+pub(crate) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}

@@ -1,0 +1,83 @@
+//! What the configuration accepts, from where, and how it is shown.
+
+use super::*;
+
+fn load(file: &str, environment: &[(&str, &str)], flags: Flags) -> Result<Config, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trunkline.toml");
+    std::fs::write(&path, file).unwrap();
+    let environment: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
+    Config::load(
+        &Flags {
+            config: Some(path),
+            ..flags
+        },
+        environment.into_iter(),
+    )
+}
+
+#[test]
+fn each_source_goes_over_the_one_before() {
+    let file = "data = \"from-file\"\n[listen]\nhttp = \"127.0.0.1:1\"\ngrpc = \"127.0.0.1:1\"\nmqtt = \"127.0.0.1:1\"";
+    let environment = [
+        ("TRUNKLINE_LISTEN__GRPC", "127.0.0.1:2"),
+        ("TRUNKLINE_LISTEN__MQTT", "127.0.0.1:2"),
+    ];
+    let flags = Flags {
+        mqtt: Some("127.0.0.1:3".parse().unwrap()),
+        ..Flags::default()
+    };
+    let config = load(file, &environment, flags).unwrap();
+    let ports = config.listen.named().map(|(_, address)| address.port());
+    assert_eq!(ports, [1, 2, 3, 7071]);
+    assert_eq!(config.data, PathBuf::from("from-file"));
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name_wherever_it_comes_from() {
+    let from_file = load("[listen]\nhtpp = \"127.0.0.1:1\"", &[], Flags::default())
+        .unwrap_err()
+        .to_string();
+    assert!(from_file.contains("unknown field `htpp`"), "{from_file}");
+    let from_environment = load("", &[("TRUNKLINE_DTA", "x")], Flags::default())
+        .unwrap_err()
+        .to_string();
+    assert!(from_environment.contains("unknown field `dta`"), "{from_environment}");
+    assert!(load("", &[("TRUNKLINE_TEST_POSTGRES", "x")], Flags::default()).is_ok());
+}
+
+#[test]
+fn a_listener_beyond_loopback_needs_consent() {
+    let open = Flags {
+        http: Some("0.0.0.0:8080".parse().unwrap()),
+        ..Flags::default()
+    };
+    let refused = load("", &[], open.clone()).unwrap_err().to_string();
+    assert!(refused.contains("--allow-plaintext"), "{refused}");
+    assert!(
+        load(
+            "",
+            &[],
+            Flags {
+                allow_plaintext: true,
+                ..open
+            }
+        )
+        .is_ok()
+    );
+}
+
+#[test]
+fn what_is_shown_has_no_passwords() {
+    let mut config = Config::default();
+    config.auth.database_url = Some("postgres://trunkline:hunter2@db:5432/auth".into());
+    config.things.database_url = Some("postgres://db/things?user=u&password=hunter2".into());
+    let shown = config.render().unwrap();
+    assert!(
+        !shown.contains("hunter2") && shown.contains("trunkline:…@db:5432"),
+        "{shown}"
+    );
+}

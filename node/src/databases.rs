@@ -1,0 +1,117 @@
+//! The databases of the services that run here: opened once they can be reached, watched, closed at the end.
+
+use trunkline_db::{Db, Migrations};
+
+use crate::config::Config;
+use crate::config::is_postgres;
+use crate::data::DataFolder;
+use crate::error::{Error, chain};
+use crate::health::{Dependency, Failure, Health};
+use crate::life::Phase;
+use crate::roles::{Role, Roles};
+
+/// A service's migrations, if the role has a database of the kind that services share.
+pub(crate) fn migrations_of(role: Role) -> Option<&'static Migrations> {
+    match role {
+        Role::Auth => Some(&trunkline_auth::store::MIGRATIONS),
+        Role::Things => Some(&trunkline_things::MIGRATIONS),
+        Role::Channels => Some(&trunkline_channels::MIGRATIONS),
+        Role::Mqtt | Role::Http | Role::Writer | Role::Reader | Role::Gateway => None,
+    }
+}
+
+/// Open databases, each with the role that keeps its rows there.
+#[derive(Clone, Default)]
+pub(crate) struct Databases(Vec<(Role, Db)>);
+
+impl Databases {
+    /// Opens those of `roles`. Who has a data folder is alone on the platform and brings its schemas up to date; everybody else
+    /// refuses what is not.
+    ///
+    /// # Errors
+    /// Names the database that is wrong. One that cannot be reached is waited for.
+    pub(crate) async fn open(
+        config: &Config,
+        data: Option<&DataFolder>,
+        roles: &Roles,
+        health: &Health,
+    ) -> Result<Self, Error> {
+        let mut databases = Vec::new();
+        for role in roles.iter() {
+            let Some(migrations) = migrations_of(role) else {
+                continue;
+            };
+            let database = match (config.database_url(role), data) {
+                (Some(url), data) => {
+                    let open = || async move {
+                        let opened = match data {
+                            Some(_) => Db::migrate_and_open(url, migrations).await,
+                            None => Db::open(url, migrations).await,
+                        };
+                        opened.map_err(|error| failure(role, error))
+                    };
+                    health.reach(dependency(role), open).await?
+                }
+                (None, Some(data)) => {
+                    let url = data.database_url(role.as_str());
+                    Db::open(&url, migrations).await.map_err(Error::part(role.as_str()))?
+                }
+                (None, None) => return Err(Error::Configuration(format!("role `{role}` has no database"))),
+            };
+            databases.push((role, database));
+        }
+        Ok(Self(databases))
+    }
+
+    /// The database of `role`, which runs here.
+    pub(crate) fn of(&self, role: Role) -> Db {
+        let found = self.0.iter().find(|(owner, _)| *owner == role);
+        found
+            .expect("the databases of the roles that run here are open")
+            .1
+            .clone()
+    }
+
+    /// Every database.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Db> {
+        self.0.iter().map(|(_, database)| database)
+    }
+
+    /// Keeps an eye on those on Postgres.
+    pub(crate) fn watch(&self, config: &Config, health: &Health, phase: &Phase) {
+        for (role, database) in &self.0 {
+            if !config.database_url(*role).is_some_and(is_postgres) {
+                continue;
+            }
+            let database = database.clone();
+            let probe = move || {
+                let database = database.clone();
+                async move { database.probe().await.map_err(|error| chain(&error)) }
+            };
+            let watching = health.clone().watch(dependency(*role), probe, phase.stop.clone());
+            phase.tasks.spawn(watching);
+        }
+    }
+
+    /// Closes them after the work in hand.
+    pub(crate) async fn close(&self) {
+        for database in self.iter() {
+            database.close().await;
+        }
+    }
+}
+
+fn dependency(role: Role) -> Dependency {
+    Dependency {
+        name: format!("database:{role}"),
+        needed_by: vec![role],
+        is_vital: true,
+    }
+}
+
+fn failure(role: Role, error: trunkline_db::Error) -> Failure {
+    match error {
+        trunkline_db::Error::Unavailable(_) => Failure::Unreachable(chain(&error)),
+        error => Failure::Wrong(Error::part(role.as_str())(error)),
+    }
+}

@@ -1,0 +1,130 @@
+//! What meets the world: admission, the adapters, and the routers of the public listeners, as far as the roles of the process go.
+
+use std::sync::Arc;
+
+use tonic_reflection::server::Builder as Reflection;
+use trunkline_gate::PlatformGate;
+use trunkline_mqtt::{Adapter, Settings};
+use trunkline_rpc::transport::in_process;
+use trunkline_rpc::{forward, listen, stack};
+
+use crate::error::Error;
+use crate::life::Phases;
+use crate::listeners::Public;
+use crate::ops::Ops;
+use crate::roles::Role;
+use crate::services::{Ground, Services};
+
+/// The edges that are open here.
+pub(crate) struct Edges {
+    /// Admission, for the roles that let devices in.
+    pub(crate) gate: Option<Arc<PlatformGate>>,
+    mqtt: Option<Arc<Adapter>>,
+    http: Option<axum::Router>,
+    grpc: Option<axum::Router>,
+}
+
+impl Edges {
+    /// Opens the edges of the roles that run here.
+    ///
+    /// # Errors
+    /// Names the part that cannot be opened.
+    pub(crate) fn open(ground: &Ground<'_>, services: &Services, ops: &Ops) -> Result<Self, Error> {
+        let runs = |role| ground.roles.has(role);
+        let gate = ground.roles.has_any(&[Role::Mqtt, Role::Http]);
+        let gate = gate.then(|| Arc::new(PlatformGate::new(&services.hub)));
+        let mut edges = Self {
+            gate: gate.clone(),
+            mqtt: None,
+            http: None,
+            grpc: None,
+        };
+        if let Some(gate) = gate {
+            edges.mqtt = runs(Role::Mqtt).then(|| mqtt(ground, gate.clone())).transpose()?;
+            edges.http = runs(Role::Http).then(|| publishing(ground, gate));
+        }
+        if runs(Role::Gateway) {
+            let public = stack::outer(everywhere(ground, services));
+            let gateway = trunkline_gateway::router(&ground.config.gateway, in_process(public.clone()));
+            let gateway = gateway.map_err(Error::part("the gateway"))?;
+            edges.http = Some(edges.http.unwrap_or_default().merge(gateway));
+            edges.grpc = Some(grpc(public)?);
+        }
+        edges.http = edges.http.map(|router| router.merge(ops.public_router()));
+        Ok(edges)
+    }
+
+    /// Lets the world in, deliveries first.
+    pub(crate) fn start(self, listeners: Public, phases: &Phases) {
+        if let (Some(mqtt), Some(listener)) = (self.mqtt, listeners.mqtt) {
+            let (delivery, stop) = (mqtt.clone(), phases.delivery.stop.clone());
+            phases.delivery.tasks.spawn(async move { delivery.run(stop).await });
+            let stop = phases.listeners.stop.clone();
+            phases
+                .listeners
+                .tasks
+                .spawn(async move { mqtt.serve(listener, stop).await });
+        }
+        for (router, listener) in [(self.http, listeners.http), (self.grpc, listeners.grpc)] {
+            if let (Some(router), Some(listener)) = (router, listener) {
+                let serving = listen::serve(listener, router, phases.listeners.stop.clone());
+                phases.listeners.tasks.spawn(serving);
+            }
+        }
+    }
+}
+
+fn mqtt(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> Result<Arc<Adapter>, Error> {
+    let deps = trunkline_mqtt::Deps {
+        gate,
+        log: ground.storage.bus().log.clone(),
+        clock: ground.clock.clone(),
+        metrics: ground.metrics.clone(),
+    };
+    let settings = Settings {
+        payload_bytes_max: ground.config.payload_bytes_max(),
+        ..Settings::default()
+    };
+    Adapter::open(deps, settings).map_err(Error::part("the MQTT adapter"))
+}
+
+fn publishing(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> axum::Router {
+    trunkline_http::router(trunkline_http::Deps {
+        gate,
+        log: ground.storage.bus().log.clone(),
+        clock: ground.clock.clone(),
+        metrics: ground.metrics.clone(),
+        payload_bytes_max: ground.config.payload_bytes_max(),
+    })
+}
+
+/// Every contract of the platform: those that are served here, and the way to the others.
+fn everywhere(ground: &Ground<'_>, services: &Services) -> axum::Router {
+    let elsewhere = ground.roles.elsewhere();
+    let contracts = elsewhere.iter().flat_map(|(service, _)| service.contracts());
+    let forwarded = contracts.map(|contract| forward::router(&services.hub, contract));
+    let forwarded = forwarded.reduce(axum::Router::merge).unwrap_or_default();
+    services.local.clone().merge(stack::inner(forwarded, &ground.metrics))
+}
+
+/// The public gRPC router: the contracts, health and reflection.
+fn grpc(public: axum::Router) -> Result<axum::Router, Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(trunkline_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = reflection().build_v1().map_err(Error::part("reflection"))?;
+    // Many tools still ask in the old form.
+    let v1alpha = reflection().build_v1alpha().map_err(Error::part("reflection"))?;
+    // The reporter is not kept: the empty service name reports SERVING from the start.
+    drop(reporter);
+    let extra = tonic::service::Routes::new(health)
+        .add_service(v1)
+        .add_service(v1alpha)
+        .into_axum_router()
+        .reset_fallback();
+    let unknown = async || tonic::Status::unimplemented("there is no such method here").into_http::<axum::body::Body>();
+    Ok(public.merge(extra).fallback(unknown))
+}
