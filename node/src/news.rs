@@ -1,34 +1,11 @@
 //! The way of events: from the outbox of each service into the log of events, and from there to those who take notice.
 
-use trunkline_bus::embedded::Config;
 use trunkline_bus::events::{Events, PublishError};
 use trunkline_db::outbox;
 
 use crate::databases::Databases;
 use crate::life::Phase;
 use crate::services::Services;
-
-/// Bytes of events that are kept at most; the oldest that everybody has taken notice of go first.
-const BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Bytes of events that one domain may have waiting.
-const DOMAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Bytes of the newest events in memory.
-const RING_BYTES_MAX: usize = 256 * 1024;
-/// Bytes that may wait to be committed.
-const QUEUE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-/// The quotas of the log of events, which are its own.
-pub(crate) fn config() -> Config {
-    Config {
-        shards: Some(1),
-        bytes_max: BYTES_MAX,
-        domain_bytes_max: DOMAIN_BYTES_MAX,
-        ring_bytes_max: RING_BYTES_MAX,
-        queue_bytes_max: QUEUE_BYTES_MAX,
-        disk_free_bytes_min: 0,
-        ..Config::default()
-    }
-}
 
 /// Carries what the services have to tell each other until the phase ends: one task for each outbox and each service that takes
 /// notice.

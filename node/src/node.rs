@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
+use trunkline_bus::DeadLetters;
 use trunkline_bus::events::Events;
 use trunkline_consumers::Writer;
 use trunkline_core::{Clock, NodeId, SystemClock};
@@ -197,8 +198,12 @@ impl Phase {
 }
 
 async fn open_writer(storage: &Storage, clock: &Arc<dyn Clock>, metrics: &Metrics) -> Result<Writer, Error> {
-    let writer = Writer::open(storage.bus().log.clone(), storage.messages(), clock.clone(), metrics);
-    writer.await.map_err(Error::part("the writer"))
+    let bus = storage.bus();
+    let writer = Writer::open(bus.log.clone(), storage.messages(), clock.clone(), metrics);
+    let writer = writer.await.map_err(Error::part("the writer"))?;
+    let dead_letters = DeadLetters::open(bus.dead.clone());
+    let dead_letters = dead_letters.await.map_err(Error::part("the log of dead letters"))?;
+    Ok(writer.parking_in(dead_letters))
 }
 
 /// Resolves when the writer has ended by itself; never where there is none. Cancel safe: a writer that has not ended stays.

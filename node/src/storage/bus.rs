@@ -13,11 +13,22 @@ use crate::data::DataFolder;
 use crate::error::{Error, chain};
 use crate::health::{Dependency, Failure, Health};
 use crate::life::Phase;
-use crate::news;
 use crate::roles::{Role, Roles};
 
 /// Folder of the log of events in the data folder.
 const EVENTS_FOLDER: &str = "events";
+/// Folder of the log of messages that could not be stored.
+const DEAD_LETTERS_FOLDER: &str = "dead-letters";
+/// Bytes of events that are kept at most; the oldest that everybody has taken notice of go first.
+const EVENTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of messages that could not be stored; the writer waits when there is no room for more.
+const DEAD_LETTERS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes that one domain may have of either.
+const DOMAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of the newest entries of either in memory.
+const RING_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that may wait to be committed to either.
+const QUEUE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The bus as the roles see it.
 pub(crate) struct Bus {
@@ -25,13 +36,15 @@ pub(crate) struct Bus {
     pub(crate) log: Arc<dyn Log>,
     /// What happened to entities.
     pub(crate) events: Arc<dyn Log>,
+    /// Messages that could not be stored.
+    pub(crate) dead: Arc<dyn Log>,
     /// Small shared facts.
     pub(crate) state: Arc<dyn State>,
     backend: Backend,
 }
 
 enum Backend {
-    Embedded { bus: EmbeddedBus, events: EmbeddedBus },
+    Embedded([EmbeddedBus; 3]),
     Nats(NatsBus),
 }
 
@@ -60,14 +73,17 @@ impl Bus {
     async fn embedded(config: &Config, data: &DataFolder, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
         let bus = EmbeddedBus::open(data.path(), config.log.clone(), clock.clone());
         let bus = bus.await.map_err(Error::part("the bus"))?;
-        let folder = data.folder(EVENTS_FOLDER)?;
-        let events = EmbeddedBus::open(&folder, news::config(), clock.clone());
+        let events = EmbeddedBus::open(&data.folder(EVENTS_FOLDER)?, aside(EVENTS_BYTES_MAX), clock.clone());
         let events = events.await.map_err(Error::part("the log of events"))?;
+        let folder = data.folder(DEAD_LETTERS_FOLDER)?;
+        let dead = EmbeddedBus::open(&folder, aside(DEAD_LETTERS_BYTES_MAX), clock.clone());
+        let dead = dead.await.map_err(Error::part("the log of dead letters"))?;
         Ok(Self {
             log: bus.log.clone(),
             events: events.log.clone(),
+            dead: dead.log.clone(),
             state: bus.state.clone(),
-            backend: Backend::Embedded { bus, events },
+            backend: Backend::Embedded([bus, events, dead]),
         })
     }
 
@@ -88,6 +104,7 @@ impl Bus {
         Ok(Self {
             log: bus.log.clone(),
             events: bus.events.clone(),
+            dead: bus.dead.clone(),
             state: bus.state.clone(),
             backend: Backend::Nats(bus),
         })
@@ -117,18 +134,33 @@ impl Bus {
         tokio::select! {
             cause = self.log.failed() => cause,
             cause = self.events.failed() => cause,
+            cause = self.dead.failed() => cause,
         }
     }
 
     /// Closes everything after the work in hand.
     pub(crate) async fn close(self) {
         match self.backend {
-            Backend::Embedded { bus, events } => {
-                events.close().await;
-                bus.close().await;
+            Backend::Embedded(buses) => {
+                for bus in buses {
+                    bus.close().await;
+                }
             }
             Backend::Nats(nats) => nats.close().await,
         }
+    }
+}
+
+/// The quotas of a log beside the one of messages.
+fn aside(bytes_max: u64) -> trunkline_bus::embedded::Config {
+    trunkline_bus::embedded::Config {
+        shards: Some(1),
+        bytes_max,
+        domain_bytes_max: DOMAIN_BYTES_MAX,
+        ring_bytes_max: RING_BYTES_MAX,
+        queue_bytes_max: QUEUE_BYTES_MAX,
+        disk_free_bytes_min: 0,
+        ..trunkline_bus::embedded::Config::default()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use trunkline_store::{MessageStore, SqliteStore};
+use trunkline_store::{MessageStore, PostgresStore, SqliteStore};
 
 use crate::config::Config;
 use crate::data::DataFolder;
-use crate::error::Error;
-use crate::health::Health;
+use crate::error::{Error, chain};
+use crate::health::{Dependency, Failure, Health};
 use crate::life::Phase;
-use crate::roles::Roles;
+use crate::roles::{Role, Roles};
 
 /// File of the message store in the data folder.
 const MESSAGES_FILE: &str = "messages.db";
@@ -18,36 +18,85 @@ const MESSAGES_FILE: &str = "messages.db";
 pub(crate) enum Messages {
     /// In the data folder.
     Sqlite(Arc<SqliteStore>),
+    /// On a server.
+    Postgres(Arc<PostgresStore>),
 }
 
 impl Messages {
-    /// Opens the store.
+    /// Opens the store. Who has a data folder is alone on the platform and brings the schema up to date; everybody else refuses one
+    /// that is not.
+    ///
+    /// # Errors
+    /// When it is wrong. A server that cannot be reached is waited for.
     pub(crate) async fn open(
-        _config: &Config,
+        config: &Config,
         data: Option<&DataFolder>,
-        _roles: &Roles,
-        _health: &Health,
+        roles: &Roles,
+        health: &Health,
     ) -> Result<Self, Error> {
-        let data = data.ok_or_else(|| Error::Configuration("the message store is not on Postgres".to_owned()))?;
-        let store = SqliteStore::open(&data.path().join(MESSAGES_FILE)).await;
-        let store = store.map_err(Error::part("the message store"))?;
-        Ok(Self::Sqlite(Arc::new(store)))
+        // Writer and reader of one process share its address.
+        match (config.database_url(Role::Writer), data) {
+            (Some(url), data) => {
+                let open = || async move {
+                    if data.is_some() {
+                        PostgresStore::migrate(url).await.map_err(failure)?;
+                    }
+                    PostgresStore::open(url).await.map_err(failure)
+                };
+                let store = health.reach(dependency(roles), open).await?;
+                Ok(Self::Postgres(Arc::new(store)))
+            }
+            (None, Some(data)) => {
+                let store = SqliteStore::open(&data.path().join(MESSAGES_FILE)).await;
+                let store = store.map_err(Error::part("the message store"))?;
+                Ok(Self::Sqlite(Arc::new(store)))
+            }
+            (None, None) => Err(Error::Configuration("the message store has no database".to_owned())),
+        }
     }
 
     /// The store itself.
     pub(crate) fn store(&self) -> Arc<dyn MessageStore> {
         match self {
             Self::Sqlite(store) => store.clone(),
+            Self::Postgres(store) => store.clone(),
         }
     }
 
     /// Keeps an eye on Postgres.
-    pub(crate) fn watch(&self, _roles: &Roles, _health: &Health, _phase: &Phase) {}
+    pub(crate) fn watch(&self, roles: &Roles, health: &Health, phase: &Phase) {
+        let Self::Postgres(store) = self else {
+            return;
+        };
+        let store = store.clone();
+        let probe = move || {
+            let store = store.clone();
+            async move { store.probe().await.map_err(|error| chain(&error)) }
+        };
+        let watching = health.clone().watch(dependency(roles), probe, phase.stop.clone());
+        phase.tasks.spawn(watching);
+    }
 
     /// Closes it after the work in hand.
     pub(crate) async fn close(self) {
         match self {
             Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
         }
+    }
+}
+
+fn dependency(roles: &Roles) -> Dependency {
+    Dependency {
+        name: "database:messages".to_owned(),
+        needed_by: roles.iter().filter(|role| [Role::Writer, Role::Reader].contains(role)).collect(),
+        is_vital: true,
+    }
+}
+
+fn failure(error: trunkline_store::Error) -> Failure {
+    match error {
+        trunkline_store::Error::Server(trunkline_db::Error::Unavailable(_)) => Failure::Unreachable(chain(&error)),
+        error => Failure::Wrong(Error::part("the message store")(error)),
     }
 }
