@@ -19,6 +19,7 @@ pub mod live;
 pub mod log;
 pub mod nats;
 pub mod revision;
+mod ring;
 pub mod state;
 pub mod topic;
 

@@ -7,7 +7,6 @@ mod books;
 mod job;
 mod owner;
 mod recent;
-mod ring;
 mod room;
 mod shared;
 mod store;
@@ -30,7 +29,6 @@ use self::books::Books;
 use self::job::{Job, Position};
 use self::owner::Owner;
 use self::recent::{RECENT_IDS_MAX, Recent};
-use self::ring::Ring;
 use self::shared::{Counters, Ending, Group, Shared, cost};
 use self::store::{FORMAT, Store};
 use super::config::SHARDS_DEFAULT;
@@ -41,6 +39,7 @@ use crate::log::{
     AppendError, Durability, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard, Tier,
     TryAppendError,
 };
+use crate::ring::Ring;
 
 /// The log's file in the data folder.
 const FILE: &str = "log.db";

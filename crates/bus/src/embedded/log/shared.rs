@@ -11,11 +11,11 @@ use trunkline_core::{Clock, DomainId};
 use trunkline_proto::messages::v1::Envelope;
 
 use super::books::Books;
-use super::ring::Ring;
 use crate::embedded::{Config, DiskProbe};
 use crate::envelope::{NewEntry, StoredEntry};
 use crate::feed::{Source, locked};
 use crate::log::{AppendError, Incarnation, LogStats, ReceiptSender, Shard, Tier};
+use crate::ring::Ring;
 
 /// What an entry costs in the queue beyond its bytes; so a queue holds at most its bytes over this in entries.
 pub(super) const QUEUE_ENTRY_BYTES: u32 = 1_024;

@@ -6,11 +6,11 @@ use crate::envelope::StoredEntry;
 use crate::log::{Page, ReadLimit};
 
 /// What an entry costs in memory beyond its envelope's bytes.
-pub(super) const ENTRY_OVERHEAD_BYTES: usize = 768;
+pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 768;
 
 /// Entries from `start` on, without those trimmed since.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(crate) struct Ring {
     entries: VecDeque<(StoredEntry, usize)>,
     bytes: usize,
     /// Every entry held by the log from this sequence on is here.
@@ -21,7 +21,7 @@ pub(super) struct Ring {
 
 impl Ring {
     /// An empty ring of a shard whose last sequence is `head`.
-    pub(super) fn new(head: u64) -> Self {
+    pub(crate) fn new(head: u64) -> Self {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
@@ -31,7 +31,7 @@ impl Ring {
     }
 
     /// Adds the next entry.
-    pub(super) fn push(&mut self, entry: StoredEntry, encoded_bytes: usize) {
+    pub(crate) fn push(&mut self, entry: StoredEntry, encoded_bytes: usize) {
         debug_assert_eq!(entry.sequence, self.head + 1, "sequences are given without holes");
         self.head = entry.sequence;
         self.bytes += encoded_bytes + ENTRY_OVERHEAD_BYTES;
@@ -39,12 +39,12 @@ impl Ring {
     }
 
     /// Bytes that the ring takes.
-    pub(super) const fn bytes(&self) -> usize {
+    pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Lets the oldest entries go until the ring takes at most `bytes_max`.
-    pub(super) fn shrink(&mut self, bytes_max: usize) {
+    pub(crate) fn shrink(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max {
             let Some((oldest, encoded_bytes)) = self.entries.pop_front() else {
                 break;
@@ -55,7 +55,7 @@ impl Ring {
     }
 
     /// Forgets entries that were trimmed; `sequences` rise.
-    pub(super) fn forget(&mut self, sequences: &[u64]) {
+    pub(crate) fn forget(&mut self, sequences: &[u64]) {
         let is_below = sequences.last().is_none_or(|last| *last < self.start);
         if is_below {
             return;
@@ -70,12 +70,12 @@ impl Ring {
     }
 
     /// The first sequence from which on this ring can answer.
-    pub(super) const fn start(&self) -> u64 {
+    pub(crate) const fn start(&self) -> u64 {
         self.start
     }
 
     /// The page at `from`; `None` when the ring does not reach back that far.
-    pub(super) fn read(&self, from: u64, limit: ReadLimit) -> Option<Page> {
+    pub(crate) fn read(&self, from: u64, limit: ReadLimit) -> Option<Page> {
         if from > self.head {
             return Some(Page {
                 entries: Vec::new(),
