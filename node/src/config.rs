@@ -36,6 +36,8 @@ pub struct Config {
     pub services: Services,
     /// The keys of the platform.
     pub keys: Keys,
+    /// Postgres users that `trunkline migrate` grants each role's rights to.
+    pub grants: Grants,
     /// The first administrator, made when there is no user yet.
     pub admin: Admin,
     /// What is logged.
@@ -86,12 +88,29 @@ pub struct Services {
     pub reader: Option<String>,
 }
 
+/// Postgres users, one for each role, that get the rights of the role and no more. A role without one is used by the schema's owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Reads and writes the rows of the schema `auth`.
+    pub auth: Option<String>,
+    /// The same for `things`.
+    pub things: Option<String>,
+    /// The same for `channels`.
+    pub channels: Option<String>,
+    /// Adds to the schema `messages`.
+    pub writer: Option<String>,
+    /// Reads the schema `messages`.
+    pub reader: Option<String>,
+}
+
 /// The keys of the platform: files of 32 random bytes, the same for all of its processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
-    /// Folder with the files `token` (signs tokens; role `auth`), `client-secret` (digests of secrets; role `things`) and `service`
-    /// (proves processes to each other; all roles). When absent it is `keys` in the data folder, where the first start makes them.
+    /// Folder with the files `platform` (the platform's id; all roles), `service` (proves processes to each other; all roles), `token`
+    /// (signs tokens; role `auth`) and `client-secret` (digests of secrets; role `things`). `trunkline migrate` makes them; a process
+    /// needs those of its roles. When absent it is `keys` in the data folder, where the first start of `trunkline up` makes them.
     pub folder: Option<PathBuf>,
 }
 
@@ -131,6 +150,7 @@ impl Default for Config {
             listen: Listen::default(),
             services: Services::default(),
             keys: Keys::default(),
+            grants: Grants::default(),
             admin: Admin::default(),
             logging: Logging::default(),
             auth: Default::default(),
@@ -220,6 +240,20 @@ impl Config {
             Role::Mqtt | Role::Http | Role::Gateway => &None,
         };
         own.as_deref().or(self.database_url.as_deref())
+    }
+}
+
+impl Grants {
+    /// The Postgres user of a role, if it has one of its own.
+    pub(crate) fn user(&self, role: Role) -> Option<&str> {
+        match role {
+            Role::Auth => self.auth.as_deref(),
+            Role::Things => self.things.as_deref(),
+            Role::Channels => self.channels.as_deref(),
+            Role::Writer => self.writer.as_deref(),
+            Role::Reader => self.reader.as_deref(),
+            Role::Mqtt | Role::Http | Role::Gateway => None,
+        }
     }
 }
 

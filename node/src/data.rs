@@ -1,23 +1,19 @@
 //! The data folder: its lock, its format, its keys. Everything that the platform keeps is below it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use trunkline_core::secret::random_bytes;
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::keys::{Key, Keys};
+use crate::files::{lock_file, make_folder, write_whole};
+use crate::keys::Keys;
 
 /// The newest format of the data folder that this version reads and the one that it writes.
 const FORMAT_VERSION: u32 = 1;
-/// Mode of the folder and of folders in it: the owner alone.
-const FOLDER_MODE: u32 = 0o700;
-/// Mode of files with secrets.
-const SECRET_MODE: u32 = 0o600;
+/// Folder of the platform's keys in the data folder.
+const KEYS_FOLDER: &str = "keys";
 
 /// What the file `format` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,18 +59,8 @@ impl DataFolder {
 
     fn open_or_make(path: &Path) -> Result<Self, String> {
         let mend = "give one that this user may write with --data DIR";
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(FOLDER_MODE)
-            .create(path)
-            .map_err(|error| format!("{error}; {mend}"))?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(SECRET_MODE)
-            .open(path.join("lock"));
-        let lock = lock.map_err(|error| format!("{error}; {mend}"))?;
+        make_folder(path).map_err(|error| format!("{error}; {mend}"))?;
+        let lock = lock_file(&path.join("lock")).map_err(|error| format!("{error}; {mend}"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => {
                 "another trunkline uses it; stop that one, or give another folder with --data DIR".to_owned()
@@ -104,7 +90,9 @@ impl DataFolder {
                 Ok(format)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                make_keys(path).map_err(|error| format!("its keys cannot be made: {error}"))?;
+                // The file `format`, which comes after, says that all of them are there.
+                let made = Keys::in_folder(path.join(KEYS_FOLDER)).make_missing();
+                made.map_err(|error| format!("its keys cannot be made: {error}"))?;
                 let format = Format {
                     version: FORMAT_VERSION,
                     platform_id: Uuid::now_v7(),
@@ -133,8 +121,7 @@ impl DataFolder {
     /// When it cannot be made.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
-        let made = fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path);
-        made.map_err(|error| Error::Data {
+        make_folder(&path).map_err(|error| Error::Data {
             folder: path.display().to_string(),
             cause: error.to_string(),
         })?;
@@ -148,7 +135,7 @@ impl DataFolder {
 
     /// The folder of the platform's keys.
     pub(crate) fn keys(&self) -> Keys {
-        Keys::in_folder(self.path.join("keys"))
+        Keys::in_folder(self.path.join(KEYS_FOLDER))
     }
 
     /// Writes a secret for the operator to read, and says where.
@@ -163,41 +150,6 @@ impl DataFolder {
             cause: format!("{name}: {error}"),
         })?;
         Ok(file)
-    }
-}
-
-/// Makes every key that is not there yet: with the data folder and never again, since a key that went missing is not replaced in
-/// silence. The file `format`, which comes after, says that all of them are.
-fn make_keys(path: &Path) -> std::io::Result<()> {
-    let folder = path.join("keys");
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(FOLDER_MODE)
-        .create(&folder)?;
-    for key in Key::ALL {
-        let file = folder.join(key.as_str());
-        if !file.exists() {
-            write_whole(&file, &random_bytes::<32>())?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes a file so that it is there whole or not at all, synced, and readable by its owner alone.
-fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let draft = file.with_extension("new");
-    let mut open = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(SECRET_MODE)
-        .open(&draft)?;
-    open.write_all(bytes)?;
-    open.sync_all()?;
-    fs::rename(&draft, file)?;
-    match file.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
     }
 }
 

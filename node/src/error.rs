@@ -81,12 +81,15 @@ impl Error {
     }
 }
 
-/// An error with its causes in one line.
+/// An error with its causes in one line. A cause that repeats what was said is left out.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text += &format!(": {cause}");
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text += &format!(": {words}");
+        }
         source = cause.source();
     }
     text

@@ -2,15 +2,20 @@
 //! roles need and no others.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use trunkline_core::digest::KEY_BYTES;
+use trunkline_core::secret::random_bytes;
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::files::{lock_file, make_folder, write_whole};
 
 /// File with the platform's id beside the keys of a split platform.
 const PLATFORM_FILE: &str = "platform";
+
+/// File that is locked while keys are made.
+const LOCK_FILE: &str = "lock";
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,20 +52,52 @@ impl Keys {
         Self(folder)
     }
 
+    /// The keys of a split platform in `folder` and its id, made if there is no platform yet; and whether they were. Two at once do it
+    /// once. A key that goes missing later is not replaced in silence.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub(crate) fn make(folder: PathBuf) -> Result<(Self, bool), Error> {
+        let unusable = |error: std::io::Error| unusable(&folder, error.to_string());
+        make_folder(&folder).map_err(unusable)?;
+        let lock = lock_file(&folder.join(LOCK_FILE)).map_err(unusable)?;
+        lock.lock().map_err(unusable)?;
+        let keys = Self(folder.clone());
+        let platform = folder.join(PLATFORM_FILE);
+        if platform.exists() {
+            return Ok((keys, false));
+        }
+        keys.make_missing().map_err(unusable)?;
+        // The last of them: it says that all are there.
+        let id = format!("{}\n", Uuid::now_v7());
+        write_whole(&platform, id.as_bytes()).map_err(unusable)?;
+        Ok((keys, true))
+    }
+
+    /// Makes the keys that are not there.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(crate) fn make_missing(&self) -> std::io::Result<()> {
+        make_folder(&self.0)?;
+        for key in Key::ALL {
+            let file = self.0.join(key.as_str());
+            if !file.exists() {
+                write_whole(&file, &random_bytes::<KEY_BYTES>())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes of a key.
     ///
     /// # Errors
     /// When its file is absent, unreadable or has another length.
     pub(crate) fn read(&self, key: Key) -> Result<[u8; KEY_BYTES], Error> {
         let file = self.0.join(key.as_str());
-        let unusable = |cause: String| Error::Key {
-            file: file.display().to_string(),
-            cause,
-        };
-        let bytes = fs::read(&file).map_err(|error| unusable(error.to_string()))?;
-        bytes
-            .try_into()
-            .map_err(|bytes: Vec<u8>| unusable(format!("it has {} bytes, not {KEY_BYTES}", bytes.len())))
+        let bytes = fs::read(&file).map_err(|error| unusable(&file, error.to_string()))?;
+        let bytes: Result<_, Vec<u8>> = bytes.try_into();
+        bytes.map_err(|bytes| unusable(&file, format!("it has {} bytes, not {KEY_BYTES}", bytes.len())))
     }
 
     /// The id of the platform that the keys belong to.
@@ -69,11 +106,41 @@ impl Keys {
     /// When its file is absent, unreadable or holds no UUID.
     pub(crate) fn platform_id(&self) -> Result<Uuid, Error> {
         let file = self.0.join(PLATFORM_FILE);
-        let unusable = |cause: String| Error::Key {
-            file: file.display().to_string(),
-            cause,
-        };
-        let text = fs::read_to_string(&file).map_err(|error| unusable(error.to_string()))?;
-        text.trim().parse().map_err(|_| unusable("it holds no UUID".to_owned()))
+        let text = fs::read_to_string(&file).map_err(|error| unusable(&file, error.to_string()))?;
+        let id = text.trim().parse();
+        id.map_err(|_| unusable(&file, "it holds no UUID".to_owned()))
+    }
+}
+
+fn unusable(file: &Path, cause: String) -> Error {
+    Error::Key {
+        file: file.display().to_string(),
+        cause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_one_that_went_missing_is_not_made_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("keys");
+        let (keys, were_made) = Keys::make(folder.clone()).unwrap();
+        assert!(were_made);
+        let (id, token) = (keys.platform_id().unwrap(), keys.read(Key::Token).unwrap());
+        fs::remove_file(folder.join("service")).unwrap();
+        let (keys, were_made) = Keys::make(folder).unwrap();
+        assert!(!were_made);
+        assert_eq!(
+            (keys.platform_id().unwrap(), keys.read(Key::Token).unwrap()),
+            (id, token)
+        );
+        let refused = keys.read(Key::Service).unwrap_err().to_string();
+        assert!(
+            refused.contains("keys/service") && refused.contains("backup"),
+            "{refused}"
+        );
     }
 }

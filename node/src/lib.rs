@@ -2,7 +2,7 @@
 //!
 //! **Invariants:** [`Node::open`] is the only function that knows every service, and all failures of start-up are in it; nothing is
 //! written before every listener has its port; services meet through the hub alone, in this process or over sockets; a slice of a
-//! platform makes nothing that is missing.
+//! platform makes nothing that is missing, which is [`migrate`]'s.
 
 mod admin;
 pub mod config;
@@ -10,11 +10,13 @@ mod data;
 mod databases;
 mod edges;
 mod error;
+mod files;
 mod health;
 mod keys;
 mod life;
 mod listeners;
 mod memory;
+mod migrate;
 mod news;
 mod node;
 mod ops;
@@ -26,5 +28,6 @@ pub use config::{Config, Flags, SliceFlags};
 pub use error::Error;
 pub use listeners::Addresses;
 pub use memory::return_large_memory;
+pub use migrate::migrate;
 pub use node::Node;
 pub use roles::{Role, Shape};

@@ -23,6 +23,8 @@ enum Command {
     Up(Box<Flags>),
     /// Run a slice of a platform on Postgres and NATS
     Serve(Box<SliceFlags>),
+    /// Make keys, streams, schemas and rights for the processes of a split platform, with owners' credentials
+    Migrate(Box<Flags>),
     /// Show a device's message going all the way, on a running platform
     Demo(trunkline_cli::Demo),
     /// Print the effective configuration, with secrets hidden
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     match arguments.command {
         Command::Up(flags) => report(runtime.block_on(up(&flags))),
         Command::Serve(flags) => report(runtime.block_on(serve(&flags))),
+        Command::Migrate(flags) => report(runtime.block_on(migrate(&flags))),
         Command::Demo(demo) => match runtime.block_on(trunkline_cli::demo(demo)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error.to_string(), 1),
@@ -90,6 +93,12 @@ async fn serve(flags: &SliceFlags) -> Result<(), Error> {
     node.run(stop).await
 }
 
+async fn migrate(flags: &Flags) -> Result<(), Error> {
+    let config = Config::load(flags, std::env::vars())?;
+    announce(&trunkline::migrate(&config).await?.join("\n"));
+    Ok(())
+}
+
 /// A node that serves, and what stops it; none when it was stopped before it could.
 async fn open(config: &Config, shape: Shape) -> Result<Option<(Node, CancellationToken)>, Error> {
     trunkline_telemetry::init(&config.logging.filter, Format::of_stderr())
@@ -106,7 +115,7 @@ async fn open(config: &Config, shape: Shape) -> Result<Option<(Node, Cancellatio
     Ok(Some((node, stop)))
 }
 
-/// Says on standard output that it is ready. A closed one is no reason to end.
+/// Writes to standard output. A closed one is no reason to end.
 fn announce(lines: &str) {
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{lines}").and_then(|()| stdout.flush());

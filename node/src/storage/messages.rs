@@ -89,7 +89,10 @@ impl Messages {
 fn dependency(roles: &Roles) -> Dependency {
     Dependency {
         name: "database:messages".to_owned(),
-        needed_by: roles.iter().filter(|role| [Role::Writer, Role::Reader].contains(role)).collect(),
+        needed_by: roles
+            .iter()
+            .filter(|role| [Role::Writer, Role::Reader].contains(role))
+            .collect(),
         is_vital: true,
     }
 }
