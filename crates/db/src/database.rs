@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::connection::{Loan, Statement};
 use crate::migrations::Migrations;
 use crate::sqlite::SqliteDb;
+use crate::tenure::Number;
 use crate::tx::Inner;
 use crate::{Error, Page, Row, Total, Tx, Value, postgres};
 
@@ -37,6 +38,7 @@ pub struct Db {
     pub(crate) backend: Backend,
     /// Rings when a transaction that fed the outbox was committed here.
     pub(crate) outbox_fed: Arc<Notify>,
+    pub(crate) tenure: Number,
 }
 
 /// Where the rows live.
@@ -63,6 +65,7 @@ impl Db {
         Ok(Self {
             backend,
             outbox_fed: Arc::new(Notify::new()),
+            tenure: Number::none(),
         })
     }
 
@@ -264,7 +267,10 @@ impl Db {
         work: &impl for<'t> Fn(&'t mut Tx<'env>) -> BoxFuture<'t, Result<T, E>>,
     ) -> Result<Outcome<T, E>, Error> {
         let mut tx = self.begin_write().await?;
-        let done = work(&mut tx).await;
+        let done = match self.tenure.check(&mut tx).await {
+            Ok(()) => work(&mut tx).await,
+            Err(error) => Err(error.into()),
+        };
         if tx.is_overtaken {
             tx.roll_back().await?;
             return Ok(Outcome::Overtaken);

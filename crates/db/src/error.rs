@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::sqlite::SqliteError;
 use trunkline_core::Code;
 
@@ -67,6 +67,17 @@ pub enum Error {
         /// The service whose schema it is.
         service: &'static str,
     },
+    /// Another process serves the database, alone.
+    #[error(
+        "another process serves {service} on this database, and only one may at a time; this one can begin when that one has ended"
+    )]
+    Held {
+        /// The service.
+        service: &'static str,
+    },
+    /// Another process has served the database since this one last did.
+    #[error("another process has taken over this database; this one must end")]
+    Deposed,
     /// What is stored is not what this version stores.
     #[error("the database holds something unexpected")]
     Corrupt(#[source] Source),
@@ -84,7 +95,7 @@ impl Error {
     /// The kind of failure that it is for a caller whom no service told something better.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Unavailable(_) => Code::Unavailable,
+            Self::Unavailable(_) | Self::Held { .. } | Self::Deposed => Code::Unavailable,
             Self::Conflict { .. } => Code::AlreadyExists,
             Self::Foreign => Code::FailedPrecondition,
             Self::Serialization => Code::Aborted,
@@ -143,9 +154,17 @@ fn from_postgres(failure: &PgDatabaseError) -> Result<Error, Wrap> {
         code => match code.get(..2) {
             // Connection exceptions, insufficient resources, system errors.
             Some("08" | "53" | "58") => Err(Error::Unavailable),
+            // What is wrong with an address will not pass: its user, its database.
+            Some("28" | "3D") => Err(Error::Defect),
+            _ if is_end_of_session(failure) => Err(Error::Unavailable),
             _ => Err(Error::Defect),
         },
     }
+}
+
+/// The server took the connection away, or did not let one in.
+fn is_end_of_session(failure: &PgDatabaseError) -> bool {
+    matches!(failure.severity(), PgSeverity::Fatal | PgSeverity::Panic)
 }
 
 const SQLITE_CONSTRAINT_PRIMARYKEY: i32 = 1555;

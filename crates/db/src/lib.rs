@@ -32,6 +32,7 @@ pub mod postgres;
 mod row;
 pub mod schema;
 mod sqlite;
+pub mod tenure;
 mod tx;
 mod value;
 

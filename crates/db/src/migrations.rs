@@ -10,12 +10,19 @@ const GROUND_TABLE: &str = "ground_migrations";
 /// Where it is written down which of the service's migrations were applied.
 const SERVICE_TABLE: &str = "service_migrations";
 
-/// The tables that every service has: the outbox.
-const GROUND: &[Step] = &[Step {
-    name: "0001_outbox",
-    sqlite: include_str!("../migrations/sqlite/0001_outbox.sql"),
-    postgres: include_str!("../migrations/postgres/0001_outbox.sql"),
-}];
+/// The tables that every service has: the outbox, and the number of the tenure.
+const GROUND: &[Step] = &[
+    Step {
+        name: "0001_outbox",
+        sqlite: include_str!("../migrations/sqlite/0001_outbox.sql"),
+        postgres: include_str!("../migrations/postgres/0001_outbox.sql"),
+    },
+    Step {
+        name: "0002_tenures",
+        sqlite: include_str!("../migrations/sqlite/0002_tenures.sql"),
+        postgres: include_str!("../migrations/postgres/0002_tenures.sql"),
+    },
+];
 
 /// The migrations of one service, made by [`migrations!`](crate::migrations!).
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +47,7 @@ pub struct Step {
 /// The migrations of a service, from `migrations/sqlite/<name>.sql` and `migrations/postgres/<name>.sql` of its package:
 /// `const MIGRATIONS: Migrations = trunkline_db::migrations!("things", "0001_clients", "0002_labels");`
 ///
-/// The first argument names the service and its Postgres schema. The outbox is there without being declared.
+/// The first argument names the service and its Postgres schema. The outbox and the tenures are there without being declared.
 #[macro_export]
 macro_rules! migrations {
     ($service:literal $(, $name:literal)* $(,)?) => {
@@ -61,15 +68,15 @@ impl Migrations {
     pub const fn new(service: &'static str, steps: &'static [Step]) -> Self {
         Self {
             ground: GROUND,
-            ..Self::without_outbox(service, steps)
+            ..Self::without_ground(service, steps)
         }
     }
 
-    /// The same for a schema that stores no events.
+    /// The same for a schema without the tables that every service has.
     ///
     /// # Panics
     /// As [`Migrations::new`].
-    pub const fn without_outbox(service: &'static str, steps: &'static [Step]) -> Self {
+    pub const fn without_ground(service: &'static str, steps: &'static [Step]) -> Self {
         let mut i = 0;
         while i < service.len() {
             assert!(

@@ -1,5 +1,7 @@
 //! Postgres databases for tests: each test has its own, on the server that `cargo xtask test` started.
 
+use std::sync::{Mutex, PoisonError};
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
@@ -25,6 +27,7 @@ impl Postgres {
             url: format!("{prefix}/{name}"),
             server,
             name,
+            users: Mutex::default(),
         }
     }
 }
@@ -34,6 +37,7 @@ pub struct Database {
     url: String,
     server: String,
     name: String,
+    users: Mutex<Vec<String>>,
 }
 
 impl Database {
@@ -42,17 +46,76 @@ impl Database {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Makes a user without any rights, who goes with the database; gives the name, and where he connects.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses.
+    pub async fn user(&self) -> (String, String) {
+        let name = format!("user_{}", Uuid::new_v4().simple());
+        self.run(format!("CREATE ROLE {name} LOGIN")).await;
+        self.users
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(name.clone());
+        let (_, address) = self.url.rsplit_once('@').expect("a Postgres URL names its user");
+        let url = format!("postgres://{name}@{address}");
+        (name, url)
+    }
+
+    /// Ends every connection to it and lets no further one in, as if the server had stopped.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses.
+    pub async fn go_away(&self) {
+        let name = &self.name;
+        self.run(format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"))
+            .await;
+        self.end_connections().await;
+    }
+
+    /// Lets connections in again.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses.
+    pub async fn come_back(&self) {
+        self.run(format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", self.name))
+            .await;
+    }
+
+    /// Ends every connection to it.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses.
+    pub async fn end_connections(&self) {
+        self.run(format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        ))
+        .await;
+    }
+
+    async fn run(&self, statement: String) {
+        run(&self.server, statement).await.expect("the server refuses");
+    }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let (server, statement) = (self.server.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        let server = self.server.clone();
+        let mut statements = vec![format!("DROP DATABASE {} WITH (FORCE)", self.name)];
+        let users = std::mem::take(self.users.get_mut().unwrap_or_else(PoisonError::into_inner));
+        statements.extend(users.into_iter().map(|user| format!("DROP ROLE {user}")));
         // On a thread and a runtime of its own, since the test's may be ending and cannot be blocked.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime
-                .expect("a runtime of one thread can be made")
-                .block_on(run(&server, statement))
+            let runtime = runtime.expect("a runtime of one thread can be made");
+            let mut statements = statements.into_iter();
+            statements.try_for_each(|statement| runtime.block_on(run(&server, statement)))
         });
         // A server that goes away with its run takes the database along: worth a line, not a second panic.
         match dropping.join() {

@@ -28,7 +28,7 @@ use crate::{Cursor, Filter, LogPosition, Order, Page, Protocol, Query, StoredRec
 use copy::Encoder;
 
 /// The schema, made by its owner; SQLite has its own.
-const MIGRATIONS: Migrations = Migrations::without_outbox(
+const MIGRATIONS: Migrations = Migrations::without_ground(
     "messages",
     &[Step {
         name: "0001_messages",
