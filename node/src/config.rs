@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+pub use trunkline_bus::nats::NatsConfig;
 
 pub(crate) use check::is_postgres;
 pub use sources::{Flags, SliceFlags};
@@ -48,10 +49,12 @@ pub struct Config {
     pub things: trunkline_things::Config,
     /// Channels and connections.
     pub channels: trunkline_channels::Config,
-    /// Stored messages.
-    pub messages: Messages,
+    /// What stores messages.
+    pub writer: Messages,
+    /// What reads stored messages.
+    pub reader: Messages,
     /// Where the platform's processes meet; without this section the bus is embedded in the data folder.
-    pub nats: Option<trunkline_bus::nats::NatsConfig>,
+    pub nats: Option<NatsConfig>,
     /// The log that every message goes through, where it is embedded.
     pub log: trunkline_bus::embedded::Config,
     /// The HTTP edge.
@@ -132,7 +135,7 @@ pub struct Logging {
     pub filter: String,
 }
 
-/// Stored messages, for the roles `writer` and `reader`.
+/// Where stored messages are. The roles `writer` and `reader` have the same database and may be different users there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Messages {
@@ -156,7 +159,8 @@ impl Default for Config {
             auth: Default::default(),
             things: Default::default(),
             channels: Default::default(),
-            messages: Messages::default(),
+            writer: Messages::default(),
+            reader: Messages::default(),
             nats: None,
             log: Default::default(),
             gateway: Default::default(),
@@ -206,7 +210,8 @@ impl Config {
             &mut shown.auth.database_url,
             &mut shown.things.database_url,
             &mut shown.channels.database_url,
-            &mut shown.messages.database_url,
+            &mut shown.writer.database_url,
+            &mut shown.reader.database_url,
         ] {
             *url = url.take().map(|url| without_password(&url));
         }
@@ -236,7 +241,8 @@ impl Config {
             Role::Auth => &self.auth.database_url,
             Role::Things => &self.things.database_url,
             Role::Channels => &self.channels.database_url,
-            Role::Writer | Role::Reader => &self.messages.database_url,
+            Role::Writer => &self.writer.database_url,
+            Role::Reader => &self.reader.database_url,
             Role::Mqtt | Role::Http | Role::Gateway => &None,
         };
         own.as_deref().or(self.database_url.as_deref())

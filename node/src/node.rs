@@ -199,7 +199,7 @@ impl Phase {
 
 async fn open_writer(storage: &Storage, clock: &Arc<dyn Clock>, metrics: &Metrics) -> Result<Writer, Error> {
     let bus = storage.bus();
-    let writer = Writer::open(bus.log.clone(), storage.messages(), clock.clone(), metrics);
+    let writer = Writer::open(bus.log.clone(), storage.messages(Role::Writer), clock.clone(), metrics);
     let writer = writer.await.map_err(Error::part("the writer"))?;
     let dead_letters = DeadLetters::open(bus.dead.clone());
     let dead_letters = dead_letters.await.map_err(Error::part("the log of dead letters"))?;

@@ -88,15 +88,12 @@ impl Role {
         }
     }
 
-    /// The section of the configuration that names its database; none for roles that keep no rows.
-    pub const fn database_section(self) -> Option<&'static str> {
-        match self {
-            Self::Auth => Some("auth"),
-            Self::Things => Some("things"),
-            Self::Channels => Some("channels"),
-            Self::Writer | Self::Reader => Some("messages"),
-            Self::Mqtt | Self::Http | Self::Gateway => None,
-        }
+    /// Whether it keeps rows in a database.
+    pub const fn keeps_rows(self) -> bool {
+        matches!(
+            self,
+            Self::Auth | Self::Things | Self::Channels | Self::Writer | Self::Reader
+        )
     }
 
     /// Whether it writes to the bus or reads from it.

@@ -80,7 +80,7 @@ impl Services {
         let channels = runs(Role::Channels).then(|| open_channels(ground, &hub));
         let readers = runs(Role::Reader).then(|| {
             let guard = Arc::new(RpcGuard::through(&hub, READERS_PEER));
-            Routes::new(trunkline_readers::mount(ground.storage.messages(), guard))
+            Routes::new(trunkline_readers::mount(ground.storage.messages(Role::Reader), guard))
         });
         let contracts = [
             auth.as_ref().map(Auth::routes),

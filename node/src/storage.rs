@@ -26,7 +26,8 @@ pub(crate) struct Storage {
     pub(crate) platform_id: Uuid,
     pub(crate) keys: Keys,
     pub(crate) bus: Option<Bus>,
-    messages: Option<Messages>,
+    /// The message store as the writer and the reader reach it.
+    messages: Vec<(Role, Messages)>,
     // Last, so that the folder is unlocked after everything in it is closed.
     pub(crate) data: Option<DataFolder>,
 }
@@ -60,10 +61,16 @@ impl Storage {
             true => Some(Bus::open(config, platform_id, data.as_ref(), (roles, clock, health)).await?),
             false => None,
         };
-        let messages = match roles.has_any(&[Role::Writer, Role::Reader]) {
-            true => Some(Messages::open(config, data.as_ref(), roles, health).await?),
-            false => None,
-        };
+        let mut messages: Vec<(Role, Messages)> = Vec::new();
+        for role in [Role::Writer, Role::Reader].into_iter().filter(|role| roles.has(*role)) {
+            // A file is opened once.
+            let shared = messages.first().filter(|(_, open)| open.is_file());
+            let open = match shared {
+                Some((_, open)) => open.clone(),
+                None => Messages::open(config, data.as_ref(), role, health).await?,
+            };
+            messages.push((role, open));
+        }
         Ok(Self {
             platform_id,
             keys,
@@ -91,8 +98,8 @@ impl Storage {
         if let Some(bus) = &self.bus {
             bus.watch(roles, health, phase);
         }
-        if let Some(messages) = &self.messages {
-            messages.watch(roles, health, phase);
+        for (role, messages) in &self.messages {
+            messages.watch(*role, health, phase);
         }
     }
 
@@ -106,7 +113,7 @@ impl Storage {
 
     /// Closes everything after the work in hand.
     pub(crate) async fn close(self) {
-        if let Some(messages) = self.messages {
+        for (_, messages) in &self.messages {
             messages.close().await;
         }
         if let Some(bus) = self.bus {

@@ -1,31 +1,45 @@
 //! End-to-end scenarios, contract tests and tidy tests of the whole workspace, and the world that the scenarios run in.
 //!
-//! A [`World`] is a whole platform of its own in the test process: own data folder, free ports, fresh domains. Each scenario runs twice,
-//! with the services as function calls of each other and with sockets between them.
+//! A [`World`] is a platform of its own in the test process: own storage, free ports, fresh domains. Each scenario runs three times: whole,
+//! whole with sockets between its services, and split into processes on Postgres and NATS.
 //!
 //! **Invariants:** nothing of the platform is replaced by a mock; no test waits for a time to pass, only for a condition.
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "all of this is test code")]
 
+mod process;
+mod split;
 mod world;
 
+pub use process::PASSWORD;
 pub use trunkline::Shape;
-pub use world::{Addresses, Device, Domain, PASSWORD, World};
+pub use world::{Addresses, Device, Domain, World};
 
-/// Makes two tests of each scenario, `async fn(World)`: `whole`, and `over_sockets` with the services apart.
+/// Makes three tests of each scenario, `async fn(World)`: `whole`, `over_sockets` with the services apart, and `split`. Those after
+/// `embedded` are about what only a whole platform on embedded storage does, and have no `split`; each says why.
 #[macro_export]
 macro_rules! scenarios {
-    ($($name:ident),+ $(,)?) => {$(
-        mod $name {
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn whole() {
-                super::$name($crate::World::start($crate::Shape::Whole).await).await;
-            }
+    ($($name:ident),* $(,)? $(; embedded $($why:literal $embedded:ident),+ $(,)?)?) => {
+        $(mod $name {
+            $crate::scenario!($name whole Whole);
+            $crate::scenario!($name over_sockets WholeOverSockets);
+            $crate::scenario!($name split Split);
+        })*
+        $($(#[doc = $why]
+        mod $embedded {
+            $crate::scenario!($embedded whole Whole);
+            $crate::scenario!($embedded over_sockets WholeOverSockets);
+        })+)?
+    };
+}
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn over_sockets() {
-                super::$name($crate::World::start($crate::Shape::WholeOverSockets).await).await;
-            }
+/// One scenario in one shape.
+#[macro_export]
+macro_rules! scenario {
+    ($name:ident $shape:ident $Shape:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $shape() {
+            super::$name($crate::World::start($crate::Shape::$Shape).await).await;
         }
-    )+};
+    };
 }

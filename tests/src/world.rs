@@ -1,20 +1,13 @@
 //! A platform in the test process, and what tests make in it.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use trunkline::{Config, Error, Node, Shape};
+use trunkline::{Config, Shape};
 use trunkline_testkit::http::Client;
 
-/// E-mail address of the platform's administrator.
-const ADMIN: &str = "admin@example.com";
-/// Password of every user in tests.
-pub const PASSWORD: &str = "correct horse battery";
+use crate::process::{ADMIN, PASSWORD, Places, Process, config};
+use crate::split;
 
 /// A running platform. Dropping it without [`World::stop`] ends it without grace.
 pub struct World {
@@ -22,11 +15,10 @@ pub struct World {
     pub addresses: Addresses,
     /// HTTP as the platform's administrator.
     pub admin: Client,
-    config: Config,
-    shape: Shape,
-    stop: CancellationToken,
-    running: JoinHandle<Result<(), Error>>,
-    folder: TempDir,
+    /// Its processes, in the order in which they stop.
+    processes: Vec<Process>,
+    /// What they keep their things in, gone when they are.
+    _places: Places,
 }
 
 /// Where a platform listens.
@@ -38,17 +30,6 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// MQTT.
     pub mqtt: SocketAddr,
-}
-
-impl Addresses {
-    fn of(node: &Node) -> Self {
-        let addresses = node.addresses();
-        Self {
-            http: addresses.http.expect("a whole platform listens for HTTP"),
-            grpc: addresses.grpc.expect("a whole platform listens for gRPC"),
-            mqtt: addresses.mqtt.expect("a whole platform listens for MQTT"),
-        }
-    }
 }
 
 /// A domain with the HTTP client of its creator.
@@ -71,50 +52,46 @@ pub struct Device {
 }
 
 impl World {
-    /// Starts a platform with a fresh data folder.
+    /// Starts a platform in which there is nobody but its administrator.
     pub async fn start(shape: Shape) -> Self {
-        Self::start_with(shape, |_| {}).await
+        match shape {
+            Shape::Whole | Shape::WholeOverSockets => Self::whole(shape).await,
+            Shape::Split => Self::split().await,
+        }
     }
 
-    /// The same, after `adjust` has changed the configuration.
-    pub async fn start_with(shape: Shape, adjust: impl FnOnce(&mut Config)) -> Self {
+    /// One process with everything in its data folder.
+    async fn whole(shape: Shape) -> Self {
         let folder = trunkline_testkit::free_dir();
-        let password_file = folder.path().join("password");
-        fs::write(&password_file, format!("{PASSWORD}\n")).expect("the folder can be written");
-        let mut config = Config {
+        let config = Config {
             data: folder.path().join("data"),
-            ..Config::default()
+            ..config(&folder)
         };
-        config.admin.email = ADMIN.to_owned();
-        config.admin.password_file = Some(password_file);
-        let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        (
-            config.listen.http,
-            config.listen.grpc,
-            config.listen.mqtt,
-            config.listen.ops,
-        ) = (free, free, free, free);
-        adjust(&mut config);
-        Self::open(config, shape, folder).await
+        let process = Process::start(&config, shape).await;
+        let all = process.addresses;
+        let places = Places { folder, servers: None };
+        Self::of([process].into(), [all.http, all.grpc, all.mqtt], places).await
     }
 
-    async fn open(config: Config, shape: Shape, folder: TempDir) -> Self {
-        let node = Node::open(&config, shape)
-            .await
-            .unwrap_or_else(|error| panic!("the platform does not start: {error}"));
-        let addresses = Addresses::of(&node);
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(node.run(stop.clone()));
-        let anonymous = Client::new(addresses.http);
+    /// Several processes on Postgres and NATS.
+    async fn split() -> Self {
+        let (processes, places) = split::start().await;
+        let found = |address: fn(&trunkline::Addresses) -> Option<SocketAddr>| {
+            processes.iter().find_map(|process| address(&process.addresses))
+        };
+        let addresses = [found(|all| all.http), found(|all| all.grpc), found(|all| all.mqtt)];
+        Self::of(processes, addresses, places).await
+    }
+
+    async fn of(processes: Vec<Process>, addresses: [Option<SocketAddr>; 3], places: Places) -> Self {
+        let [http, grpc, mqtt] = addresses.map(|address| address.expect("a platform has every public listener"));
+        let anonymous = Client::new(http);
         let admin = anonymous.with_token(&token(&anonymous, ADMIN).await);
         Self {
-            addresses,
+            addresses: Addresses { http, grpc, mqtt },
             admin,
-            config,
-            shape,
-            stop,
-            running,
-            folder,
+            processes,
+            _places: places,
         }
     }
 
@@ -123,27 +100,11 @@ impl World {
         Client::new(self.addresses.http)
     }
 
-    /// The data folder.
-    pub fn data(&self) -> &Path {
-        &self.config.data
-    }
-
     /// Stops the platform as SIGTERM does, and waits until it is gone.
     pub async fn stop(self) {
-        self.stop_and_keep().await;
-    }
-
-    /// Stops the platform and starts it again on the same data, on new ports.
-    pub async fn restart(self) -> Self {
-        let (config, shape, folder) = self.stop_and_keep().await;
-        Self::open(config, shape, folder).await
-    }
-
-    async fn stop_and_keep(self) -> (Config, Shape, TempDir) {
-        self.stop.cancel();
-        let ended = self.running.await.expect("the platform does not panic");
-        ended.unwrap_or_else(|error| panic!("the platform ended with: {error}"));
-        (self.config, self.shape, self.folder)
+        for process in self.processes {
+            process.stop().await;
+        }
     }
 
     /// Creates a user and logs in; returns its id and HTTP as that user.

@@ -48,12 +48,17 @@ impl Config {
     }
 
     fn check_whole(&self) -> Result<(), Error> {
-        if self.roles.is_empty() {
-            return Ok(());
+        if !self.roles.is_empty() {
+            return Err(Error::Configuration(
+                "`roles` is for `trunkline serve`, and `trunkline up` runs everything; take that line out".to_owned(),
+            ));
         }
-        Err(Error::Configuration(
-            "`roles` is for `trunkline serve`, and `trunkline up` runs everything; take that line out".to_owned(),
-        ))
+        if self.database_url(Role::Writer).is_some() != self.database_url(Role::Reader).is_some() {
+            return Err(Error::Configuration(
+                "one of [writer] and [reader] has a `database_url` and the other has none; they share the stored messages".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Every service that is called and does not run here has a place, which is safe to speak to.
@@ -82,10 +87,7 @@ impl Config {
 
     /// Processes share what they keep, so none of it may be embedded in one of them.
     fn check_storage(&self, roles: &Roles) -> Result<(), Error> {
-        for role in roles.iter() {
-            let Some(section) = role.database_section() else {
-                continue;
-            };
+        for role in roles.iter().filter(|role| role.keeps_rows()) {
             match self.database_url(role) {
                 Some(url) if is_postgres(url) => {}
                 Some(_) => {
@@ -95,7 +97,7 @@ impl Config {
                 }
                 None => {
                     return Err(Error::Configuration(format!(
-                        "role `{role}` has no database; say where it is with `database_url = \"postgres://…\"` under [{section}]"
+                        "role `{role}` has no database; say where it is with `database_url = \"postgres://…\"` under [{role}]"
                     )));
                 }
             }

@@ -9,12 +9,13 @@ use crate::data::DataFolder;
 use crate::error::{Error, chain};
 use crate::health::{Dependency, Failure, Health};
 use crate::life::Phase;
-use crate::roles::{Role, Roles};
+use crate::roles::Role;
 
 /// File of the message store in the data folder.
 const MESSAGES_FILE: &str = "messages.db";
 
-/// An open message store.
+/// An open message store. Clones share it.
+#[derive(Clone)]
 pub(crate) enum Messages {
     /// In the data folder.
     Sqlite(Arc<SqliteStore>),
@@ -31,11 +32,10 @@ impl Messages {
     pub(crate) async fn open(
         config: &Config,
         data: Option<&DataFolder>,
-        roles: &Roles,
+        role: Role,
         health: &Health,
     ) -> Result<Self, Error> {
-        // Writer and reader of one process share its address.
-        match (config.database_url(Role::Writer), data) {
+        match (config.database_url(role), data) {
             (Some(url), data) => {
                 let open = || async move {
                     if data.is_some() {
@@ -43,7 +43,7 @@ impl Messages {
                     }
                     PostgresStore::open(url).await.map_err(failure)
                 };
-                let store = health.reach(dependency(roles), open).await?;
+                let store = health.reach(dependency(role), open).await?;
                 Ok(Self::Postgres(Arc::new(store)))
             }
             (None, Some(data)) => {
@@ -51,8 +51,13 @@ impl Messages {
                 let store = store.map_err(Error::part("the message store"))?;
                 Ok(Self::Sqlite(Arc::new(store)))
             }
-            (None, None) => Err(Error::Configuration("the message store has no database".to_owned())),
+            (None, None) => Err(Error::Configuration("the stored messages have no database".to_owned())),
         }
+    }
+
+    /// Whether it is a file of the data folder.
+    pub(crate) const fn is_file(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
     }
 
     /// The store itself.
@@ -64,7 +69,7 @@ impl Messages {
     }
 
     /// Keeps an eye on Postgres.
-    pub(crate) fn watch(&self, roles: &Roles, health: &Health, phase: &Phase) {
+    pub(crate) fn watch(&self, role: Role, health: &Health, phase: &Phase) {
         let Self::Postgres(store) = self else {
             return;
         };
@@ -73,12 +78,12 @@ impl Messages {
             let store = store.clone();
             async move { store.probe().await.map_err(|error| chain(&error)) }
         };
-        let watching = health.clone().watch(dependency(roles), probe, phase.stop.clone());
+        let watching = health.clone().watch(dependency(role), probe, phase.stop.clone());
         phase.tasks.spawn(watching);
     }
 
     /// Closes it after the work in hand.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(store) => store.close().await,
             Self::Postgres(store) => store.close().await,
@@ -86,13 +91,10 @@ impl Messages {
     }
 }
 
-fn dependency(roles: &Roles) -> Dependency {
+fn dependency(role: Role) -> Dependency {
     Dependency {
-        name: "database:messages".to_owned(),
-        needed_by: roles
-            .iter()
-            .filter(|role| [Role::Writer, Role::Reader].contains(role))
-            .collect(),
+        name: format!("database:{role}"),
+        needed_by: vec![role],
         is_vital: true,
     }
 }

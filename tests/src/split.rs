@@ -1,0 +1,108 @@
+//! A split platform: processes with a few roles each, that meet on Postgres and NATS with the rights of their roles and no more.
+
+use std::net::SocketAddr;
+
+use trunkline::config::{Grants, NatsConfig, Services};
+use trunkline::{Config, Role, Shape, migrate};
+use trunkline_testkit::{Database, Nats, Postgres};
+
+use crate::process::{Places, Process, config};
+
+/// The roles of each process, in the order of their start: whoever is called comes first. Two of them let devices in.
+const GROUPS: [&[Role]; 4] = [
+    &[Role::Auth, Role::Things, Role::Channels],
+    &[Role::Writer, Role::Reader],
+    &[Role::Gateway, Role::Http],
+    &[Role::Mqtt],
+];
+
+/// Makes a platform and starts its processes. They are in the order in which they stop: whoever calls first.
+pub(crate) async fn start() -> (Vec<Process>, Places) {
+    let folder = trunkline_testkit::free_dir();
+    let (database, nats) = (Postgres::database().await, Nats::start());
+    let mut config = Config {
+        nats: Some(NatsConfig {
+            urls: vec![nats.url()],
+            ..NatsConfig::default()
+        }),
+        ..config(&folder)
+    };
+    config.keys.folder = Some(folder.path().join("keys"));
+    let users = Users::make(&database).await;
+    let owner = Config {
+        database_url: Some(database.url().to_owned()),
+        grants: users.grants(),
+        ..config.clone()
+    };
+    migrate(&owner)
+        .await
+        .unwrap_or_else(|error| panic!("the platform cannot be made: {error}"));
+
+    users.use_in(&mut config);
+    let mut processes = Vec::new();
+    for roles in GROUPS {
+        config.roles = roles.to_vec();
+        let process = Process::start(&config, Shape::Split).await;
+        if let Some(address) = process.addresses.internal {
+            place(roles, address, &mut config.services);
+        }
+        processes.insert(0, process);
+    }
+    let servers = Some((database, nats));
+    (processes, Places { folder, servers })
+}
+
+/// Says in `services` where the services among `roles` are.
+fn place(roles: &[Role], address: SocketAddr, services: &mut Services) {
+    let mut set = |role: Role, service: &mut Option<String>| {
+        if roles.contains(&role) {
+            *service = Some(format!("http://{address}"));
+        }
+    };
+    set(Role::Auth, &mut services.auth);
+    set(Role::Things, &mut services.things);
+    set(Role::Channels, &mut services.channels);
+    set(Role::Reader, &mut services.reader);
+}
+
+/// A Postgres user for each role that keeps rows: his name, and where he connects.
+struct Users {
+    auth: (String, String),
+    things: (String, String),
+    channels: (String, String),
+    writer: (String, String),
+    reader: (String, String),
+}
+
+impl Users {
+    async fn make(database: &Database) -> Self {
+        Self {
+            auth: database.user().await,
+            things: database.user().await,
+            channels: database.user().await,
+            writer: database.user().await,
+            reader: database.user().await,
+        }
+    }
+
+    fn grants(&self) -> Grants {
+        let name = |(name, _): &(String, String)| Some(name.clone());
+        Grants {
+            auth: name(&self.auth),
+            things: name(&self.things),
+            channels: name(&self.channels),
+            writer: name(&self.writer),
+            reader: name(&self.reader),
+        }
+    }
+
+    /// Gives each of the configuration's roles its own user.
+    fn use_in(&self, config: &mut Config) {
+        let url = |(_, url): &(String, String)| Some(url.clone());
+        config.auth.database_url = url(&self.auth);
+        config.things.database_url = url(&self.things);
+        config.channels.database_url = url(&self.channels);
+        config.writer.database_url = url(&self.writer);
+        config.reader.database_url = url(&self.reader);
+    }
+}
