@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trunkline_bus::{DeadLetters, Log};
 use trunkline_bus::log::{LogError, Shard, WRITER_GROUP};
+use trunkline_bus::{DeadLetters, Log};
 use trunkline_core::Clock;
 use trunkline_store::MessageStore;
 use trunkline_telemetry::Metrics;

@@ -1,56 +1,102 @@
-//! The writer while its message store fails, and between a damaged log and a whole one.
+//! The writer while its message store fails or refuses, and between a damaged log and a whole one.
 #![allow(clippy::unwrap_used)]
 
 mod platform;
 
-use platform::{Channel, PATIENCE, Platform};
+use platform::{Channel, PATIENCE, Place, Platform};
 use sqlx::{AssertSqlSafe, SqlitePool};
+use trunkline_bus::StoredEntry;
+use trunkline_bus::dead_letters::{OPERATOR_GROUP, REASON_PROPERTY};
+use trunkline_bus::embedded::Config;
+use trunkline_bus::log::ReadLimit;
 use trunkline_testkit::until;
 
-async fn open_file(platform: &Platform, file: &str) -> SqlitePool {
-    let path = platform.directory.path().join(file);
-    SqlitePool::connect(path.to_str().unwrap()).await.unwrap()
+on_both!(
+    a_store_that_fails_is_tried_again_and_nothing_is_skipped,
+    a_damaged_entry_is_noted_and_blocks_nothing,
+    a_refused_record_is_parked_and_all_others_are_stored,
+    a_refused_record_holds_its_place_until_it_is_parked,
+);
+
+/// Has the store refuse records of the name `poison`.
+async fn refuse_poison(place: &Place) {
+    let on_sqlite = "CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN NEW.name = 'poison'
+        BEGIN SELECT RAISE(ABORT, 'no poison here'); END";
+    let on_postgres = "ALTER TABLE messages ADD CONSTRAINT refuse CHECK (name <> 'poison')";
+    place.operate(on_sqlite, on_postgres).await;
 }
 
-async fn execute(file: &SqlitePool, sql: String) {
-    sqlx::query(AssertSqlSafe(sql)).execute(file).await.unwrap();
+/// What the dead letters hold for a domain.
+async fn letters(platform: &Platform, channel: Channel) -> Vec<StoredEntry> {
+    let log = platform.dead_letters.log();
+    let shard = log.shard_of(channel.domain_id);
+    log.read(shard, 1, ReadLimit::default()).await.unwrap().entries
 }
 
-#[tokio::test]
-async fn a_store_that_fails_is_tried_again_and_nothing_is_skipped() {
-    let platform = Platform::open().await;
+async fn a_store_that_fails_is_tried_again_and_nothing_is_skipped(platform: Platform) {
     let channel = Channel::new();
-    let operator = open_file(&platform, "messages.db").await;
-    execute(&operator, "ALTER TABLE messages RENAME TO elsewhere".to_owned()).await;
+    let rename = "ALTER TABLE messages RENAME TO elsewhere";
+    platform.place.operate(rename, rename).await;
 
     let running = platform.start().await;
     platform.publish(channel, br#"{"a":1}"#).await;
     platform.publish(channel, br#"{"a":2}"#).await;
-    let retries = platform.metrics.counter("trunkline_writer_retries_total", "", &[]);
+    let retries = platform.retries();
     until(PATIENCE, || async { retries.value() > 1 }).await;
     let shard = platform.bus.log.shard_of(channel.domain_id);
     assert_eq!(platform.bus.log.committed("writer", shard), Ok(0));
 
-    execute(&operator, "ALTER TABLE elsewhere RENAME TO messages".to_owned()).await;
+    let rename_back = "ALTER TABLE elsewhere RENAME TO messages";
+    platform.place.operate(rename_back, rename_back).await;
     assert_eq!(platform.stored(channel, 2).await.total, 2);
     platform.committed().await;
     running.stop().await;
+    assert!(letters(&platform, channel).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_writer_whose_store_fails_ends_when_it_is_told_to() {
-    let platform = Platform::open().await;
+async fn a_writer_whose_store_went_away_ends_when_it_is_told_to() {
+    let platform = Platform::on_postgres().await;
+    let Place::Postgres(database) = &platform.place else {
+        unreachable!()
+    };
     let running = platform.start().await;
-    platform.store.close().await;
+    database.go_away().await;
     platform.publish(Channel::new(), b"x").await;
-    let retries = platform.metrics.counter("trunkline_writer_retries_total", "", &[]);
+    let retries = platform.retries();
     until(PATIENCE, || async { retries.value() > 0 }).await;
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_damaged_entry_is_noted_and_blocks_nothing() {
-    let platform = Platform::open().await;
+async fn a_store_that_went_away_and_comes_back_gets_everything_once() {
+    let platform = Platform::on_postgres().await;
+    let Place::Postgres(database) = &platform.place else {
+        unreachable!()
+    };
+    let channel = Channel::new();
+    let running = platform.start().await;
+    platform.publish(channel, br#"{"a":1}"#).await;
+    platform.stored(channel, 1).await;
+
+    let retries = platform.retries();
+    for round in 1..=3 {
+        database.go_away().await;
+        let before = retries.value();
+        for number in 0..50 {
+            platform
+                .publish(channel, format!(r#"{{"a":{number}}}"#).as_bytes())
+                .await;
+        }
+        until(PATIENCE, || async { retries.value() > before }).await;
+        database.come_back().await;
+        platform.committed().await;
+        assert_eq!(platform.read(channel).await.total, 1 + 50 * round);
+    }
+    running.stop().await;
+}
+
+async fn a_damaged_entry_is_noted_and_blocks_nothing(platform: Platform) {
     let channel = Channel::new();
     for number in 1..=5 {
         platform
@@ -58,12 +104,10 @@ async fn a_damaged_entry_is_noted_and_blocks_nothing() {
             .await;
     }
     let shard = platform.bus.log.shard_of(channel.domain_id);
-    let log = open_file(&platform, "log.db").await;
-    execute(
-        &log,
-        format!("UPDATE log_{shard} SET envelope = x'ff' WHERE sequence = 3"),
-    )
-    .await;
+    let file = platform.directory.path().join("log.db");
+    let log = SqlitePool::connect(file.to_str().unwrap()).await.unwrap();
+    let damage = format!("UPDATE log_{shard} SET envelope = x'ff' WHERE sequence = 3");
+    sqlx::query(AssertSqlSafe(damage)).execute(&log).await.unwrap();
     log.close().await;
 
     let platform = platform.restart().await;
@@ -78,10 +122,61 @@ async fn a_damaged_entry_is_noted_and_blocks_nothing() {
         .map(|record| record.payload.as_deref().unwrap())
         .collect();
     assert_eq!(payloads, [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":4}"#, r#"{"a":5}"#]);
-    let store = open_file(&platform, "messages.db").await;
-    let noted: Vec<i64> = sqlx::query_scalar("SELECT log_sequence FROM unreadable_entries")
-        .fetch_all(&store)
-        .await
-        .unwrap();
-    assert_eq!(noted, [3]);
+    let noted = platform
+        .place
+        .number("SELECT MAX(log_sequence) FROM unreadable_entries");
+    assert_eq!(noted.await, 3);
+}
+
+async fn a_refused_record_is_parked_and_all_others_are_stored(platform: Platform) {
+    let channel = Channel::new();
+    for number in 0..200 {
+        let name = if number % 67 == 13 { "poison" } else { "n" };
+        let pack = format!(r#"[{{"n":"a","v":1}},{{"n":"{name}","v":{number}}},{{"n":"z","v":3}}]"#);
+        platform.publish(channel, pack.as_bytes()).await;
+    }
+    refuse_poison(&platform.place).await;
+    let running = platform.start().await;
+    platform.committed().await;
+    running.stop().await;
+
+    assert_eq!(platform.read(channel).await.total, 3 * 200 - 3);
+    let letters = letters(&platform, channel).await;
+    assert_eq!(letters.len(), 3);
+    for letter in letters {
+        assert!(letter.envelope.payload.windows(6).any(|window| window == b"poison"));
+        let reason = letter.envelope.user_properties.last().unwrap();
+        assert_eq!(reason.name, REASON_PROPERTY);
+        assert!(reason.value.starts_with("record 1 of its pack: "), "{}", reason.value);
+    }
+}
+
+async fn a_refused_record_holds_its_place_until_it_is_parked(platform: Platform) {
+    let room_for_one = Config {
+        bytes_max: 10_000,
+        domain_bytes_max: 10_000,
+        ..Config::default()
+    };
+    let platform = platform.restart_with(room_for_one).await;
+    let channel = Channel::new();
+    let poison = format!(r#"[{{"n":"poison","vs":"{}"}}]"#, "x".repeat(6_000));
+    platform.publish(channel, poison.as_bytes()).await;
+    platform.publish(channel, poison.as_bytes()).await;
+    platform.publish(channel, br#"{"a":1}"#).await;
+    refuse_poison(&platform.place).await;
+
+    let running = platform.start().await;
+    let retries = platform.retries();
+    until(PATIENCE, || async { retries.value() > 1 }).await;
+    let shard = platform.bus.log.shard_of(channel.domain_id);
+    assert_eq!(platform.bus.log.committed("writer", shard), Ok(0));
+    assert_eq!(letters(&platform, channel).await.len(), 1);
+
+    let log = platform.dead_letters.log();
+    let seen_to = log.commit(OPERATOR_GROUP, log.shard_of(channel.domain_id), 1);
+    seen_to.await.unwrap();
+    platform.committed().await;
+    running.stop().await;
+    assert_eq!(platform.read(channel).await.total, 1);
+    assert_eq!(letters(&platform, channel).await.len(), 1);
 }

@@ -5,8 +5,21 @@ mod platform;
 
 use platform::{Channel, Platform};
 use trunkline_bus::log::{Shard, WRITER_GROUP};
-use trunkline_store::{Batch, LogPosition, MessageStore, StoredRecord};
+use trunkline_store::{Batch, LogPosition, StoredRecord};
 use trunkline_testkit::until;
+
+on_both!(
+    messages_of_every_shard_are_stored_and_committed,
+    messages_from_before_the_writer_are_stored,
+    a_restart_goes_on_and_stores_nothing_twice,
+    reading_the_log_again_changes_no_row,
+    a_position_of_another_log_or_beyond_its_end_is_not_believed,
+    a_batch_larger_than_a_transaction_is_stored_whole,
+    a_backlog_of_large_messages_is_stored_in_several_batches,
+    a_large_payload_is_decoded_like_a_small_one,
+    the_writer_ends_when_it_is_told_to,
+    a_writer_that_stops_has_stored_what_it_committed,
+);
 
 fn payloads(records: &[StoredRecord]) -> Vec<&str> {
     let mut payloads: Vec<_> = records
@@ -34,9 +47,7 @@ async fn rewind(platform: &Platform, shard: u16) {
     platform.store.insert(&batch).await.unwrap();
 }
 
-#[tokio::test]
-async fn messages_of_every_shard_are_stored_and_committed() {
-    let platform = Platform::open().await;
+async fn messages_of_every_shard_are_stored_and_committed(platform: Platform) {
     let channels: Vec<_> = (0..20).map(|_| Channel::new()).collect();
     let running = platform.start().await;
     for channel in &channels {
@@ -51,9 +62,7 @@ async fn messages_of_every_shard_are_stored_and_committed() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn messages_from_before_the_writer_are_stored() {
-    let platform = Platform::open().await;
+async fn messages_from_before_the_writer_are_stored(platform: Platform) {
     let channel = Channel::new();
     platform.publish(channel, br#"{"a":1}"#).await;
     let running = platform.start().await;
@@ -61,9 +70,7 @@ async fn messages_from_before_the_writer_are_stored() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn a_restart_goes_on_and_stores_nothing_twice() {
-    let platform = Platform::open().await;
+async fn a_restart_goes_on_and_stores_nothing_twice(platform: Platform) {
     let channel = Channel::new();
     let running = platform.start().await;
     platform.publish(channel, br#"{"a":1}"#).await;
@@ -79,9 +86,7 @@ async fn a_restart_goes_on_and_stores_nothing_twice() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn reading_the_log_again_changes_no_row() {
-    let platform = Platform::open().await;
+async fn reading_the_log_again_changes_no_row(platform: Platform) {
     let channel = Channel::new();
     let running = platform.start().await;
     for _ in 0..10 {
@@ -109,9 +114,7 @@ async fn reading_the_log_again_changes_no_row() {
     assert_eq!(platform.read(channel).await, before);
 }
 
-#[tokio::test]
-async fn a_position_of_another_log_or_beyond_its_end_is_not_believed() {
-    let platform = Platform::open().await;
+async fn a_position_of_another_log_or_beyond_its_end_is_not_believed(platform: Platform) {
     let incarnation = platform.bus.log.incarnation().0;
     let channel = Channel::new();
     let shard = platform.bus.log.shard_of(channel.domain_id).0;
@@ -146,9 +149,7 @@ async fn a_position_of_another_log_or_beyond_its_end_is_not_believed() {
     assert_eq!(platform.read(channel).await.total, 1);
 }
 
-#[tokio::test]
-async fn a_batch_larger_than_a_transaction_is_stored_whole() {
-    let platform = Platform::open().await;
+async fn a_batch_larger_than_a_transaction_is_stored_whole(platform: Platform) {
     let channel = Channel::new();
     let pack = format!("[{}]", vec![r#"{"n":"a","v":1}"#; 1_500].join(","));
     for _ in 0..3 {
@@ -160,9 +161,7 @@ async fn a_batch_larger_than_a_transaction_is_stored_whole() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn a_backlog_of_large_messages_is_stored_in_several_batches() {
-    let platform = Platform::open().await;
+async fn a_backlog_of_large_messages_is_stored_in_several_batches(platform: Platform) {
     let channel = Channel::new();
     let payload = format!(r#"{{"a":"{}"}}"#, "x".repeat(250_000));
     for _ in 0..100 {
@@ -179,9 +178,7 @@ async fn a_backlog_of_large_messages_is_stored_in_several_batches() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn a_large_payload_is_decoded_like_a_small_one() {
-    let platform = Platform::open().await;
+async fn a_large_payload_is_decoded_like_a_small_one(platform: Platform) {
     let channel = Channel::new();
     let running = platform.start().await;
     let payload = format!(r#"{{"a":"{}"}}"#, "x".repeat(200_000));
@@ -193,15 +190,11 @@ async fn a_large_payload_is_decoded_like_a_small_one() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn the_writer_ends_when_it_is_told_to() {
-    let platform = Platform::open().await;
+async fn the_writer_ends_when_it_is_told_to(platform: Platform) {
     platform.start().await.stop().await;
 }
 
-#[tokio::test]
-async fn a_writer_that_stops_has_stored_what_it_committed() {
-    let platform = Platform::open().await;
+async fn a_writer_that_stops_has_stored_what_it_committed(platform: Platform) {
     let channel = Channel::new();
     for _ in 0..200 {
         platform.publish(channel, br#"{"a":1}"#).await;

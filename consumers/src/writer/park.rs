@@ -71,7 +71,10 @@ impl ShardWriter {
         let entry = loop {
             match self.entry(origin.log_position.sequence).await {
                 Ok(entry) => break entry,
-                Err(error) => self.pause_after("read a message to park it", &error, &mut pauses).await?,
+                Err(error) => {
+                    self.pause_after("read a message to park it", &error, &mut pauses)
+                        .await?
+                }
             }
         };
         while let Err(error) = dead_letters.accept(&entry, &reason).await {

@@ -1,29 +1,61 @@
-//! A log, a message store and a writer between them, on real files.
+//! A log, a message store and a writer between them: the log and the dead letters on real files, the store on either database.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::embedded::{Config, EmbeddedBus};
 use trunkline_bus::log::{Shard, WRITER_GROUP};
-use trunkline_bus::{Log, NewEntry};
+use trunkline_bus::{DeadLetters, Log, NewEntry};
 use trunkline_consumers::{Error, Writer};
 use trunkline_core::{ChannelId, DomainId, MessageId, SystemClock};
 use trunkline_proto::messages::v1::{Envelope, Protocol, Publisher, PublisherKind};
-use trunkline_store::{MessageStore, Page, PageLimit, Query, SqliteStore};
-use trunkline_telemetry::Metrics;
-use trunkline_testkit::until;
+use trunkline_store::{MessageStore, Page, PageLimit, PostgresStore, Query, SqliteStore};
+use trunkline_telemetry::{Counter, Metrics};
+use trunkline_testkit::{Database, Postgres, until};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Holds each claim with a store on SQLite and with one on Postgres.
+#[macro_export]
+macro_rules! on_both {
+    ($($claim:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(super::Platform::on_sqlite().await).await;
+            })+
+        }
+
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(super::Platform::on_postgres().await).await;
+            })+
+        }
+    };
+}
+
 pub(crate) struct Platform {
     pub(crate) bus: EmbeddedBus,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn MessageStore>,
+    pub(crate) place: Place,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) metrics: Metrics,
     pub(crate) directory: TempDir,
+    _dead_letters_bus: EmbeddedBus,
+}
+
+/// Where the store keeps its rows.
+pub(crate) enum Place {
+    Sqlite(PathBuf),
+    Postgres(Database),
 }
 
 /// A writer that runs.
@@ -32,42 +64,113 @@ pub(crate) struct Running {
     task: JoinHandle<Result<(), Error>>,
 }
 
-impl Platform {
-    pub(crate) async fn open() -> Platform {
-        Platform::open_in(TempDir::new().unwrap()).await
-    }
-
-    pub(crate) async fn open_in(directory: TempDir) -> Platform {
-        let bus = EmbeddedBus::open(directory.path(), Config::default(), Arc::new(SystemClock))
-            .await
-            .unwrap();
-        let store = Arc::new(SqliteStore::open(&directory.path().join("messages.db")).await.unwrap());
-        Platform {
-            bus,
-            store,
-            metrics: Metrics::new(),
-            directory,
+impl Place {
+    async fn open(&self) -> Arc<dyn MessageStore> {
+        match self {
+            Place::Sqlite(file) => Arc::new(SqliteStore::open(file).await.unwrap()),
+            Place::Postgres(database) => Arc::new(PostgresStore::open(database.url()).await.unwrap()),
         }
     }
 
-    /// Closes every file and opens it again.
+    /// Does what an operator does to the store's tables, in the words of its database.
+    #[allow(dead_code, reason = "not every test file has an operator")]
+    pub(crate) async fn operate(&self, on_sqlite: &'static str, on_postgres: &'static str) {
+        match self {
+            Place::Sqlite(file) => {
+                let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+                sqlx::raw_sql(on_sqlite).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            Place::Postgres(database) => {
+                let mut connection = Place::connect(database).await;
+                sqlx::raw_sql(on_postgres).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+        }
+    }
+
+    /// The one number of a query.
+    #[allow(dead_code, reason = "not every test file asks")]
+    pub(crate) async fn number(&self, query: &'static str) -> i64 {
+        match self {
+            Place::Sqlite(file) => {
+                let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+                sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+            }
+            Place::Postgres(database) => {
+                let mut connection = Place::connect(database).await;
+                sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+            }
+        }
+    }
+
+    async fn connect(database: &Database) -> PgConnection {
+        let options: PgConnectOptions = database.url().parse().unwrap();
+        options.options([("search_path", "messages")]).connect().await.unwrap()
+    }
+}
+
+impl Platform {
+    pub(crate) async fn on_sqlite() -> Platform {
+        let directory = TempDir::new().unwrap();
+        let place = Place::Sqlite(directory.path().join("messages.db"));
+        Platform::open(directory, place, Config::default()).await
+    }
+
+    pub(crate) async fn on_postgres() -> Platform {
+        let database = Postgres::database().await;
+        PostgresStore::migrate(database.url()).await.unwrap();
+        Platform::open(TempDir::new().unwrap(), Place::Postgres(database), Config::default()).await
+    }
+
+    async fn open(directory: TempDir, place: Place, dead_letters: Config) -> Platform {
+        let bus = open_bus(directory.path(), Config::default()).await;
+        let dead_letters_folder = directory.path().join("dead-letters");
+        std::fs::create_dir_all(&dead_letters_folder).unwrap();
+        let dead_letters_bus = open_bus(&dead_letters_folder, dead_letters).await;
+        Platform {
+            bus,
+            store: place.open().await,
+            place,
+            dead_letters: DeadLetters::open(dead_letters_bus.log.clone()).await.unwrap(),
+            metrics: Metrics::new(),
+            directory,
+            _dead_letters_bus: dead_letters_bus,
+        }
+    }
+
+    /// Closes the logs and opens everything again.
     #[allow(dead_code, reason = "not every test file restarts")]
     pub(crate) async fn restart(self) -> Platform {
+        self.restart_with(Config::default()).await
+    }
+
+    /// The same, with another configuration of the dead letters.
+    #[allow(dead_code, reason = "not every test file restarts")]
+    pub(crate) async fn restart_with(self, dead_letters: Config) -> Platform {
         self.bus.close().await;
-        self.store.close().await;
-        Platform::open_in(self.directory).await
+        self._dead_letters_bus.close().await;
+        drop(self.store);
+        Platform::open(self.directory, self.place, dead_letters).await
     }
 
     pub(crate) async fn start(&self) -> Running {
         let log: Arc<dyn Log> = self.bus.log.clone();
         let writer = Writer::open(log, self.store.clone(), Arc::new(SystemClock), &self.metrics)
             .await
-            .unwrap();
+            .unwrap()
+            .parking_in(self.dead_letters.clone());
         let stop = CancellationToken::new();
         Running {
             task: tokio::spawn(writer.run(stop.clone())),
             stop,
         }
+    }
+
+    /// Attempts of the writer that failed.
+    #[allow(dead_code, reason = "not every test file fails")]
+    pub(crate) fn retries(&self) -> Counter {
+        self.metrics.counter("trunkline_writer_retries_total", "", &[])
     }
 
     /// Appends a message and waits until the log holds it.
@@ -98,6 +201,11 @@ impl Platform {
             |shard| log.committed(WRITER_GROUP, Shard(shard)).unwrap() == log.head(Shard(shard)).unwrap();
         until(PATIENCE, || async { (0..log.shards()).all(is_committed) }).await;
     }
+}
+
+async fn open_bus(folder: &Path, config: Config) -> EmbeddedBus {
+    let bus = EmbeddedBus::open(folder, config, Arc::new(SystemClock)).await;
+    bus.unwrap()
 }
 
 impl Running {
