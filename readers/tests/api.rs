@@ -10,20 +10,87 @@ use trunkline_proto::messages::v1::messages_service_client::MessagesServiceClien
 use trunkline_proto::messages::v1::messages_service_server::MessagesServiceServer;
 use trunkline_proto::messages::v1::{Message, ReadMessagesRequest, ReadMessagesResponse};
 use trunkline_readers::Readers;
-use trunkline_store::{Batch, LogPosition, MessageStore, Origin, Protocol, PublisherKind, SqliteStore, StoredRecord};
+use trunkline_store::{
+    Batch, LogPosition, MessageStore, Origin, PostgresStore, Protocol, PublisherKind, SqliteStore, StoredRecord,
+};
+use trunkline_testkit::{Database, Postgres};
 use uuid::Uuid;
 
+/// Holds each claim on a store of either database.
+macro_rules! on_both {
+    ($($claim:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(super::Fixture::on_sqlite().await).await;
+            })+
+        }
+
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(super::Fixture::on_postgres().await).await;
+            })+
+        }
+    };
+}
+
+on_both!(
+    a_measurement_reads_back_whole,
+    a_json_object_reads_back_as_it_was_written_and_data_with_its_error,
+    offset_limit_and_times_cut_the_page,
+    an_offset_beyond_a_million_is_refused_with_what_reaches_further,
+    filters_narrow_and_empty_ones_do_not,
+    another_domain_sees_nothing_of_the_channel,
+    a_wrong_field_is_refused_by_name,
+    a_store_that_does_not_answer_is_unavailable_without_internals,
+);
+
 struct Fixture {
-    store: Arc<SqliteStore>,
+    store: Arc<dyn MessageStore>,
     client: MessagesServiceClient<MessagesServiceServer<Readers>>,
     origin: Origin,
-    _directory: TempDir,
+    place: Place,
+}
+
+/// Where the store keeps its rows.
+enum Place {
+    Sqlite {
+        store: Arc<SqliteStore>,
+        _directory: TempDir,
+    },
+    Postgres(Database),
+}
+
+impl Place {
+    async fn go_away(&self) {
+        match self {
+            Place::Sqlite { store, .. } => store.close().await,
+            Place::Postgres(database) => database.go_away().await,
+        }
+    }
 }
 
 impl Fixture {
-    async fn open() -> Fixture {
+    async fn on_sqlite() -> Fixture {
         let directory = TempDir::new().unwrap();
-        let store = Arc::new(SqliteStore::open(&directory.path().join("messages.db")).await.unwrap());
+        let store = SqliteStore::open(&directory.path().join("messages.db")).await.unwrap();
+        let store = Arc::new(store);
+        let place = Place::Sqlite {
+            store: store.clone(),
+            _directory: directory,
+        };
+        Fixture::new(store, place)
+    }
+
+    async fn on_postgres() -> Fixture {
+        let database = Postgres::database().await;
+        PostgresStore::migrate(database.url()).await.unwrap();
+        let store = PostgresStore::open(database.url()).await.unwrap();
+        Fixture::new(Arc::new(store), Place::Postgres(database))
+    }
+
+    fn new(store: Arc<dyn MessageStore>, place: Place) -> Fixture {
         let client = MessagesServiceClient::new(MessagesServiceServer::new(Readers::new(store.clone())));
         let origin = Origin {
             domain_id: DomainId::new(),
@@ -46,7 +113,7 @@ impl Fixture {
             store,
             client,
             origin,
-            _directory: directory,
+            place,
         }
     }
 
@@ -96,9 +163,7 @@ impl Fixture {
     }
 }
 
-#[tokio::test]
-async fn a_measurement_reads_back_whole() {
-    let fixture = Fixture::open().await;
+async fn a_measurement_reads_back_whole(fixture: Fixture) {
     let record = StoredRecord {
         pack_index: 3,
         name: Some("urn:x".to_owned()),
@@ -133,9 +198,7 @@ async fn a_measurement_reads_back_whole() {
     );
 }
 
-#[tokio::test]
-async fn a_json_object_reads_back_as_it_was_written_and_data_with_its_error() {
-    let fixture = Fixture::open().await;
+async fn a_json_object_reads_back_as_it_was_written_and_data_with_its_error(fixture: Fixture) {
     let object = StoredRecord {
         payload: Some("{\"a\": 1.10}".to_owned()),
         ..fixture.record(2)
@@ -152,9 +215,7 @@ async fn a_json_object_reads_back_as_it_was_written_and_data_with_its_error() {
     assert_eq!(messages[1].decode_error.as_deref(), Some("because"));
 }
 
-#[tokio::test]
-async fn offset_limit_and_times_cut_the_page() {
-    let fixture = Fixture::open().await;
+async fn offset_limit_and_times_cut_the_page(fixture: Fixture) {
     let records: Vec<_> = (1..=20).map(|time| fixture.record(time)).collect();
     fixture.insert(&records).await;
     let request = ReadMessagesRequest {
@@ -172,9 +233,7 @@ async fn offset_limit_and_times_cut_the_page() {
     assert_eq!((page.total, page.offset, page.limit), (5, 1, 2));
 }
 
-#[tokio::test]
-async fn an_offset_beyond_a_million_is_refused_with_what_reaches_further() {
-    let fixture = Fixture::open().await;
+async fn an_offset_beyond_a_million_is_refused_with_what_reaches_further(fixture: Fixture) {
     let at = |offset| ReadMessagesRequest {
         offset,
         ..fixture.request()
@@ -188,9 +247,7 @@ async fn an_offset_beyond_a_million_is_refused_with_what_reaches_further() {
     }
 }
 
-#[tokio::test]
-async fn filters_narrow_and_empty_ones_do_not() {
-    let fixture = Fixture::open().await;
+async fn filters_narrow_and_empty_ones_do_not(fixture: Fixture) {
     let named = StoredRecord {
         name: Some("n".to_owned()),
         ..fixture.record(2)
@@ -255,9 +312,7 @@ async fn filters_narrow_and_empty_ones_do_not() {
     assert_eq!(total(empty).await, 2);
 }
 
-#[tokio::test]
-async fn another_domain_sees_nothing_of_the_channel() {
-    let fixture = Fixture::open().await;
+async fn another_domain_sees_nothing_of_the_channel(fixture: Fixture) {
     fixture.insert(&[fixture.record(1)]).await;
     let request = ReadMessagesRequest {
         domain_id: DomainId::new().to_string(),
@@ -266,9 +321,7 @@ async fn another_domain_sees_nothing_of_the_channel() {
     assert_eq!(fixture.read(request).await.unwrap().total, 0);
 }
 
-#[tokio::test]
-async fn a_wrong_field_is_refused_by_name() {
-    let fixture = Fixture::open().await;
+async fn a_wrong_field_is_refused_by_name(fixture: Fixture) {
     let request = || fixture.request();
     let limit = fixture
         .refused(ReadMessagesRequest {
@@ -300,10 +353,8 @@ async fn a_wrong_field_is_refused_by_name() {
     assert!(protocol.starts_with("protocol: must be mqtt"));
 }
 
-#[tokio::test]
-async fn a_store_that_does_not_answer_is_unavailable_without_internals() {
-    let fixture = Fixture::open().await;
-    fixture.store.close().await;
+async fn a_store_that_does_not_answer_is_unavailable_without_internals(fixture: Fixture) {
+    fixture.place.go_away().await;
     let status = fixture.read(fixture.request()).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
