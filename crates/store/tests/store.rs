@@ -36,6 +36,7 @@ macro_rules! on_both {
 on_both!(
     a_record_reads_back_as_it_was_stored,
     storing_a_batch_again_changes_nothing,
+    a_batch_of_which_a_part_is_there_or_comes_twice_adds_the_rest,
     equal_times_of_different_messages_are_different_records,
     rows_and_position_are_those_of_the_last_commit_after_a_reopening,
     a_batch_that_is_dropped_half_way_leaves_neither_rows_nor_position,
@@ -89,6 +90,16 @@ async fn storing_a_batch_again_changes_nothing(fixture: Fixture) {
     assert_eq!(fixture.insert(&records).await, 0);
     assert_eq!(fixture.insert(&records[100..]).await, 0);
     assert_eq!(fixture.read(&fixture.latest()).await.total, 200);
+}
+
+async fn a_batch_of_which_a_part_is_there_or_comes_twice_adds_the_rest(fixture: Fixture) {
+    let records: Vec<_> = (0..300).map(|time| fixture.record(time)).collect();
+    assert_eq!(fixture.insert(&records[..100]).await, 100);
+    assert_eq!(fixture.insert(&records[50..200]).await, 100);
+    let twice: Vec<_> = records[200..].iter().chain(&records[200..]).cloned().collect();
+    assert_eq!(fixture.insert(&twice).await, 100);
+    assert_eq!(fixture.insert(&[fixture.record(300)]).await, 1);
+    assert_eq!(fixture.read(&fixture.latest()).await.total, 301);
 }
 
 async fn equal_times_of_different_messages_are_different_records(fixture: Fixture) {

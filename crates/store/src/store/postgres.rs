@@ -340,3 +340,50 @@ async fn upsert_position(connection: &mut PgConnection, batch: &Batch<'_>) -> Re
         .bind(batch.position.sequence.cast_signed());
     upsert.execute(connection).await.map(drop)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+    use trunkline_testkit::Postgres;
+
+    use super::*;
+
+    const TYPES: &str = "BIGINT, BIGINT, UUID, BIGINT, BIGINT, UUID, BIGINT, TEXT, UUID, TEXT, TEXT, BIGINT, BIGINT";
+    const VALUES: &str = "1, 0, gen_random_uuid(), 0, 9, gen_random_uuid(), 0, NULL, NULL, NULL, NULL, 10, 0";
+
+    #[tokio::test]
+    async fn a_page_is_one_stretch_of_the_index() {
+        let database = Postgres::database().await;
+        PostgresStore::migrate(database.url()).await.unwrap();
+        let store = PostgresStore::open(database.url()).await.unwrap();
+        for (select, scan) in [
+            (
+                &*statement::SELECT_DESCENDING,
+                "Index Scan Backward using messages_key on messages",
+            ),
+            (
+                &*statement::SELECT_ASCENDING,
+                "Index Scan using messages_key on messages",
+            ),
+        ] {
+            let mut connection = store.readers.acquire().await.unwrap();
+            let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE page ({TYPES}) AS {select}");
+            sqlx::raw_sql(AssertSqlSafe(prepare))
+                .execute(&mut *connection)
+                .await
+                .unwrap();
+            let explain = AssertSqlSafe(format!("EXPLAIN (COSTS OFF) EXECUTE page ({VALUES})"));
+            let plan = sqlx::raw_sql(explain).fetch_all(&mut *connection).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|line| line.get(0)).collect();
+            let [limit, step, condition, _filter] = &plan[..] else {
+                panic!("{plan:#?}")
+            };
+            assert_eq!((limit.as_str(), step.trim()), ("Limit", format!("->  {scan}").as_str()));
+            let stretch = "Index Cond: ((channel_key = $1) AND (ROW(\"time\", message_id, pack_index) >= ROW($2, $3, $4)) \
+                AND (ROW(\"time\", message_id, pack_index) < ROW($5, $6, $7)))";
+            assert_eq!(condition.trim(), stretch);
+            connection.close().await.unwrap();
+        }
+    }
+}
