@@ -156,6 +156,7 @@ impl DataFolder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Key;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

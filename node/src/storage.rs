@@ -85,12 +85,11 @@ impl Storage {
         self.bus.as_ref().expect("the bus is opened where a role is on it")
     }
 
-    /// The message store, for the writer and the reader.
-    pub(crate) fn messages(&self) -> Arc<dyn MessageStore> {
-        let messages = self.messages.as_ref();
-        messages
-            .expect("the message store is opened for the writer and the reader")
-            .store()
+    /// The message store, for the writer or the reader.
+    pub(crate) fn messages(&self, role: Role) -> Arc<dyn MessageStore> {
+        let found = self.messages.iter().find(|(owner, _)| *owner == role);
+        let (_, messages) = found.expect("the message store is opened for the writer and the reader");
+        messages.store()
     }
 
     /// Keeps an eye on what is outside of the process.

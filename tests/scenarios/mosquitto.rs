@@ -98,7 +98,7 @@ fn assert_resolved(record: &Value, expected: Resolved, received: std::ops::Range
 
 async fn what_mosquitto_publishes_and_is_no_senml_is_found_too(world: World) {
     let plant = world.domain("plant").await;
-    let file = world.data().join("payload");
+    let file = world.folder().join("payload");
     std::fs::write(&file, b"\x00\xff").unwrap();
     for version in VERSIONS {
         let (channel, device) = plant.channel_with_device(version).await;

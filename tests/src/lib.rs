@@ -7,11 +7,11 @@
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "all of this is test code")]
 
-mod process;
+mod platform;
 mod split;
 mod world;
 
-pub use process::PASSWORD;
+pub use platform::PASSWORD;
 pub use trunkline::Shape;
 pub use world::{Addresses, Device, Domain, World};
 

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use tempfile::TempDir;
 use trunkline::config::{Grants, NatsConfig, Services};
 use trunkline::{Config, Role, Shape, migrate};
 use trunkline_testkit::{Database, Nats, Postgres};
 
-use crate::process::{Places, Process, config};
+use crate::platform::Process;
 
 /// The roles of each process, in the order of their start: whoever is called comes first. Two of them let devices in.
 const GROUPS: [&[Role]; 4] = [
@@ -16,45 +17,58 @@ const GROUPS: [&[Role]; 4] = [
     &[Role::Mqtt],
 ];
 
-/// Makes a platform and starts its processes. They are in the order in which they stop: whoever calls first.
-pub(crate) async fn start() -> (Vec<Process>, Places) {
-    let folder = trunkline_testkit::free_dir();
-    let (database, nats) = (Postgres::database().await, Nats::start());
-    let mut config = Config {
-        nats: Some(NatsConfig {
+/// What the processes have in common.
+pub(crate) struct Split {
+    config: Config,
+    // What it runs on, gone with it.
+    _database: Database,
+    _nats: Nats,
+}
+
+impl Split {
+    /// Makes a platform on servers of its own.
+    pub(crate) async fn make(mut config: Config, folder: &TempDir) -> Self {
+        let (database, nats) = (Postgres::database().await, Nats::start());
+        config.keys.folder = Some(folder.path().join("keys"));
+        config.nats = Some(NatsConfig {
             urls: vec![nats.url()],
             ..NatsConfig::default()
-        }),
-        ..config(&folder)
-    };
-    config.keys.folder = Some(folder.path().join("keys"));
-    let users = Users::make(&database).await;
-    let owner = Config {
-        database_url: Some(database.url().to_owned()),
-        grants: users.grants(),
-        ..config.clone()
-    };
-    migrate(&owner)
-        .await
-        .unwrap_or_else(|error| panic!("the platform cannot be made: {error}"));
-
-    users.use_in(&mut config);
-    let mut processes = Vec::new();
-    for roles in GROUPS {
-        config.roles = roles.to_vec();
-        let process = Process::start(&config, Shape::Split).await;
-        if let Some(address) = process.addresses.internal {
-            place(roles, address, &mut config.services);
+        });
+        let users = Users::make(&database).await;
+        let owner = Config {
+            database_url: Some(database.url().to_owned()),
+            grants: users.grants(),
+            ..config.clone()
+        };
+        let made = migrate(&owner).await;
+        made.unwrap_or_else(|error| panic!("the platform cannot be made: {error}"));
+        users.use_in(&mut config);
+        Self {
+            config,
+            _database: database,
+            _nats: nats,
         }
-        processes.insert(0, process);
     }
-    let servers = Some((database, nats));
-    (processes, Places { folder, servers })
+
+    /// Starts a process for each group, each with the addresses of those before it.
+    pub(crate) async fn start(&self) -> Vec<Process> {
+        let mut config = self.config.clone();
+        let mut processes = Vec::new();
+        for roles in GROUPS {
+            config.roles = roles.to_vec();
+            let process = Process::start(&config, Shape::Split).await;
+            if let Some(address) = process.addresses.internal {
+                place(roles, address, &mut config.services);
+            }
+            processes.insert(0, process);
+        }
+        processes
+    }
 }
 
 /// Says in `services` where the services among `roles` are.
 fn place(roles: &[Role], address: SocketAddr, services: &mut Services) {
-    let mut set = |role: Role, service: &mut Option<String>| {
+    let set = |role: Role, service: &mut Option<String>| {
         if roles.contains(&role) {
             *service = Some(format!("http://{address}"));
         }
@@ -96,7 +110,7 @@ impl Users {
         }
     }
 
-    /// Gives each of the configuration's roles its own user.
+    /// Gives each role its own user.
     fn use_in(&self, config: &mut Config) {
         let url = |(_, url): &(String, String)| Some(url.clone());
         config.auth.database_url = url(&self.auth);

@@ -1,13 +1,13 @@
 //! A platform in the test process, and what tests make in it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
-use trunkline::{Config, Shape};
+use trunkline::Shape;
 use trunkline_testkit::http::Client;
 
-use crate::process::{ADMIN, PASSWORD, Places, Process, config};
-use crate::split;
+use crate::platform::{ADMIN, PASSWORD, Platform, Process};
 
 /// A running platform. Dropping it without [`World::stop`] ends it without grace.
 pub struct World {
@@ -17,8 +17,7 @@ pub struct World {
     pub admin: Client,
     /// Its processes, in the order in which they stop.
     processes: Vec<Process>,
-    /// What they keep their things in, gone when they are.
-    _places: Places,
+    platform: Platform,
 }
 
 /// Where a platform listens.
@@ -54,44 +53,27 @@ pub struct Device {
 impl World {
     /// Starts a platform in which there is nobody but its administrator.
     pub async fn start(shape: Shape) -> Self {
-        match shape {
-            Shape::Whole | Shape::WholeOverSockets => Self::whole(shape).await,
-            Shape::Split => Self::split().await,
-        }
+        Self::run(Platform::make(shape).await).await
     }
 
-    /// One process with everything in its data folder.
-    async fn whole(shape: Shape) -> Self {
-        let folder = trunkline_testkit::free_dir();
-        let config = Config {
-            data: folder.path().join("data"),
-            ..config(&folder)
-        };
-        let process = Process::start(&config, shape).await;
-        let all = process.addresses;
-        let places = Places { folder, servers: None };
-        Self::of([process].into(), [all.http, all.grpc, all.mqtt], places).await
-    }
-
-    /// Several processes on Postgres and NATS.
-    async fn split() -> Self {
-        let (processes, places) = split::start().await;
+    async fn run(platform: Platform) -> Self {
+        let processes = platform.start().await;
         let found = |address: fn(&trunkline::Addresses) -> Option<SocketAddr>| {
-            processes.iter().find_map(|process| address(&process.addresses))
+            let address = processes.iter().find_map(|process| address(&process.addresses));
+            address.expect("a platform has every public listener")
         };
-        let addresses = [found(|all| all.http), found(|all| all.grpc), found(|all| all.mqtt)];
-        Self::of(processes, addresses, places).await
-    }
-
-    async fn of(processes: Vec<Process>, addresses: [Option<SocketAddr>; 3], places: Places) -> Self {
-        let [http, grpc, mqtt] = addresses.map(|address| address.expect("a platform has every public listener"));
-        let anonymous = Client::new(http);
+        let addresses = Addresses {
+            http: found(|all| all.http),
+            grpc: found(|all| all.grpc),
+            mqtt: found(|all| all.mqtt),
+        };
+        let anonymous = Client::new(addresses.http);
         let admin = anonymous.with_token(&token(&anonymous, ADMIN).await);
         Self {
-            addresses: Addresses { http, grpc, mqtt },
+            addresses,
             admin,
             processes,
-            _places: places,
+            platform,
         }
     }
 
@@ -100,11 +82,26 @@ impl World {
         Client::new(self.addresses.http)
     }
 
+    /// A folder for files of the test.
+    pub fn folder(&self) -> &Path {
+        self.platform.folder().path()
+    }
+
     /// Stops the platform as SIGTERM does, and waits until it is gone.
     pub async fn stop(self) {
+        self.stop_and_keep().await;
+    }
+
+    /// Stops the platform and starts it again with what it keeps, on new ports.
+    pub async fn restart(self) -> Self {
+        Self::run(self.stop_and_keep().await).await
+    }
+
+    async fn stop_and_keep(self) -> Platform {
         for process in self.processes {
             process.stop().await;
         }
+        self.platform
     }
 
     /// Creates a user and logs in; returns its id and HTTP as that user.

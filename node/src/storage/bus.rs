@@ -73,7 +73,8 @@ impl Bus {
     async fn embedded(config: &Config, data: &DataFolder, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
         let bus = EmbeddedBus::open(data.path(), config.log.clone(), clock.clone());
         let bus = bus.await.map_err(Error::part("the bus"))?;
-        let events = EmbeddedBus::open(&data.folder(EVENTS_FOLDER)?, aside(EVENTS_BYTES_MAX), clock.clone());
+        let folder = data.folder(EVENTS_FOLDER)?;
+        let events = EmbeddedBus::open(&folder, aside(EVENTS_BYTES_MAX), clock.clone());
         let events = events.await.map_err(Error::part("the log of events"))?;
         let folder = data.folder(DEAD_LETTERS_FOLDER)?;
         let dead = EmbeddedBus::open(&folder, aside(DEAD_LETTERS_BYTES_MAX), clock.clone());

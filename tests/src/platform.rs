@@ -1,4 +1,4 @@
-//! The processes of a platform, all of them in the test's own: a node each, with its own listeners.
+//! The processes of a platform, all of them in the test's own, and what outlives them: its storage, its keys, its configuration.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -7,19 +7,54 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trunkline::{Addresses, Config, Error, Node, Shape};
-use trunkline_testkit::{Database, Nats};
+
+use crate::split::Split;
 
 /// E-mail address of the platform's administrator.
 pub(crate) const ADMIN: &str = "admin@example.com";
 /// Password of every user in tests.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// Where processes keep their things. Everything is removed when this is dropped.
-pub(crate) struct Places {
-    /// Data, keys and the administrator's password.
-    pub(crate) folder: TempDir,
-    /// What a split platform runs on.
-    pub(crate) servers: Option<(Database, Nats)>,
+/// A platform that may run. What it keeps is removed when this is dropped.
+pub(crate) struct Platform {
+    form: Form,
+    folder: TempDir,
+}
+
+enum Form {
+    /// One process with everything in its data folder.
+    Whole(Box<Config>, Shape),
+    /// Several on Postgres and NATS.
+    Split(Box<Split>),
+}
+
+impl Platform {
+    /// Makes one that has never run.
+    pub(crate) async fn make(shape: Shape) -> Self {
+        let folder = trunkline_testkit::free_dir();
+        let mut config = config(&folder);
+        let form = match shape {
+            Shape::Whole | Shape::WholeOverSockets => {
+                config.data = folder.path().join("data");
+                Form::Whole(Box::new(config), shape)
+            }
+            Shape::Split => Form::Split(Box::new(Split::make(config, &folder).await)),
+        };
+        Self { form, folder }
+    }
+
+    /// Starts its processes, on ports that are free now. They are in the order in which they stop: whoever calls comes first.
+    pub(crate) async fn start(&self) -> Vec<Process> {
+        match &self.form {
+            Form::Whole(config, shape) => vec![Process::start(config, *shape).await],
+            Form::Split(split) => split.start().await,
+        }
+    }
+
+    /// A folder in which tests may put files.
+    pub(crate) const fn folder(&self) -> &TempDir {
+        &self.folder
+    }
 }
 
 /// A node that runs.
@@ -55,7 +90,7 @@ impl Process {
 }
 
 /// A configuration with free ports and a known administrator.
-pub(crate) fn config(folder: &TempDir) -> Config {
+fn config(folder: &TempDir) -> Config {
     let password_file = folder.path().join("password");
     fs::write(&password_file, format!("{PASSWORD}\n")).expect("the folder can be written");
     let mut config = Config::default();
