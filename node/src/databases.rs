@@ -1,5 +1,6 @@
 //! The databases of the services that run here: opened once they can be reached, watched, closed at the end.
 
+use trunkline_db::tenure::{Standing, Tenure};
 use trunkline_db::{Db, Migrations};
 
 use crate::config::Config;
@@ -20,9 +21,13 @@ pub(crate) fn migrations_of(role: Role) -> Option<&'static Migrations> {
     }
 }
 
-/// Open databases, each with the role that keeps its rows there.
-#[derive(Clone, Default)]
-pub(crate) struct Databases(Vec<(Role, Db)>);
+/// Open databases.
+pub(crate) struct Databases {
+    /// Each with the role that keeps its rows there.
+    open: Vec<(Role, Db)>,
+    /// The right of `auth`, which answers from memory, to do so alone; none where a data folder gives it.
+    tenure: Option<Tenure>,
+}
 
 impl Databases {
     /// Opens those of `roles`. Who has a data folder is alone on the platform and brings its schemas up to date; everybody else
@@ -36,7 +41,7 @@ impl Databases {
         roles: &Roles,
         health: &Health,
     ) -> Result<Self, Error> {
-        let mut databases = Vec::new();
+        let (mut opened, mut tenure) = (Vec::new(), None);
         for role in roles.iter() {
             let Some(migrations) = migrations_of(role) else {
                 continue;
@@ -50,7 +55,16 @@ impl Databases {
                         };
                         opened.map_err(|error| failure(role, error))
                     };
-                    health.reach(dependency(role), open).await?
+                    let database = health.reach(dependency(role), open).await?;
+                    if role == Role::Auth && is_postgres(url) {
+                        let database = &database;
+                        let take = || async move {
+                            let taken = Tenure::take(url, database, migrations).await;
+                            taken.map_err(|error| failure(role, error))
+                        };
+                        tenure = Some(health.reach(dependency(role), take).await?);
+                    }
+                    database
                 }
                 (None, Some(data)) => {
                     let url = data.database_url(role.as_str());
@@ -58,14 +72,31 @@ impl Databases {
                 }
                 (None, None) => return Err(Error::Configuration(format!("role `{role}` has no database"))),
             };
-            databases.push((role, database));
+            opened.push((role, database));
         }
-        Ok(Self(databases))
+        Ok(Self { open: opened, tenure })
+    }
+
+    /// Whether `auth` may answer from its memory, at any time from now on.
+    pub(crate) fn is_auth_sure(&self) -> impl Fn() -> bool + Clone + Send + Sync + use<> {
+        let standing = self.tenure.as_ref().map(Tenure::standing);
+        move || match &standing {
+            Some(standing) => *standing.borrow() == Standing::Held,
+            None => true,
+        }
+    }
+
+    /// Resolves once another process has taken the place of this one.
+    pub(crate) async fn deposed(&self) {
+        match &self.tenure {
+            Some(tenure) => tenure.lost().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The database of `role`, which runs here.
     pub(crate) fn of(&self, role: Role) -> Db {
-        let found = self.0.iter().find(|(owner, _)| *owner == role);
+        let found = self.open.iter().find(|(owner, _)| *owner == role);
         found
             .expect("the databases of the roles that run here are open")
             .1
@@ -74,12 +105,12 @@ impl Databases {
 
     /// Every database.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Db> {
-        self.0.iter().map(|(_, database)| database)
+        self.open.iter().map(|(_, database)| database)
     }
 
     /// Keeps an eye on those on Postgres.
     pub(crate) fn watch(&self, config: &Config, health: &Health, phase: &Phase) {
-        for (role, database) in &self.0 {
+        for (role, database) in &self.open {
             if !config.database_url(*role).is_some_and(is_postgres) {
                 continue;
             }
@@ -111,7 +142,7 @@ fn dependency(role: Role) -> Dependency {
 
 fn failure(role: Role, error: trunkline_db::Error) -> Failure {
     match error {
-        trunkline_db::Error::Unavailable(_) => Failure::Unreachable(chain(&error)),
+        trunkline_db::Error::Unavailable(_) | trunkline_db::Error::Held { .. } => Failure::Unreachable(chain(&error)),
         error => Failure::Wrong(Error::part(role.as_str())(error)),
     }
 }

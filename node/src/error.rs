@@ -48,6 +48,9 @@ pub enum Error {
     /// The log failed: nothing more is acknowledged, and the process ends.
     #[error("the message log failed and nothing more can be acknowledged: {0}; check the disk and start again")]
     Log(String),
+    /// Another process serves `auth` now.
+    #[error("another process serves auth now, and only one may at a time; this one ends, and may be started again to wait its turn")]
+    Deposed,
     /// A task of the platform ended by itself.
     #[error("{part} ended by itself: {cause}")]
     Ended {
@@ -68,7 +71,7 @@ impl Error {
             | Self::Key { .. }
             | Self::Part { .. }
             | Self::Admin(_) => 2,
-            Self::Log(_) | Self::Ended { .. } => 1,
+            Self::Log(_) | Self::Deposed | Self::Ended { .. } => 1,
         }
     }
 

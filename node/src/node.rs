@@ -137,6 +137,7 @@ impl Node {
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
             cause = self.storage.failed() => Err(Error::Log(cause)),
+            () = self.databases.deposed() => Err(Error::Deposed),
             ended = writer_end(&mut self.writer) => Err(ended),
         };
         self.drain().await;

@@ -86,6 +86,21 @@ async fn bounded(request: Request, next: Next, path: &str, id: RequestId) -> Res
     }
 }
 
+/// Has `router` answer while `is_fit`, and refuse with UNAVAILABLE at other times.
+pub fn answering_while(router: Router, is_fit: impl Fn() -> bool + Clone + Send + Sync + 'static) -> Router {
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let is_fit = is_fit();
+        async move {
+            if is_fit {
+                return next.run(request).await;
+            }
+            let message = "the service cannot be sure of what it knows at the moment; repeat later";
+            let fault = Fault::new(Code::Unavailable, reason::DEPENDENCY_UNAVAILABLE, message);
+            refusal(status::from_fault(fault.retry_after(SHED_RETRY)))
+        }
+    }))
+}
+
 /// A place among the calls from outside that are worked on; given back when the last clone is dropped.
 #[derive(Clone)]
 struct Place(#[allow(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
