@@ -109,6 +109,6 @@ pub(crate) const fn of_append_error(error: &AppendError) -> Option<ReasonCode> {
         AppendError::Full { .. } | AppendError::DiskLow { .. } | AppendError::TooLarge { .. } => {
             Some(ReasonCode::QuotaExceeded)
         }
-        AppendError::Closed => None,
+        AppendError::Unanswered | AppendError::Closed => None,
     }
 }

@@ -2,7 +2,7 @@
 //! told how many, so that a slow one costs neither the source nor the others anything.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
@@ -34,6 +34,8 @@ pub struct Feed<T>(Arc<Mailbox<T>>);
 pub struct Source<T> {
     listeners: Mutex<Vec<Listener<T>>>,
     limit: FeedLimit,
+    /// Notified whenever a listener has gone; made with the first listener.
+    departures: OnceLock<Arc<Notify>>,
 }
 
 /// A mailbox, while somebody listens, and what it takes.
@@ -47,6 +49,7 @@ struct Mailbox<T> {
     queue: Mutex<Queue<T>>,
     news: Notify,
     limit: FeedLimit,
+    departures: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl<T: Clone> Source<T> {
         Self {
             listeners: Mutex::new(Vec::new()),
             limit,
+            departures: OnceLock::new(),
         }
     }
 
@@ -113,6 +117,7 @@ impl<T: Clone> Source<T> {
             }),
             news: Notify::new(),
             limit: self.limit,
+            departures: self.departures.get_or_init(Arc::default).clone(),
         });
         locked(&self.listeners).push(Listener {
             mailbox: Arc::downgrade(&mailbox),
@@ -134,6 +139,25 @@ impl<T: Clone> Source<T> {
         });
     }
 
+    /// Tells every listener that it lost `items` that the source itself never had.
+    pub fn lose(&self, items: u64) {
+        for mailbox in locked(&self.listeners)
+            .iter()
+            .filter_map(|listener| listener.mailbox.upgrade())
+        {
+            locked(&mailbox.queue).lost += items;
+            mailbox.news.notify_one();
+        }
+    }
+
+    /// Waits until nobody listens. Cancel safe.
+    pub async fn abandoned(&self) {
+        let departures = self.departures.get_or_init(Arc::default);
+        while !self.is_idle() {
+            departures.notified().await;
+        }
+    }
+
     /// Whether nobody listens.
     pub fn is_idle(&self) -> bool {
         let mut listeners = locked(&self.listeners);
@@ -149,6 +173,12 @@ impl<T> Drop for Source<T> {
             locked(&mailbox.queue).is_closed = true;
             mailbox.news.notify_one();
         }
+    }
+}
+
+impl<T> Drop for Mailbox<T> {
+    fn drop(&mut self) {
+        self.departures.notify_one();
     }
 }
 
@@ -208,6 +238,22 @@ mod tests {
         drop(source);
         assert_eq!(feed.next().await, Ok(1));
         assert_eq!(feed.next().await, Err(FeedError::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_loss_of_the_source_is_told_to_a_listener_that_waits() {
+        let source = Source::<u8>::new(LIMIT);
+        let mut feed = source.listen();
+        let (heard, ()) = tokio::join!(feed.next(), async { source.lose(1) });
+        assert_eq!(heard, Err(FeedError::Lagged(1)));
+    }
+
+    #[tokio::test]
+    async fn a_source_learns_that_its_last_listener_has_gone() {
+        let source = Source::<u8>::new(LIMIT);
+        let feed = source.listen();
+        tokio::join!(source.abandoned(), async { drop(feed) });
+        assert!(source.is_idle());
     }
 
     #[test]

@@ -135,6 +135,9 @@ pub enum AppendError {
         /// Bytes that it may have.
         bytes_max: usize,
     },
+    /// No acknowledgement came in time. Whether the entry was kept is unknown.
+    #[error("the log did not answer in time, so it is unknown whether the message was kept")]
+    Unanswered,
     /// The log failed or is closing. Whether the entry was kept is unknown.
     #[error("the log is closed")]
     Closed,
@@ -147,7 +150,7 @@ impl AppendError {
             Self::Full { retry_after, .. } => (Code::ResourceExhausted, reason::LOG_FULL, Some(*retry_after)),
             Self::DiskLow { retry_after } => (Code::ResourceExhausted, reason::DISK_LOW, Some(*retry_after)),
             Self::TooLarge { .. } => (Code::InvalidArgument, reason::PAYLOAD_TOO_LARGE, None),
-            Self::Closed => (
+            Self::Unanswered | Self::Closed => (
                 Code::Unavailable,
                 reason::DEPENDENCY_UNAVAILABLE,
                 Some(Duration::from_secs(1)),

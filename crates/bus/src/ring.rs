@@ -38,6 +38,11 @@ impl Ring {
         self.entries.push_back((entry, encoded_bytes));
     }
 
+    /// The last sequence appended.
+    pub(crate) const fn head(&self) -> u64 {
+        self.head
+    }
+
     /// Bytes that the ring takes.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes

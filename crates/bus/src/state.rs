@@ -180,3 +180,27 @@ pub trait State: Send + Sync + 'static {
     /// As [`State::get`].
     async fn leases(&self, prefix: &Key) -> Result<Vec<Lease>, StateError>;
 }
+
+/// Checks a key or prefix.
+pub(crate) fn check_key(key: &Key) -> Result<(), StateError> {
+    let is_token = |token: &str| {
+        !token.is_empty()
+            && token
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    };
+    if key.name().len() <= KEY_BYTES_MAX && key.name().split('.').all(is_token) {
+        Ok(())
+    } else {
+        Err(StateError::Key(key.name().chars().take(64).collect()))
+    }
+}
+
+/// Checks the key of a lease.
+pub(crate) fn check_lease(key: &Key) -> Result<(), StateError> {
+    check_key(key)?;
+    match key.keyspace() {
+        Keyspace::Volatile => Ok(()),
+        Keyspace::Durable => Err(StateError::Key(format!("{} (a lease is volatile)", key.name()))),
+    }
+}

@@ -62,7 +62,7 @@ async fn state() -> (World, Arc<dyn State>) {
 }
 
 log_conformance!(World::new());
-live_conformance!(Arc::new(EmbeddedLive::new()) as Arc<dyn Live>);
+live_conformance!(std::future::ready(((), Arc::new(EmbeddedLive::new()) as Arc<dyn Live>)));
 state_conformance!(state());
 
 const CHILD_FOLDER: &str = "TRUNKLINE_BUS_CHILD_FOLDER";

@@ -8,7 +8,8 @@ use super::in_time;
 use crate::feed::FeedError;
 use crate::live::{LIVE_PAYLOAD_BYTES_MAX, Live, LiveError, News};
 
-/// Names every case of the suite as a test; `$live` makes a fresh `Arc<dyn Live>`.
+/// Names every case of the suite as a test; `$live` is a future of what must live as long as the test and a fresh
+/// `Arc<dyn Live>`.
 #[macro_export]
 macro_rules! live_conformance {
     ($live:expr) => {
@@ -18,9 +19,10 @@ macro_rules! live_conformance {
         );
     };
     (@cases $live:expr; $($case:ident),+) => {$(
-        #[tokio::test]
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            $crate::conformance::live::$case($live).await;
+            let (_world, live) = $live.await;
+            $crate::conformance::live::$case(live).await;
         }
     )+};
 }

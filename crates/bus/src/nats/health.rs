@@ -1,7 +1,17 @@
-//! How the connection to NATS stands, for health and readiness.
+//! How NATS stands, for health and readiness: connections, and whether JetStream answers.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
-use trunkline_core::Timestamp;
+use tokio_util::sync::CancellationToken;
+use trunkline_core::{Clock, Timestamp};
+
+use super::connect::Connection;
+use crate::state::{Key, State};
+
+/// How often JetStream is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How NATS stands, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +29,7 @@ pub enum Standing {
 
 /// Tells how NATS stands. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct NatsHealth(pub(super) watch::Receiver<Standing>);
+pub struct NatsHealth(watch::Receiver<Standing>);
 
 impl NatsHealth {
     /// How it stands now.
@@ -34,4 +44,61 @@ impl NatsHealth {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// Looks after `connections` and `state` until `closing`.
+pub(super) fn look_after(
+    connections: [Connection; 2],
+    state: Arc<dyn State>,
+    clock: Arc<dyn Clock>,
+    closing: CancellationToken,
+) -> NatsHealth {
+    let (tell, health) = watch::channel(Standing::Well);
+    tokio::spawn(async move {
+        loop {
+            let fault = fault(&connections, &*state).await;
+            tell.send_if_modified(|standing| change(standing, fault, &*clock));
+            let [mut bulk, mut control] = connections.each_ref().map(|connection| connection.link.clone());
+            bulk.mark_unchanged();
+            control.mark_unchanged();
+            // Cancel safe: whatever ends the wait, all is looked at anew.
+            tokio::select! {
+                () = closing.cancelled() => return,
+                _ = bulk.changed() => {}
+                _ = control.changed() => {}
+                () = tokio::time::sleep(ASK_EVERY) => {}
+            }
+        }
+    });
+    NatsHealth(health)
+}
+
+async fn fault(connections: &[Connection; 2], state: &dyn State) -> Option<String> {
+    if !connections.iter().all(|connection| connection.link.borrow().is_up) {
+        return Some("NATS cannot be reached".to_owned());
+    }
+    // Whether there is such a key does not matter.
+    let answer = state.get(&Key::volatile("bus.health")).await;
+    answer.err().map(|error| format!("JetStream does not answer: {error}"))
+}
+
+/// Takes `fault` over; says whether that is news. The first moment of a failure stays.
+fn change(standing: &mut Standing, fault: Option<String>, clock: &dyn Clock) -> bool {
+    let next = match (fault, &*standing) {
+        (None, _) => Standing::Well,
+        (Some(what), Standing::Failing { since, .. }) => Standing::Failing { what, since: *since },
+        (Some(what), Standing::Well) => Standing::Failing {
+            what,
+            since: clock.now(),
+        },
+    };
+    if next == *standing {
+        return false;
+    }
+    match &next {
+        Standing::Well => tracing::info!("NATS is well again"),
+        Standing::Failing { what, .. } => tracing::warn!(what, "NATS fails"),
+    }
+    *standing = next;
+    true
 }

@@ -1,17 +1,39 @@
 //! The bus on NATS JetStream: `Log`, `Live` and `State` for processes that share a server or a cluster.
 
+mod api;
 mod config;
+mod connect;
 mod error;
+mod feeder;
 mod health;
+mod lapses;
+mod leader;
+mod live;
+mod log;
+mod monitor;
+mod names;
+mod pages;
+mod state;
+mod streams;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use trunkline_core::Clock;
 use uuid::Uuid;
 
 pub use config::NatsConfig;
 pub use error::NatsError;
 pub use health::{NatsHealth, Standing};
+pub use log::ACK_WAIT_MAX;
+
+use self::connect::{Connection, Echo};
+use self::live::NatsLive;
+use self::log::{Limits, NatsLog, Parts, Running};
+use self::names::{LogName, Names};
+use self::state::NatsState;
+use self::streams::{DEAD_BYTES_MAX, EVENTS_BYTES_MAX, Streams};
 
 use crate::live::Live;
 use crate::log::Log;
@@ -42,9 +64,23 @@ pub struct NatsBus {
     pub live: Arc<dyn Live>,
     /// Small shared facts.
     pub state: Arc<dyn State>,
-    /// How the connection stands.
+    /// How NATS stands.
     pub health: NatsHealth,
+    running: Vec<Running>,
+    connections: [Connection; 2],
+    closing: CancellationToken,
 }
+
+/// Bytes of events that one domain may have waiting.
+const EVENTS_DOMAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How long events are kept that everybody has taken notice of, and dead letters that were seen to, in seconds.
+const EVENTS_KEEP_SECONDS: u64 = 86_400;
+/// What a message has around its envelope at most.
+const HEADER_BYTES_MAX: usize = 1_024;
+/// Bytes that may wait to be acknowledged in the logs of events and of dead letters.
+const SMALL_QUEUE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of the newest entries of such a log in memory.
+const SMALL_RING_BYTES_MAX: usize = 256 * 1024;
 
 impl NatsBus {
     /// Connects and checks that everything is there as `platform`'s [`provision`] made it.
@@ -58,12 +94,107 @@ impl NatsBus {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NatsError> {
         config.check().map_err(NatsError::Config)?;
-        let _ = (platform, trimming, clock);
-        Err(NatsError::NoJetStream)
+        let bulk = Connection::open(config, "log", Echo::Unheard).await?;
+        let control = Connection::open(config, "state", Echo::Heard).await?;
+        let names = Arc::new(Names::new(&config.prefix));
+        let streams = Streams {
+            connection: &control,
+            config,
+            names: &names,
+            platform,
+        };
+        streams.check_buckets().await?;
+        let info = bulk.client.server_info();
+        let durability = monitor::durability(config, &info.server_id).await?;
+        let state: Arc<dyn State> = Arc::new(NatsState {
+            connection: control.clone(),
+            names: names.clone(),
+        });
+        let mut running = Vec::new();
+        let mut logs: Vec<Arc<dyn Log>> = Vec::new();
+        for log in LogName::ALL {
+            let (facts, heads) = streams.check_log(log, &*clock).await?;
+            let parts = Parts {
+                connection: bulk.clone(),
+                state: state.clone(),
+                names: names.clone(),
+                log,
+                facts,
+                heads,
+                limits: limits(config, log, info.max_payload),
+                durability,
+                clock: clock.clone(),
+            };
+            let (log, tasks) = NatsLog::open(parts, trimming).await?;
+            logs.push(log);
+            running.push(tasks);
+        }
+        let [log, events, dead] = <[_; 3]>::try_from(logs).unwrap_or_else(|_| unreachable!("there are three logs"));
+        let closing = CancellationToken::new();
+        let connections = [bulk, control.clone()];
+        let health = health::look_after(connections.clone(), state.clone(), clock, closing.clone());
+        Ok(Self {
+            log,
+            events,
+            dead,
+            live: Arc::new(NatsLive {
+                connection: control,
+                names,
+            }),
+            state,
+            health,
+            running,
+            connections,
+            closing,
+        })
     }
 
-    /// Waits for what was taken, at most as long as an acknowledgement may take, and disconnects.
-    pub async fn close(self) {}
+    /// Waits for what was taken, at most [`ACK_WAIT_MAX`], and disconnects. Appends from now on are refused.
+    pub async fn close(self) {
+        futures_util::future::join_all(self.running.into_iter().map(Running::close)).await;
+        self.closing.cancel();
+        for connection in self.connections {
+            // The server notices the end in any case.
+            let _ = tokio::time::timeout(connect::ANSWER_WAIT_MAX, connection.client.drain()).await;
+        }
+    }
+}
+
+/// What `log` may hold on a server that takes messages of `payload_bytes_max`.
+fn limits(config: &NatsConfig, log: LogName, payload_bytes_max: usize) -> Limits {
+    // Headers and the like come on top of an envelope.
+    let message_bytes_max = payload_bytes_max.saturating_sub(HEADER_BYTES_MAX) as u64;
+    match log {
+        LogName::Messages => Limits {
+            bytes_max: config.bytes_max,
+            domain_bytes_max: config.domain_bytes_max,
+            entry_bytes_max: config.entry_bytes_max().min(message_bytes_max),
+            keep: config.keep(),
+            queue_bytes_max: config.queue_bytes_max,
+            ring_bytes_max: config.ring_bytes_max,
+        },
+        LogName::Events => Limits {
+            bytes_max: EVENTS_BYTES_MAX,
+            domain_bytes_max: EVENTS_DOMAIN_BYTES_MAX,
+            ..small_limits(message_bytes_max)
+        },
+        LogName::Dead => Limits {
+            bytes_max: DEAD_BYTES_MAX,
+            domain_bytes_max: DEAD_BYTES_MAX,
+            ..small_limits(message_bytes_max)
+        },
+    }
+}
+
+const fn small_limits(entry_bytes_max: u64) -> Limits {
+    Limits {
+        bytes_max: 0,
+        domain_bytes_max: 0,
+        entry_bytes_max,
+        keep: Duration::from_secs(EVENTS_KEEP_SECONDS),
+        queue_bytes_max: SMALL_QUEUE_BYTES_MAX,
+        ring_bytes_max: SMALL_RING_BYTES_MAX,
+    }
 }
 
 /// Makes the streams and buckets of `platform` that are missing, and checks those that are there. Safe to run twice, also at once.
@@ -73,6 +204,12 @@ impl NatsBus {
 /// See [`NatsError`].
 pub async fn provision(config: &NatsConfig, platform: Uuid, clock: &dyn Clock) -> Result<Vec<String>, NatsError> {
     config.check().map_err(NatsError::Config)?;
-    let _ = (platform, clock);
-    Err(NatsError::NoJetStream)
+    let connection = Connection::open(config, "migrate", Echo::Heard).await?;
+    let streams = Streams {
+        connection: &connection,
+        config,
+        names: &Names::new(&config.prefix),
+        platform,
+    };
+    streams.make(clock).await
 }

@@ -17,7 +17,7 @@ use self::store::{FILE, Store};
 use super::OpenError;
 use crate::feed::{Feed, FeedLimit, Source, locked};
 use crate::state::{
-    Expect, KEY_BYTES_MAX, Key, Keyspace, Lease, State, StateChange, StateError, VALUE_BYTES_MAX, Versioned,
+    Expect, Key, Keyspace, Lease, State, StateChange, StateError, VALUE_BYTES_MAX, Versioned, check_key, check_lease,
 };
 
 /// How far a watcher may fall behind.
@@ -176,28 +176,6 @@ fn check_expected(expect: Expect, current: Option<u64>) -> Result<(), StateError
         Ok(())
     } else {
         Err(StateError::Conflict { current })
-    }
-}
-
-fn check_key(key: &Key) -> Result<(), StateError> {
-    let is_token = |token: &str| {
-        !token.is_empty()
-            && token
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
-    };
-    if key.name().len() <= KEY_BYTES_MAX && key.name().split('.').all(is_token) {
-        Ok(())
-    } else {
-        Err(StateError::Key(key.name().chars().take(64).collect()))
-    }
-}
-
-fn check_lease(key: &Key) -> Result<(), StateError> {
-    check_key(key)?;
-    match key.keyspace() {
-        Keyspace::Volatile => Ok(()),
-        Keyspace::Durable => Err(StateError::Key(format!("{} (a lease is volatile)", key.name()))),
     }
 }
 

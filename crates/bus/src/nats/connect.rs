@@ -1,0 +1,232 @@
+//! Connections to NATS: their options, and what is known of how they stand.
+//!
+//! A process has two: one for the bulk of the logs, one for all else, so that a lease is never renewed behind megabytes of
+//! messages.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, RequestErrorKind, jetstream};
+use bytes::Bytes;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::{NatsConfig, NatsError, VERSION_MIN};
+use crate::feed::locked;
+
+/// How long one attempt to connect may take.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(4);
+/// How often a server that says nothing is asked whether it lives; the third question without an answer ends the connection.
+const PING_EVERY: Duration = Duration::from_secs(2);
+/// Longest rest between attempts to connect anew.
+const RECONNECT_REST_MAX: Duration = Duration::from_secs(1);
+/// How long the server may take to answer a question.
+pub(super) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Commands that may wait for the socket. Few, since those of a broken connection are sent first on the next one.
+const COMMANDS_MAX: usize = 256;
+/// News that may wait in one subscription; what comes on top is lost, and told as lost.
+const NEWS_MAX: usize = 8_192;
+
+/// How a connection stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) is_up: bool,
+    /// Times that news may have been lost: connections broken, subscriptions overrun.
+    pub(super) gaps: u64,
+    /// Times that it broke.
+    pub(super) breaks: u64,
+}
+
+/// One connection. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) jetstream: jetstream::Context,
+    pub(super) link: watch::Receiver<Link>,
+    /// A subject that nobody answers to.
+    nobody: String,
+    /// What the server complained of last, such as a missing permission, which no answer tells.
+    complaint: Arc<Mutex<Option<String>>>,
+}
+
+/// Whether a connection hears what it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Echo {
+    Heard,
+    Unheard,
+}
+
+impl Connection {
+    pub(super) async fn open(config: &NatsConfig, name: &str, echo: Echo) -> Result<Self, NatsError> {
+        let (tell, link) = watch::channel(Link {
+            is_up: true,
+            ..Link::default()
+        });
+        let complaint = Arc::new(Mutex::new(None));
+        let mut options = identity(config)
+            .await?
+            .name(format!("trunkline {name}"))
+            .connection_timeout(CONNECT_WAIT_MAX)
+            .request_timeout(Some(ANSWER_WAIT_MAX))
+            .ping_interval(PING_EVERY)
+            .client_capacity(COMMANDS_MAX)
+            .subscription_capacity(NEWS_MAX)
+            .reconnect_delay_callback(rest_before)
+            .event_callback({
+                let complaint = complaint.clone();
+                let name = name.to_owned();
+                move |event| {
+                    notice(&event, &name, &tell, &complaint);
+                    std::future::ready(())
+                }
+            });
+        if echo == Echo::Unheard {
+            options = options.no_echo();
+        }
+        let urls = config.urls.join(", ");
+        let client = options
+            .connect(config.urls.clone())
+            .await
+            .map_err(|error| refusal(&error, &urls))?;
+        check_version(&client.server_info().version)?;
+        let mut jetstream = jetstream::new(client.clone());
+        jetstream.set_timeout(ANSWER_WAIT_MAX);
+        Ok(Self {
+            client,
+            jetstream,
+            link,
+            nobody: format!("{}.nobody", config.prefix),
+            complaint,
+        })
+    }
+
+    /// Waits until the server has seen all that was sent before: it says at once that nobody answers to this subject.
+    pub(super) async fn settled(&self) -> Result<(), async_nats::RequestError> {
+        match self.client.request(self.nobody.clone(), Bytes::new()).await {
+            Err(error) if error.kind() != RequestErrorKind::NoResponders => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// `cause`, and what the server complained of, if it did.
+    pub(super) fn explained(&self, cause: &dyn std::fmt::Display) -> String {
+        match locked(&self.complaint).as_ref() {
+            Some(complaint) => format!("{cause} (the server says: {complaint})"),
+            None => cause.to_string(),
+        }
+    }
+}
+
+async fn identity(config: &NatsConfig) -> Result<ConnectOptions, NatsError> {
+    let mut options = ConnectOptions::new();
+    if let Some(user) = &config.user {
+        let password = match (&config.password, &config.password_file) {
+            (Some(password), _) => password.clone(),
+            (None, Some(file)) => first_line(file).await?,
+            (None, None) => String::new(),
+        };
+        options = options.user_and_password(user.clone(), password);
+    }
+    if let Some(file) = &config.credentials_file {
+        let read = options.credentials_file(file).await;
+        options = read.map_err(|cause| unreadable(file, &cause))?;
+    }
+    if let Some(file) = &config.tls_ca {
+        options = options.add_root_certificates(file.clone()).require_tls(true);
+    }
+    if let (Some(certificate), Some(key)) = (&config.tls_certificate, &config.tls_key) {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(options)
+}
+
+async fn first_line(file: &Path) -> Result<String, NatsError> {
+    let text = tokio::fs::read_to_string(file)
+        .await
+        .map_err(|cause| unreadable(file, &cause))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn unreadable(file: &Path, cause: &std::io::Error) -> NatsError {
+    NatsError::File {
+        file: file.display().to_string(),
+        cause: cause.to_string(),
+    }
+}
+
+fn rest_before(attempt: usize) -> Duration {
+    let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(10);
+    (Duration::from_millis(10) * 2_u32.pow(doublings)).min(RECONNECT_REST_MAX)
+}
+
+fn notice(event: &Event, name: &str, tell: &watch::Sender<Link>, complaint: &Mutex<Option<String>>) {
+    match event {
+        Event::Connected => {
+            info!(connection = name, "connected to NATS");
+            tell.send_modify(|link| link.is_up = true);
+        }
+        Event::Disconnected | Event::Closed => {
+            warn!(connection = name, "the connection to NATS broke");
+            tell.send_modify(|link| {
+                link.is_up = false;
+                link.gaps += 1;
+                link.breaks += 1;
+            });
+        }
+        Event::SlowConsumer(_) => tell.send_modify(|link| link.gaps += 1),
+        Event::ServerError(error) => {
+            warn!(connection = name, %error, "NATS complains");
+            *locked(complaint) = Some(error.to_string());
+        }
+        Event::ClientError(_) | Event::LameDuckMode | Event::Draining => {}
+    }
+}
+
+fn refusal(error: &async_nats::ConnectError, urls: &str) -> NatsError {
+    match error.kind() {
+        ConnectErrorKind::ServerParse => NatsError::Config(format!("`urls`: {error}")),
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Tls => {
+            NatsError::Refused(error.to_string())
+        }
+        ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
+            NatsError::Unreachable {
+                urls: urls.to_owned(),
+                cause: error.to_string(),
+            }
+        }
+    }
+}
+
+fn check_version(version: &str) -> Result<(), NatsError> {
+    let mut numbers = version.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found >= VERSION_MIN {
+        return Ok(());
+    }
+    Err(NatsError::TooOld {
+        version: version.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_below_the_oldest_that_will_do_is_named() {
+        assert_eq!(check_version("2.14.0"), Ok(()));
+        assert_eq!(check_version("3.0.0-beta.1"), Ok(()));
+        let refusal = check_version("2.9.10").unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "NATS has version 2.9.10 and must have 2.14 or later"
+        );
+    }
+
+    #[test]
+    fn rests_between_attempts_grow_to_their_bound() {
+        assert!(rest_before(1) < rest_before(3));
+        assert_eq!(rest_before(1_000), RECONNECT_REST_MAX);
+    }
+}

@@ -1,0 +1,320 @@
+//! Appending: one task publishes what was taken, many at a time, and resolves receipts as acknowledgements come.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Message, PublishError, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::warn;
+use trunkline_core::{DomainId, MessageId};
+
+use super::shared::Shared;
+use super::trim::Trimmer;
+use crate::feed::locked;
+use crate::log::{AppendError, Appended, Quota, ReceiptSender, Shard};
+use crate::nats::NatsError;
+use crate::nats::api::{ApiError, code, read_ack};
+use crate::nats::connect::{ANSWER_WAIT_MAX, Link};
+use crate::nats::names::Answer;
+
+/// Entries that wait for their acknowledgements at most.
+const IN_FLIGHT_ENTRIES_MAX: usize = 4_096;
+/// Bytes of such entries.
+const IN_FLIGHT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often entries are looked over for those that have waited too long.
+const EXPIRE_EVERY: Duration = Duration::from_millis(250);
+/// When a publisher may try again after a refusal.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An entry that was taken.
+pub(super) struct Job {
+    pub(super) id: MessageId,
+    pub(super) domain: DomainId,
+    pub(super) shard: Shard,
+    pub(super) answer: Answer,
+    pub(super) payload: Bytes,
+    pub(super) receipt: Option<ReceiptSender>,
+    pub(super) deadline: Instant,
+    pub(super) cost: u32,
+    /// Whether it was sent before, over a connection that broke.
+    pub(super) is_again: bool,
+}
+
+/// The task that appends.
+pub(super) struct Appender {
+    shared: Arc<Shared>,
+    trimmer: Option<Arc<Trimmer>>,
+    queue: mpsc::UnboundedReceiver<Job>,
+    /// Taken from the queue and not sent, oldest first.
+    waiting: VecDeque<Job>,
+    /// Sent and not acknowledged, oldest first; acknowledged ones leave holes until they are the first.
+    in_flight: VecDeque<Option<Job>>,
+    /// The number of the first in flight: acknowledgements come under it.
+    first_number: u64,
+    in_flight_bytes: usize,
+    inbox: String,
+    acks: Subscriber,
+    link: watch::Receiver<Link>,
+    breaks: u64,
+}
+
+type Sending<'client> = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send + 'client>>;
+
+impl Appender {
+    pub(super) async fn open(
+        shared: Arc<Shared>,
+        trimmer: Option<Arc<Trimmer>>,
+        queue: mpsc::UnboundedReceiver<Job>,
+    ) -> Result<Self, NatsError> {
+        let connection = &shared.parts.connection;
+        let inbox = connection.client.new_inbox();
+        let subscribed = tokio::time::timeout(ANSWER_WAIT_MAX, connection.client.subscribe(format!("{inbox}.*")));
+        let failed = |cause: String| NatsError::Failed {
+            step: "listening to acknowledgements",
+            cause,
+        };
+        let acks = subscribed
+            .await
+            .map_err(|_| failed("no answer in time".to_owned()))?
+            .map_err(|error| failed(error.to_string()))?;
+        let mut link = connection.link.clone();
+        let breaks = link.borrow_and_update().breaks;
+        Ok(Self {
+            trimmer,
+            queue,
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            first_number: 0,
+            in_flight_bytes: 0,
+            inbox,
+            acks,
+            link,
+            breaks,
+            shared,
+        })
+    }
+
+    /// Runs until the log is closed and every receipt has resolved.
+    pub(super) async fn run(mut self) {
+        let client = self.shared.parts.connection.client.clone();
+        let closing = self.shared.closing.clone();
+        let mut sending: Option<Sending<'_>> = None;
+        let mut expiry = interval(EXPIRE_EVERY);
+        expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if sending.is_none() {
+                sending = self.next_to_send(&client).await;
+            }
+            let is_idle = self.waiting.is_empty() && self.in_flight.is_empty();
+            if is_idle && closing.is_cancelled() && self.queue.is_empty() {
+                return;
+            }
+            // All branches are cancel safe; the one that sends is kept over the turns until it is done.
+            tokio::select! {
+                biased;
+                Some(ack) = self.acks.next() => {
+                    self.acknowledged(&ack);
+                    while let Some(Some(ack)) = self.acks.next().now_or_never() {
+                        self.acknowledged(&ack);
+                    }
+                }
+                Ok(()) = self.link.changed() => {
+                    if self.link_changed() {
+                        sending = None;
+                    }
+                }
+                sent = async { sending.as_mut().expect("there is something to send").await }, if sending.is_some() => {
+                    sending = None;
+                    if let Err(error) = sent {
+                        warn!(%error, "an entry could not be handed to the connection");
+                    }
+                }
+                Some(job) = self.queue.recv() => self.waiting.push_back(job),
+                _ = expiry.tick() => self.expire(),
+                () = closing.cancelled(), if is_idle => {}
+            }
+        }
+    }
+
+    /// Begins to send the first that waits, if there is room for it in flight.
+    async fn next_to_send<'client>(&mut self, client: &'client Client) -> Option<Sending<'client>> {
+        if !self.link.borrow().is_up {
+            return None;
+        }
+        loop {
+            let first = self.waiting.front()?;
+            let bytes = self.in_flight_bytes + first.payload.len();
+            if self.in_flight.len() >= IN_FLIGHT_ENTRIES_MAX
+                || (bytes > IN_FLIGHT_BYTES_MAX && !self.in_flight.is_empty())
+            {
+                return None;
+            }
+            let refusal = self
+                .refusal(first.shard, first.domain, first.payload.len() as u64)
+                .await;
+            let job = self.waiting.pop_front()?;
+            match refusal {
+                Some(refusal) => self.answer(job, Err(refusal)),
+                None => return Some(self.send(client, job)),
+            }
+        }
+    }
+
+    /// Why there is no room for the entry, after trying to make some where that is our part.
+    async fn refusal(&self, shard: Shard, domain: DomainId, bytes: u64) -> Option<AppendError> {
+        let limits = &self.shared.parts.limits;
+        let quota = locked(&self.shared.ledger).full(domain, bytes, limits)?;
+        let quota = match &self.trimmer {
+            Some(trimmer) => trimmer.make_room(shard, domain, bytes).await?,
+            None => quota,
+        };
+        Some(AppendError::Full {
+            quota,
+            retry_after: RETRY_AFTER,
+        })
+    }
+
+    fn send<'client>(&mut self, client: &'client Client, job: Job) -> Sending<'client> {
+        let parts = &self.shared.parts;
+        let subject = parts.names.entry_subject(parts.log, job.shard, job.domain, job.answer);
+        let number = self.first_number + self.in_flight.len() as u64;
+        let reply = format!("{}.{number}", self.inbox);
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", job.id.uuid().simple().to_string());
+        let payload = job.payload.clone();
+        self.in_flight_bytes += payload.len();
+        self.in_flight.push_back(Some(job));
+        Box::pin(client.publish_with_reply_and_headers(subject, reply, headers, payload))
+    }
+
+    fn acknowledged(&mut self, message: &Message) {
+        let number = message
+            .subject
+            .rsplit('.')
+            .next()
+            .and_then(|number| number.parse::<u64>().ok());
+        let index = number.and_then(|number| number.checked_sub(self.first_number));
+        let index = index.and_then(|index| usize::try_from(index).ok());
+        // What is not in flight any more was answered already, or is sent again under another number.
+        let Some(job) = index
+            .and_then(|index| self.in_flight.get_mut(index))
+            .and_then(Option::take)
+        else {
+            return;
+        };
+        self.in_flight_bytes -= job.payload.len();
+        self.drop_answered();
+        self.shared.counters.acks.fetch_add(1, Relaxed);
+        let outcome = if message.status == Some(StatusCode::NO_RESPONDERS) {
+            Err(ApiError::Nobody)
+        } else {
+            read_ack(&message.payload)
+        };
+        let outcome = match outcome {
+            Ok(ack) => {
+                let is_duplicate = ack.duplicate && !job.is_again;
+                self.stored(&job, ack.seq, ack.duplicate);
+                Ok(Appended {
+                    shard: job.shard,
+                    sequence: ack.seq,
+                    tier: self.shared.parts.durability.tier,
+                    is_duplicate,
+                })
+            }
+            Err(error) => Err(refused(&error)),
+        };
+        self.answer(job, outcome);
+    }
+
+    fn stored(&self, job: &Job, sequence: u64, is_duplicate: bool) {
+        let counters = &self.shared.counters;
+        if is_duplicate {
+            counters.duplicates.fetch_add(1, Relaxed);
+        } else {
+            counters.appended.fetch_add(1, Relaxed);
+            let bytes = job.payload.len() as u64;
+            locked(&self.shared.ledger).stored(job.shard, sequence, job.domain, bytes);
+        }
+        self.shared.stored(job.shard, sequence);
+    }
+
+    /// Resolves the receipt of `job`, or counts it as dropped when nobody waits for an answer.
+    fn answer(&self, job: Job, outcome: Result<Appended, AppendError>) {
+        self.shared.left_queue(job.cost);
+        let counters = &self.shared.counters;
+        if outcome.is_err() {
+            let counter = if job.receipt.is_some() {
+                &counters.refused
+            } else {
+                &counters.dropped
+            };
+            counter.fetch_add(1, Relaxed);
+        }
+        if let Some(receipt) = job.receipt {
+            // The publisher may have gone.
+            let _ = receipt.send(outcome);
+        }
+    }
+
+    fn drop_answered(&mut self) {
+        while let Some(None) = self.in_flight.front() {
+            self.in_flight.pop_front();
+            self.first_number += 1;
+        }
+    }
+
+    /// Puts what was in flight back, in its order, if the connection broke; says whether it did.
+    fn link_changed(&mut self) -> bool {
+        let link = *self.link.borrow_and_update();
+        if link.breaks == self.breaks {
+            return false;
+        }
+        self.breaks = link.breaks;
+        self.first_number += self.in_flight.len() as u64;
+        self.in_flight_bytes = 0;
+        for job in self.in_flight.drain(..).rev().flatten() {
+            self.waiting.push_front(Job { is_again: true, ..job });
+        }
+        true
+    }
+
+    /// Answers what has waited too long. Both queues are in the order of their deadlines.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        while let Some(Some(first)) = self.in_flight.front_mut()
+            && first.deadline <= now
+        {
+            if let Some(job) = self.in_flight.front_mut().and_then(Option::take) {
+                self.in_flight_bytes -= job.payload.len();
+                self.answer(job, Err(AppendError::Unanswered));
+            }
+            self.drop_answered();
+        }
+        while let Some(first) = self.waiting.front()
+            && first.deadline <= now
+            && let Some(job) = self.waiting.pop_front()
+        {
+            self.answer(job, Err(AppendError::Unanswered));
+        }
+    }
+}
+
+/// What a publisher is told when the server refuses.
+fn refused(error: &ApiError) -> AppendError {
+    match error {
+        ApiError::Refused { code, .. } if code::NO_ROOM.contains(code) => AppendError::Full {
+            quota: Quota::Total,
+            retry_after: RETRY_AFTER,
+        },
+        ApiError::Nobody | ApiError::Unanswered(_) | ApiError::Refused { .. } => {
+            warn!(%error, "NATS did not take an entry");
+            AppendError::Unanswered
+        }
+    }
+}

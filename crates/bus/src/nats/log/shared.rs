@@ -1,0 +1,239 @@
+//! What the tasks of a log share with its users: queue room, rings, heads, groups, counters, and how it failed.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use trunkline_core::Clock;
+use trunkline_proto::messages::v1::Envelope;
+
+use super::groups::Groups;
+use super::quota::{Ledger, Limits};
+use crate::envelope::{self, NewEntry, StoredEntry};
+use crate::feed::{FeedLimit, Source, locked};
+use crate::log::{Durability, LogError, LogStats, Page, ReadLimit, Shard};
+use crate::nats::connect::Connection;
+use crate::nats::names::{LogName, Names};
+use crate::nats::pages::{self, Held};
+use crate::nats::streams::LogFacts;
+use crate::ring::Ring;
+use crate::state::State;
+
+/// What an entry costs in the queue beyond its bytes; so a queue holds at most its bytes over this in entries.
+const QUEUE_ENTRY_BYTES: u32 = 1_024;
+/// Bounds of what a holder of [`Log::tap`](crate::Log::tap) may be behind.
+const TAP_LIMIT: FeedLimit = FeedLimit {
+    items: 16_384,
+    bytes: 8 * 1024 * 1024,
+};
+
+/// What a log is made of.
+pub(in crate::nats) struct Parts {
+    pub(in crate::nats) connection: Connection,
+    pub(in crate::nats) state: Arc<dyn State>,
+    pub(in crate::nats) names: Arc<Names>,
+    pub(in crate::nats) log: LogName,
+    pub(in crate::nats) facts: LogFacts,
+    /// The last sequence of each shard.
+    pub(in crate::nats) heads: Vec<u64>,
+    pub(in crate::nats) limits: Limits,
+    pub(in crate::nats) durability: Durability,
+    pub(in crate::nats) clock: Arc<dyn Clock>,
+}
+
+/// One shard, as this process sees it.
+pub(super) struct ShardView {
+    /// The last sequence known to be stored, by news or by acknowledgements.
+    pub(super) head: watch::Sender<u64>,
+    /// The last sequence that came as news.
+    pub(super) heard: watch::Sender<u64>,
+    pub(super) ring: Mutex<Ring>,
+    pub(super) is_followed: AtomicBool,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) appended: AtomicU64,
+    pub(super) acks: AtomicU64,
+    pub(super) duplicates: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) trimmed: AtomicU64,
+    pub(super) queued: AtomicU64,
+}
+
+pub(in crate::nats) struct Shared {
+    pub(super) parts: Parts,
+    /// Bytes of the queue that are free.
+    pub(super) room: Semaphore,
+    pub(super) shards: Vec<ShardView>,
+    pub(super) tap: Source<Arc<Envelope>>,
+    pub(super) is_tapped: AtomicBool,
+    pub(super) counters: Counters,
+    pub(super) groups: Groups,
+    pub(super) ledger: Mutex<Ledger>,
+    pub(super) closing: CancellationToken,
+    failure: watch::Sender<Option<String>>,
+}
+
+/// What `entry` takes of the queue's room.
+pub(super) fn cost(entry: &NewEntry) -> u32 {
+    let bytes = u32::try_from(entry.encoded().len()).unwrap_or(u32::MAX / 2);
+    bytes.saturating_add(QUEUE_ENTRY_BYTES)
+}
+
+impl Shared {
+    pub(super) fn new(parts: Parts) -> Self {
+        let shards = parts.heads.iter().map(|head| ShardView {
+            head: watch::Sender::new(*head),
+            heard: watch::Sender::new(*head),
+            ring: Mutex::new(Ring::new(*head)),
+            is_followed: AtomicBool::new(false),
+        });
+        Self {
+            shards: shards.collect(),
+            room: Semaphore::new(usize::try_from(parts.limits.queue_bytes_max).unwrap_or(usize::MAX >> 4)),
+            tap: Source::new(TAP_LIMIT),
+            is_tapped: AtomicBool::new(false),
+            counters: Counters::default(),
+            groups: Groups::new(parts.state.clone(), parts.log, parts.facts.shards),
+            ledger: Mutex::new(Ledger::new(&parts.heads)),
+            closing: CancellationToken::new(),
+            failure: watch::Sender::new(None),
+            parts,
+        }
+    }
+
+    pub(super) fn all_shards(&self) -> impl Iterator<Item = Shard> + use<> {
+        (0..self.parts.facts.shards).map(Shard)
+    }
+
+    pub(super) fn shard(&self, shard: Shard) -> &ShardView {
+        &self.shards[usize::from(shard.0)]
+    }
+
+    pub(super) fn stream(&self, shard: Shard) -> String {
+        self.parts.names.stream(self.parts.log, shard)
+    }
+
+    /// Entries of `shard` from `from` on: from memory where it reaches, else from the server.
+    pub(super) async fn read(&self, shard: Shard, from: u64, limit: ReadLimit) -> Result<Page, LogError> {
+        let view = self.shard(shard);
+        let head = *view.head.borrow();
+        {
+            let ring = locked(&view.ring);
+            let is_beyond = from > ring.head();
+            if let Some(page) = ring.read(from, limit)
+                && (!is_beyond || from > head)
+            {
+                return Ok(page);
+            }
+        }
+        let bytes = limit
+            .bytes
+            .max(usize::try_from(self.parts.limits.entry_bytes_max).unwrap_or(usize::MAX));
+        let limit = ReadLimit { bytes, ..limit };
+        let held = pages::page(&self.parts.connection, &self.stream(shard), from, limit)
+            .await
+            .map_err(|error| LogError::Failed(error.to_string()))?;
+        let mut entries = Vec::with_capacity(held.len());
+        for held in held {
+            let sequence = held.sequence;
+            let Some(entry) = self.decode(shard, sequence, held.payload) else {
+                // Those before it are good, and it will be the first of the next page.
+                if entries.is_empty() {
+                    return Err(LogError::Damaged { shard, sequence });
+                }
+                break;
+            };
+            entries.push(entry);
+        }
+        // Nothing found means that all up to the head that was known before has been trimmed.
+        let next = entries.last().map_or(from.max(head + 1), |last| last.sequence + 1);
+        let skipped = next - from - entries.len() as u64;
+        Ok(Page { entries, next, skipped })
+    }
+
+    pub(super) fn decode(&self, shard: Shard, sequence: u64, payload: Bytes) -> Option<StoredEntry> {
+        let envelope = envelope::decode(payload).ok()?;
+        Some(StoredEntry {
+            shard,
+            sequence,
+            incarnation: self.parts.facts.incarnation,
+            envelope: Arc::new(envelope),
+        })
+    }
+
+    /// Shows an entry that came as news, or was read in its place, to consumers. Entries come in order.
+    pub(super) fn show(&self, shard: Shard, held: &Held) {
+        let view = self.shard(shard);
+        let entry = self.decode(shard, held.sequence, held.payload.clone());
+        let mut ring = locked(&view.ring);
+        match entry {
+            Some(entry) if ring.head() + 1 == held.sequence => ring.push(entry, held.payload.len()),
+            // A hole, or an entry that only a read from the server can complain of.
+            Some(_) | None => *ring = Ring::new(held.sequence),
+        }
+    }
+
+    /// Tells those who wait that news up to `sequence` are there.
+    pub(super) fn heard(&self, shard: Shard, sequence: u64) {
+        self.shrink_rings();
+        self.stored(shard, sequence);
+        self.shard(shard).heard.send_replace(sequence);
+    }
+
+    /// Notes that `sequence` is stored.
+    pub(super) fn stored(&self, shard: Shard, sequence: u64) {
+        self.shard(shard).head.send_if_modified(|head| {
+            let is_news = sequence > *head;
+            *head = sequence.max(*head);
+            is_news
+        });
+    }
+
+    /// Keeps the rings within their bytes: the largest gives up the most, so that a busy shard has what idle ones leave.
+    fn shrink_rings(&self) {
+        let sizes: Vec<usize> = self.shards.iter().map(|view| locked(&view.ring).bytes()).collect();
+        let excess = sizes
+            .iter()
+            .sum::<usize>()
+            .saturating_sub(self.parts.limits.ring_bytes_max);
+        let largest = sizes.iter().enumerate().max_by_key(|(_, bytes)| **bytes);
+        if let (1.., Some((index, bytes))) = (excess, largest) {
+            locked(&self.shards[index].ring).shrink(bytes - excess.min(*bytes));
+        }
+    }
+
+    pub(super) fn left_queue(&self, cost: u32) {
+        self.counters.queued.fetch_sub(1, Relaxed);
+        self.room.add_permits(cost as usize);
+    }
+
+    pub(super) async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        let failed = failure.wait_for(Option::is_some).await;
+        match failed.map(|sentence| sentence.clone()) {
+            Ok(Some(sentence)) => sentence,
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn stats(&self) -> LogStats {
+        let counters = &self.counters;
+        let (entries, bytes) = locked(&self.ledger).held();
+        LogStats {
+            appended: counters.appended.load(Relaxed),
+            commits: counters.acks.load(Relaxed),
+            duplicates: counters.duplicates.load(Relaxed),
+            refused: counters.refused.load(Relaxed),
+            dropped: counters.dropped.load(Relaxed),
+            trimmed: counters.trimmed.load(Relaxed),
+            queued: counters.queued.load(Relaxed),
+            entries,
+            bytes,
+        }
+    }
+}

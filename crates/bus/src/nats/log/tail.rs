@@ -1,0 +1,205 @@
+//! Following a shard: the server republishes each entry as it is stored; whatever was missed is read in its place.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures_util::StreamExt as _;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::shared::Shared;
+use crate::envelope;
+use crate::feed::locked;
+use crate::log::{ReadLimit, Shard};
+use crate::nats::connect::{ANSWER_WAIT_MAX, Link};
+use crate::nats::names::domain_of;
+use crate::nats::pages::{self, Held};
+
+/// News taken together.
+const CHUNK_MAX: usize = 256;
+/// How often a quiet shard is looked at, in case that the last news was missed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Rest before following anew after a failure.
+const RETRY_REST: Duration = Duration::from_millis(200);
+/// What one look behind reads at most.
+const CATCH_UP_LIMIT: ReadLimit = ReadLimit {
+    entries: 1_000,
+    bytes: 4 * 1024 * 1024,
+};
+
+/// Begins to follow `shard`, unless that is done already, until the log is closed.
+pub(super) fn follow(shared: &Arc<Shared>, shard: Shard) {
+    if shared.shard(shard).is_followed.swap(true, SeqCst) {
+        return;
+    }
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let closing = shared.closing.clone();
+        // Cancel safe: nothing of the follower outlives the log.
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = follow_for_ever(&shared, shard) => {}
+        }
+    });
+}
+
+/// Begins to listen to unacknowledged entries of other nodes, unless that is done already, until the log is closed.
+pub(super) fn listen_for_taps(shared: &Arc<Shared>) {
+    if shared.is_tapped.swap(true, SeqCst) {
+        return;
+    }
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let closing = shared.closing.clone();
+        let subject = shared.parts.names.unanswered_subjects(shared.parts.log);
+        let listening = async {
+            let mut heard = subscribe(&shared, subject).await;
+            while let Some(message) = heard.next().await {
+                let bytes = message.payload.len();
+                if let Ok(envelope) = envelope::decode(message.payload) {
+                    shared.tap.send(&Arc::new(envelope), bytes);
+                }
+            }
+        };
+        // Cancel safe: nothing of the listener outlives the log.
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = listening => {}
+        }
+    });
+}
+
+async fn subscribe(shared: &Shared, subject: String) -> Subscriber {
+    loop {
+        let subscribing = shared.parts.connection.client.subscribe(subject.clone());
+        match tokio::time::timeout(ANSWER_WAIT_MAX, subscribing).await {
+            Ok(Ok(subscriber)) => return subscriber,
+            Ok(Err(error)) => warn!(%error, subject, "cannot listen to NATS"),
+            Err(_) => warn!(subject, "NATS takes no subscription in time"),
+        }
+        tokio::time::sleep(RETRY_REST).await;
+    }
+}
+
+/// One shard's follower: its position is the last sequence shown.
+struct Follower<'log> {
+    shared: &'log Shared,
+    shard: Shard,
+    last: u64,
+    link: watch::Receiver<Link>,
+    gaps: u64,
+}
+
+async fn follow_for_ever(shared: &Shared, shard: Shard) {
+    let subject = shared.parts.names.shard_news(shared.parts.log, shard);
+    let mut link = shared.parts.connection.link.clone();
+    let gaps = link.borrow_and_update().gaps;
+    let mut follower = Follower {
+        shared,
+        shard,
+        last: *shared.shard(shard).heard.borrow(),
+        link,
+        gaps,
+    };
+    loop {
+        let news = subscribe(shared, subject.clone()).await;
+        follower.run(news).await;
+    }
+}
+
+impl Follower<'_> {
+    /// Ends when the subscription does.
+    async fn run(&mut self, news: Subscriber) {
+        let mut news = news.ready_chunks(CHUNK_MAX);
+        self.catch_up().await;
+        loop {
+            // Cancel safe: a chunk is taken when it is ready, and links are only looked at.
+            let chunk = tokio::select! {
+                biased;
+                changed = self.link.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let link = *self.link.borrow_and_update();
+                    if link.is_up && link.gaps != self.gaps {
+                        self.gaps = link.gaps;
+                        self.catch_up().await;
+                    }
+                    continue;
+                }
+                chunk = tokio::time::timeout(LOOK_EVERY, news.next()) => chunk,
+            };
+            match chunk {
+                Ok(Some(chunk)) => self.hear(chunk).await,
+                Ok(None) => return,
+                Err(_) => self.catch_up().await,
+            }
+        }
+    }
+
+    async fn hear(&mut self, chunk: Vec<Message>) {
+        let before = self.last;
+        for message in chunk {
+            let Some(held) = read_news(message) else {
+                continue;
+            };
+            if held.sequence > self.last + 1 {
+                self.catch_up().await;
+            }
+            if held.sequence == self.last + 1 {
+                self.show(&held);
+            }
+        }
+        if self.last > before {
+            self.shared.heard(self.shard, self.last);
+        }
+    }
+
+    /// Reads what was stored after the last entry shown.
+    async fn catch_up(&mut self) {
+        if !self.shared.parts.connection.link.borrow().is_up {
+            return;
+        }
+        loop {
+            let stream = self.shared.stream(self.shard);
+            let read = pages::page(&self.shared.parts.connection, &stream, self.last + 1, CATCH_UP_LIMIT);
+            match read.await {
+                Ok(page) if page.is_empty() => return,
+                Ok(page) => {
+                    for held in &page {
+                        self.show(held);
+                    }
+                    self.shared.heard(self.shard, self.last);
+                }
+                Err(error) => {
+                    warn!(%error, stream, "cannot read what was missed; it is tried again");
+                    tokio::time::sleep(RETRY_REST).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, held: &Held) {
+        self.shared.show(self.shard, held);
+        if let Some(domain) = domain_of(&held.subject) {
+            let bytes = held.payload.len() as u64;
+            locked(&self.shared.ledger).heard(self.shard, held.sequence, domain, bytes);
+        }
+        self.last = held.sequence;
+    }
+}
+
+/// An entry as the server republishes it.
+fn read_news(message: Message) -> Option<Held> {
+    let headers = message.headers?;
+    Some(Held {
+        sequence: headers.get("Nats-Sequence")?.as_str().parse().ok()?,
+        subject: message.subject.into_string(),
+        payload: message.payload,
+        headers,
+        stored_at: Duration::ZERO,
+    })
+}

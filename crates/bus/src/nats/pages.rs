@@ -1,0 +1,329 @@
+//! Reading streams without leaving anything on the server: by position, by subject, and the last of many subjects.
+
+use std::time::Duration;
+
+use async_nats::datetime::parse_rfc3339;
+use async_nats::jetstream;
+use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::api::{ApiError, code};
+use super::connect::{ANSWER_WAIT_MAX, Connection};
+use crate::log::ReadLimit;
+
+/// Entries that one request gives at most.
+const PAGE_ENTRIES_MAX: usize = 1_000;
+/// How long the server keeps a cursor that was not closed, in nanoseconds.
+const CURSOR_KEPT_NS: u64 = 10_000_000_000;
+/// The status by which the server ends a page.
+const END_OF_PAGE: u16 = 204;
+
+/// One message of a stream.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) subject: String,
+    pub(super) sequence: u64,
+    pub(super) headers: HeaderMap,
+    pub(super) payload: Bytes,
+    /// When it was stored, by the server's clock, since the Unix epoch.
+    pub(super) stored_at: Duration,
+}
+
+/// The last messages of some subjects, and the server's time when they were looked up.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) held: Vec<Held>,
+    pub(super) now: Duration,
+}
+
+/// What a [`Cursor`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parts {
+    All,
+    /// Headers; the payload's size is the one called `Nats-Msg-Size`.
+    Headers,
+}
+
+/// The last message of `subject`, asked of the stream's leader.
+pub(super) async fn last(connection: &Connection, stream: &str, subject: &str) -> Result<Option<Held>, ApiError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        message: Stored,
+    }
+    #[derive(Deserialize)]
+    struct Stored {
+        subject: String,
+        seq: u64,
+        #[serde(default)]
+        hdrs: String,
+        #[serde(default)]
+        data: String,
+        time: String,
+    }
+    let question = json!({ "last_by_subj": subject });
+    let answer = connection
+        .ask::<Answer>(format!("STREAM.MSG.GET.{stream}"), &question)
+        .await;
+    let stored = match answer {
+        Ok(answer) => answer.message,
+        Err(ApiError::Refused {
+            code: code::MESSAGE_NOT_FOUND,
+            ..
+        }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let decode = |text: &str| STANDARD.decode(text).map_err(|error| nonsense(&error));
+    Ok(Some(Held {
+        headers: read_headers(&decode(&stored.hdrs)?),
+        payload: decode(&stored.data)?.into(),
+        stored_at: since_epoch(&stored.time)?,
+        subject: stored.subject,
+        sequence: stored.seq,
+    }))
+}
+
+/// The last message of each subject that one of `filters` matches.
+pub(super) async fn last_of_each(
+    connection: &Connection,
+    stream: &str,
+    filters: Vec<String>,
+) -> Result<Found, ApiError> {
+    let start = json!({ "deliver_policy": "last_per_subject", "filter_subjects": filters });
+    let mut cursor = Cursor::open(connection, stream, start, Parts::All).await?;
+    let mut held = Vec::new();
+    while let Some(page) = cursor.next().await? {
+        held.extend(page);
+    }
+    cursor.close().await;
+    Ok(Found { held, now: cursor.now })
+}
+
+/// Messages from the sequence `from` on; none when there is none.
+pub(super) async fn page(
+    connection: &Connection,
+    stream: &str,
+    from: u64,
+    limit: ReadLimit,
+) -> Result<Vec<Held>, ApiError> {
+    let question = json!({
+        "seq": from,
+        "batch": limit.entries.clamp(1, PAGE_ENTRIES_MAX),
+        "max_bytes": limit.bytes.max(1),
+        "next_by_subj": ">",
+    });
+    direct(connection, stream, &question).await
+}
+
+/// The first sequence that was stored at `time`, since the Unix epoch, or after.
+pub(super) async fn first_since(
+    connection: &Connection,
+    stream: &str,
+    time: Duration,
+) -> Result<Option<u64>, ApiError> {
+    let nanos = i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
+    let time = async_nats::datetime::from_nanos(nanos).map_err(|error| nonsense(&error))?;
+    let time = time.to_string().replacen(' ', "T", 1).replacen(" +00:00:00", "Z", 1);
+    let question = json!({ "start_time": time, "batch": 1, "next_by_subj": ">" });
+    let found = direct(connection, stream, &question).await?;
+    Ok(found.first().map(|held| held.sequence))
+}
+
+async fn direct(connection: &Connection, stream: &str, question: &Value) -> Result<Vec<Held>, ApiError> {
+    let prefix = "$JS.API.DIRECT.GET";
+    let mut answers = Answers::ask(connection, format!("{prefix}.{stream}"), question).await?;
+    let mut held = Vec::new();
+    while let Some(message) = answers.next().await? {
+        held.push(read_direct(message)?);
+    }
+    Ok(held)
+}
+
+/// Reads through a stream once. The server forgets it when it is not used.
+pub(super) struct Cursor<'bus> {
+    connection: &'bus Connection,
+    next_subject: String,
+    end_subject: String,
+    pending: u64,
+    /// The server's time when it was opened, since the Unix epoch.
+    pub(super) now: Duration,
+}
+
+impl<'bus> Cursor<'bus> {
+    /// Opens one where `start` says, in the words of a consumer's configuration.
+    pub(super) async fn open(
+        connection: &'bus Connection,
+        stream: &str,
+        start: Value,
+        parts: Parts,
+    ) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        struct Made {
+            num_pending: u64,
+            ts: String,
+        }
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let mut config = json!({
+            "name": name,
+            "ack_policy": "none",
+            "mem_storage": true,
+            "num_replicas": 1,
+            "inactive_threshold": CURSOR_KEPT_NS,
+            "headers_only": parts == Parts::Headers,
+        });
+        if let (Some(config), Value::Object(start)) = (config.as_object_mut(), start) {
+            config.extend(start);
+        }
+        let question = json!({ "stream_name": stream, "config": config });
+        let made: Made = connection
+            .ask(format!("CONSUMER.CREATE.{stream}.{name}"), &question)
+            .await?;
+        Ok(Self {
+            connection,
+            next_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"),
+            end_subject: format!("$JS.API.CONSUMER.DELETE.{stream}.{name}"),
+            pending: made.num_pending,
+            now: since_epoch(&made.ts)?,
+        })
+    }
+
+    /// The next messages; `None` after the last that was there when it was opened.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Held>>, ApiError> {
+        if self.pending == 0 {
+            return Ok(None);
+        }
+        let wanted = self.pending.min(PAGE_ENTRIES_MAX as u64);
+        let question = json!({ "batch": wanted, "no_wait": true });
+        let mut answers = Answers::ask(self.connection, self.next_subject.clone(), &question).await?;
+        let mut held = Vec::new();
+        while (held.len() as u64) < wanted
+            && let Some(message) = answers.next().await?
+        {
+            held.push(read_delivered(message, self.connection)?);
+        }
+        // Messages that went meanwhile are not counted any more, and whoever reads on finds nothing.
+        self.pending = if held.is_empty() {
+            0
+        } else {
+            self.pending - held.len() as u64
+        };
+        Ok(Some(held))
+    }
+
+    /// Lets the server forget it now. Whether that succeeds is all the same: it forgets by itself.
+    pub(super) async fn close(&self) {
+        let sent = self.connection.client.publish(self.end_subject.clone(), Bytes::new());
+        let _ = tokio::time::timeout(ANSWER_WAIT_MAX, sent).await;
+    }
+}
+
+/// The answers to one question.
+struct Answers(Subscriber);
+
+impl Answers {
+    async fn ask(connection: &Connection, subject: String, question: &Value) -> Result<Self, ApiError> {
+        let inbox = connection.client.new_inbox();
+        let asked = async {
+            let answers = connection
+                .client
+                .subscribe(inbox.clone())
+                .await
+                .map_err(|error| nonsense(&error))?;
+            let question = Bytes::from(question.to_string());
+            let sent = connection.client.publish_with_reply(subject, inbox, question).await;
+            sent.map_err(|error| nonsense(&error))?;
+            Ok(Self(answers))
+        };
+        in_time(asked).await
+    }
+
+    /// The next answer; `None` when the server says that there is no more.
+    async fn next(&mut self) -> Result<Option<Message>, ApiError> {
+        let Some(message) = in_time(async { Ok(self.0.next().await) }).await? else {
+            return Err(nonsense(&"the connection ended"));
+        };
+        match message.status {
+            None => Ok(Some(message)),
+            Some(StatusCode::NO_RESPONDERS) => Err(ApiError::Nobody),
+            Some(status) if status == StatusCode::NOT_FOUND || status.as_u16() == END_OF_PAGE => Ok(None),
+            Some(status) => Err(nonsense(&format!(
+                "status {status}: {}",
+                message.description.unwrap_or_default()
+            ))),
+        }
+    }
+}
+
+async fn in_time<T>(future: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(ANSWER_WAIT_MAX, future).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(nonsense(&"no answer in time")),
+    }
+}
+
+fn read_direct(message: Message) -> Result<Held, ApiError> {
+    let headers = message.headers.unwrap_or_default();
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|value| value.as_str().to_owned())
+            .unwrap_or_default()
+    };
+    let sequence = text("Nats-Sequence")
+        .parse()
+        .map_err(|_| nonsense(&"a message without its sequence"))?;
+    Ok(Held {
+        subject: text("Nats-Subject"),
+        sequence,
+        stored_at: since_epoch(&text("Nats-Time-Stamp"))?,
+        payload: message.payload,
+        headers,
+    })
+}
+
+fn read_delivered(message: Message, connection: &Connection) -> Result<Held, ApiError> {
+    let message = jetstream::Message {
+        message,
+        context: connection.jetstream.clone(),
+    };
+    let info = message.info().map_err(|error| nonsense(&error))?;
+    let stored_at = nanos(info.published.unix_timestamp_nanos());
+    let sequence = info.stream_sequence;
+    let message = message.message;
+    Ok(Held {
+        subject: message.subject.into_string(),
+        sequence,
+        headers: message.headers.unwrap_or_default(),
+        payload: message.payload,
+        stored_at,
+    })
+}
+
+/// Headers as they stand on the wire: a line for the version, then one for each.
+fn read_headers(wire: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let text = String::from_utf8_lossy(wire);
+    for line in text.lines().skip(1) {
+        if let Some((name, value)) = line.split_once(':') {
+            headers.append(name, value.trim());
+        }
+    }
+    headers
+}
+
+fn since_epoch(time: &str) -> Result<Duration, ApiError> {
+    let time = parse_rfc3339(time).map_err(|error| nonsense(&error))?;
+    Ok(nanos(time.unix_timestamp_nanos()))
+}
+
+fn nanos(nanos: i128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+fn nonsense(cause: &(impl std::fmt::Display + ?Sized)) -> ApiError {
+    ApiError::Unanswered(cause.to_string())
+}
