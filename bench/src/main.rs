@@ -11,6 +11,7 @@ use trunkline_bench::check::{Verdict, check};
 use trunkline_bench::ledger::{Book, Ledger, Protocol};
 use trunkline_bench::load::{Audience, Clock, Load, Plan, Summary, Target};
 use trunkline_bench::site::{Access, Site};
+use trunkline_bench::store::rows;
 use trunkline_bench::{Place, ingest, reader, store};
 
 /// How long the platform may take to store what it accepted.
@@ -60,6 +61,8 @@ enum Command {
     },
     /// Measure ingest of a Trunkline beside mosquitto and beside the least that must be done
     Ingest(IngestFlags),
+    /// Measure rows into Postgres through the message store, beside raw COPY
+    Rows(RowsFlags),
     /// Judge a Trunkline by the ledger of an earlier run
     Verify {
         #[command(flatten)]
@@ -165,6 +168,42 @@ impl IngestFlags {
     }
 }
 
+/// What rows into Postgres are measured with.
+#[derive(Args)]
+struct RowsFlags {
+    /// A Postgres server, as its superuser: `postgres://…/<database>`
+    #[arg(long, value_name = "URL")]
+    postgres: String,
+    /// Rows of each part
+    #[arg(long, default_value_t = 400_000)]
+    rows: usize,
+    /// Rows of a batch
+    #[arg(long, default_value_t = 1_000)]
+    batch_rows: usize,
+    /// Shards that store at the same time
+    #[arg(long, default_value_t = 4)]
+    shards: usize,
+    /// Bytes of the payload that a row came in
+    #[arg(long, default_value_t = 256)]
+    payload_bytes: usize,
+    /// Rounds, each of which runs both twice
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+}
+
+impl RowsFlags {
+    fn options(self) -> rows::Options {
+        rows::Options {
+            postgres: self.postgres,
+            rows: self.rows,
+            batch_rows: self.batch_rows,
+            shards: self.shards,
+            payload_bytes: self.payload_bytes,
+            rounds: self.rounds,
+        }
+    }
+}
+
 /// A Trunkline and a user of it.
 #[derive(Args)]
 struct AccessFlags {
@@ -215,6 +254,7 @@ async fn run(command: Command) -> Result<()> {
             ended_well(&fanout.summary)
         }
         Command::Ingest(flags) => ingest::run(&flags.options()?).await,
+        Command::Rows(flags) => rows::run(&flags.options()).await,
         Command::Judge {
             access,
             what,
