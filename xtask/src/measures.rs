@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use crate::deps::{Deps, MOSQUITTO, STRACE};
+use crate::deps::{Deps, MOSQUITTO, POSTGRES, STRACE};
+use crate::postgres::Postgres;
 use crate::{command, repository};
 
 /// What can be measured.
@@ -20,31 +21,51 @@ pub(crate) enum Bench {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
+    /// Rows into Postgres through the message store, beside raw COPY.
+    Rows {
+        /// Passed to `trunkline-bench rows` as they are.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
-        let Self::Ingest { arguments } = self;
         let deps = Deps::from_environment()?;
-        deps.bring(&MOSQUITTO)?;
-        let mut build = Command::new(command::cargo());
-        build.args([
-            "build",
-            "--release",
-            "--package",
-            "trunkline",
-            "--package",
-            "trunkline-bench",
-        ]);
-        command::show(build.current_dir(repository()))?;
-        let built = release_folder()?;
-        let mut bench = Command::new(built.join("trunkline-bench"));
-        bench.arg("ingest").arg("--trunkline").arg(built.join("trunkline"));
-        bench.arg("--mosquitto").arg(deps.program(&MOSQUITTO, "mosquitto"));
-        // The disk of the build is a real one; the folder for temporary files may be in memory.
-        bench.arg("--folder").arg(&built).args(arguments);
-        command::show(&mut bench)
+        match self {
+            Self::Ingest { arguments } => ingest(&deps, arguments),
+            Self::Rows { arguments } => rows(&deps, arguments),
+        }
     }
+}
+
+fn ingest(deps: &Deps, arguments: &[OsString]) -> Result<()> {
+    deps.bring(&MOSQUITTO)?;
+    let built = build(&["trunkline", "trunkline-bench"])?;
+    let mut bench = Command::new(built.join("trunkline-bench"));
+    bench.arg("ingest").arg("--trunkline").arg(built.join("trunkline"));
+    bench.arg("--mosquitto").arg(deps.program(&MOSQUITTO, "mosquitto"));
+    // The disk of the build is a real one; the folder for temporary files may be in memory.
+    bench.arg("--folder").arg(&built).args(arguments);
+    command::show(&mut bench)
+}
+
+fn rows(deps: &Deps, arguments: &[OsString]) -> Result<()> {
+    deps.bring(&POSTGRES)?;
+    let built = build(&["trunkline-bench"])?;
+    let postgres = Postgres::start_durable(deps)?;
+    let mut bench = Command::new(built.join("trunkline-bench"));
+    bench.arg("rows").arg("--postgres").arg(postgres.url()).args(arguments);
+    command::show(&mut bench)
+}
+
+/// Builds packages for speed and tells where their binaries are.
+fn build(packages: &[&str]) -> Result<PathBuf> {
+    let mut build = Command::new(command::cargo());
+    build.args(["build", "--release"]);
+    build.args(packages.iter().flat_map(|package| ["--package", package]));
+    command::show(build.current_dir(repository()))?;
+    release_folder()
 }
 
 /// How much to torture.

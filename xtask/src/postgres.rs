@@ -1,5 +1,5 @@
-//! The Postgres that one run of the tests shares: a throw-away cluster on a free loopback port. It favours speed over
-//! safety and trusts everyone on this machine, so it is nothing to keep data in.
+//! The Postgres that one run of the tests or of a measurement shares: a throw-away cluster on a free loopback port. It trusts everyone
+//! on this machine, so it is nothing to keep data in.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -22,17 +22,25 @@ const START_TRIES: u32 = 5;
 /// Debian's `nobody`, who runs the server when we are root: Postgres refuses root.
 const NOBODY: u32 = 65534;
 
-/// Every test holds a few connections of its own.
-const SETTINGS: [&str; 9] = [
+/// What every server is started with. Every test holds a few connections of its own.
+const SETTINGS: [&str; 6] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
     "max_connections=300",
-    "fsync=off",
-    "synchronous_commit=off",
-    "full_page_writes=off",
     "jit=off",
     "lc_messages=C",
     "logging_collector=off",
+];
+
+/// For tests, which have nothing to lose.
+const FAST: &[&str] = &["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+
+/// For measurements, which count only what is kept; with room so that checkpoints do not fall into one part and not into another.
+const DURABLE: &[&str] = &[
+    "fsync=on",
+    "synchronous_commit=on",
+    "shared_buffers=512MB",
+    "max_wal_size=4GB",
 ];
 
 /// Runs the server as its child and stops it when our end of the pipe closes, which happens however we end: by return,
@@ -54,14 +62,23 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a cluster and starts its server.
+    /// Makes a cluster and starts its server, fast and forgetful.
     pub(crate) fn start(deps: &Deps) -> Result<Postgres> {
+        Self::start_with(deps, FAST)
+    }
+
+    /// The same with one that keeps what it acknowledges, if the folder for temporary files is on a disk.
+    pub(crate) fn start_durable(deps: &Deps) -> Result<Postgres> {
+        Self::start_with(deps, DURABLE)
+    }
+
+    fn start_with(deps: &Deps, settings: &[&str]) -> Result<Postgres> {
         for _ in 1..START_TRIES {
-            if let Ok(server) = Self::try_start(deps) {
+            if let Ok(server) = Self::try_start(deps, settings) {
                 return Ok(server);
             }
         }
-        Self::try_start(deps).context("cannot start Postgres")
+        Self::try_start(deps, settings).context("cannot start Postgres")
     }
 
     /// The superuser's address of the server.
@@ -69,7 +86,7 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    fn try_start(deps: &Deps) -> Result<Postgres> {
+    fn try_start(deps: &Deps, settings: &[&str]) -> Result<Postgres> {
         let folder = tempfile::Builder::new().prefix("trunkline-postgres-").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
         let (postgres, initdb) = programs(deps, folder.path())?;
@@ -97,7 +114,7 @@ impl Postgres {
         keeper
             .arg("-p")
             .arg(port.to_string())
-            .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+            .args(SETTINGS.iter().chain(settings).flat_map(|setting| ["-c", setting]));
         // In a process group of its own, ctrl-C reaches it through the pipe only, after those who use the server.
         let keeper = keeper
             .process_group(0)

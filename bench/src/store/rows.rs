@@ -13,6 +13,7 @@ use trunkline_core::{ChannelId, DomainId, MessageId};
 use trunkline_store::{Batch, LogPosition, MessageStore, Origin, PostgresStore, Protocol, PublisherKind, StoredRecord};
 use uuid::Uuid;
 
+use crate::ingest::FileSystem;
 use crate::{Content, process};
 
 /// Channels that the rows are spread over, all of one domain for each shard.
@@ -93,10 +94,20 @@ pub async fn run(options: &Options) -> Result<()> {
 
 /// What decides how fast a server can be, and whether its figures count.
 async fn settings(owner: &mut PgConnection) -> Result<String> {
-    let show = "SELECT current_setting('fsync'), current_setting('server_version'), current_setting('shared_buffers')";
-    let (fsync, version, buffers): (String, String, String) = sqlx::query_as(show).fetch_one(owner).await?;
+    let show = "
+        SELECT current_setting('fsync'), current_setting('server_version'), current_setting('shared_buffers'),
+               current_setting('data_directory')";
+    let (fsync, version, buffers, folder): (String, String, String, String) =
+        sqlx::query_as(show).fetch_one(owner).await?;
     ensure!(fsync == "on", "this Postgres does not sync: no result of it is stored");
-    Ok(format!("Postgres {version}, fsync on, shared buffers {buffers}"))
+    let file_system = FileSystem::of(folder.as_ref())?;
+    ensure!(
+        file_system.keeps_synced(),
+        "the files of this Postgres are on {file_system}, which keeps nothing; TMPDIR can name another folder"
+    );
+    Ok(format!(
+        "Postgres {version} on {file_system}, fsync on, shared buffers {buffers}"
+    ))
 }
 
 async fn measure(options: &Options, url: &str) -> Result<()> {
