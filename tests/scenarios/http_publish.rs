@@ -51,7 +51,7 @@ async fn each_form_of_credentials_publishes_and_the_answer_names_the_message(wor
             assert_eq!(answer.header("content-type"), Some("application/json"));
             let body = answer.json();
             assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
-            assert_eq!(body["tier"], "synced");
+            assert_eq!(body["tier"], world.tier().await);
             let sequence = body["sequence"].as_u64().unwrap();
             assert!(sequence > last_sequence, "{body} after {last_sequence}");
             last_sequence = sequence;

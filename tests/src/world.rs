@@ -82,6 +82,11 @@ impl World {
         Client::new(self.addresses.http)
     }
 
+    /// What an acknowledgement promises, as `/health` says.
+    pub async fn tier(&self) -> String {
+        self.anonymous().get("/health").await.expect(200).text_at("/tier")
+    }
+
     /// A folder for files of the test.
     pub fn folder(&self) -> &Path {
         self.platform.folder().path()
