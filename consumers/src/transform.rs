@@ -3,7 +3,7 @@
 //! | payload | becomes |
 //! |---|---|
 //! | SenML by its content type, or a JSON array of which at least one record resolves | one record per measurement |
-//! | a record of such a pack that does not resolve | its JSON as `payload`, with `decode_error` |
+//! | a record of such a pack that does not resolve, or with U+0000 in a text | its JSON as `payload`, with `decode_error` |
 //! | a JSON object | one record with it as `payload`, as it was written |
 //! | anything else, other JSON included | one record with it as `data_value` in base64 (RFC 4648, section 4) |
 //!
@@ -138,15 +138,14 @@ fn resolve(origin: &Arc<Origin>, pack: &Pack<'_>) -> Vec<StoredRecord> {
 fn measurement(origin: &Arc<Origin>, entry: Entry<'_>) -> StoredRecord {
     let pack_index = u32::try_from(entry.index).expect("a pack has at most 10,000 records");
     let empty = |time| StoredRecord::new(origin.clone(), time, pack_index);
+    let broken = |error: String| StoredRecord {
+        payload: Some(entry.text.to_owned()),
+        decode_error: Some(reason(&error)),
+        ..empty(origin.received_at)
+    };
     let resolved = match entry.record {
         Ok(resolved) => resolved,
-        Err(error) => {
-            return StoredRecord {
-                payload: Some(entry.text.to_owned()),
-                decode_error: Some(error.to_string()),
-                ..empty(origin.received_at)
-            };
-        }
+        Err(error) => return broken(error.to_string()),
     };
     let mut record = StoredRecord {
         name: Some(resolved.name.into_owned()),
@@ -162,14 +161,24 @@ fn measurement(origin: &Arc<Origin>, entry: Entry<'_>) -> StoredRecord {
         Some(Value::Data(data)) => record.data_value = Some(data.into_owned()),
         None => {}
     }
+    // Postgres cannot keep it; what a record becomes must not depend on where it is stored.
+    let texts = [&record.name, &record.unit, &record.string_value];
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return broken("a text with U+0000 is not kept as such".to_owned());
+    }
     record
 }
 
 fn undecoded(origin: &Arc<Origin>, payload: &[u8], error: String) -> StoredRecord {
     StoredRecord {
-        decode_error: Some(error),
+        decode_error: Some(reason(&error)),
         ..whole(origin, payload)
     }
+}
+
+/// A reason as it is kept: it may quote what was sent.
+fn reason(error: &str) -> String {
+    error.replace('\0', "\u{fffd}")
 }
 
 /// The payload as one record.

@@ -91,6 +91,19 @@ fn a_record_knows_the_message_that_it_came_in() {
 }
 
 #[test]
+fn a_text_with_nul_is_kept_as_its_json_wherever_it_is_stored() {
+    let found = records(
+        SENML,
+        br#"[{"n":"a","vs":"x\u0000y"},{"n":"b","v":1},{"n":"c","v":1,"y\u0000_":1}]"#,
+    );
+    assert_eq!(found[0].payload.as_deref(), Some(r#"{"n":"a","vs":"x\u0000y"}"#));
+    assert_eq!((found[0].string_value.as_deref(), found[0].time), (None, RECEIVED_AT));
+    assert!(found[0].decode_error.as_deref().unwrap().contains("U+0000"));
+    assert_eq!((found[1].value, found[1].decode_error.as_deref()), (Some(1.0), None));
+    assert!(!found[2].decode_error.as_deref().unwrap().contains('\0'));
+}
+
+#[test]
 fn a_pack_becomes_a_record_per_measurement() {
     let pack = br#"[{"bn":"urn:x:","n":"v","u":"V","t":1276020076.001,"v":120.1,"s":5,"ut":1.5},{"n":"on","vb":true}]"#;
     for content_type in [
