@@ -43,7 +43,7 @@ pub fn transform(entry: &StoredEntry) -> Result<Vec<StoredRecord>, EnvelopeError
         return Ok(vec![undecoded(
             &origin,
             payload,
-            "SenML in CBOR is not decoded by this version".to_owned(),
+            "SenML in CBOR is not decoded by this version",
         )]);
     }
     if let Some(records) = undeclared_senml(&origin, payload) {
@@ -51,7 +51,7 @@ pub fn transform(entry: &StoredEntry) -> Result<Vec<StoredRecord>, EnvelopeError
     }
     let is_broken = media_type.eq_ignore_ascii_case(JSON) && serde_json::from_slice::<&RawValue>(payload).is_err();
     let record = if is_broken {
-        undecoded(&origin, payload, "the payload is not JSON".to_owned())
+        undecoded(&origin, payload, "the payload is not JSON")
     } else {
         whole(&origin, payload)
     };
@@ -110,11 +110,11 @@ fn media_type(content_type: &str) -> &str {
 fn declared_senml(origin: &Arc<Origin>, payload: &[u8]) -> Vec<StoredRecord> {
     let pack = match trunkline_senml::decode_json(payload, &Limits::default()) {
         Ok(pack) => pack,
-        Err(error) => return vec![undecoded(origin, payload, error.to_string())],
+        Err(error) => return vec![undecoded(origin, payload, &error.to_string())],
     };
     let records = resolve(origin, &pack);
     if records.is_empty() {
-        return vec![undecoded(origin, payload, "the pack has no measurements".to_owned())];
+        return vec![undecoded(origin, payload, "the pack has no measurements")];
     }
     records
 }
@@ -138,14 +138,14 @@ fn resolve(origin: &Arc<Origin>, pack: &Pack<'_>) -> Vec<StoredRecord> {
 fn measurement(origin: &Arc<Origin>, entry: Entry<'_>) -> StoredRecord {
     let pack_index = u32::try_from(entry.index).expect("a pack has at most 10,000 records");
     let empty = |time| StoredRecord::new(origin.clone(), time, pack_index);
-    let broken = |error: String| StoredRecord {
+    let broken = |error: &str| StoredRecord {
         payload: Some(entry.text.to_owned()),
-        decode_error: Some(reason(&error)),
+        decode_error: Some(reason(error)),
         ..empty(origin.received_at)
     };
     let resolved = match entry.record {
         Ok(resolved) => resolved,
-        Err(error) => return broken(error.to_string()),
+        Err(error) => return broken(&error.to_string()),
     };
     let mut record = StoredRecord {
         name: Some(resolved.name.into_owned()),
@@ -164,14 +164,14 @@ fn measurement(origin: &Arc<Origin>, entry: Entry<'_>) -> StoredRecord {
     // Postgres cannot keep it; what a record becomes must not depend on where it is stored.
     let texts = [&record.name, &record.unit, &record.string_value];
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-        return broken("a text with U+0000 is not kept as such".to_owned());
+        return broken("a text with U+0000 is not kept as such");
     }
     record
 }
 
-fn undecoded(origin: &Arc<Origin>, payload: &[u8], error: String) -> StoredRecord {
+fn undecoded(origin: &Arc<Origin>, payload: &[u8], error: &str) -> StoredRecord {
     StoredRecord {
-        decode_error: Some(reason(&error)),
+        decode_error: Some(reason(error)),
         ..whole(origin, payload)
     }
 }

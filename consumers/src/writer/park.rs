@@ -73,7 +73,7 @@ impl ShardWriter {
                 Ok(entry) => break entry,
                 Err(error) => {
                     self.pause_after("read a message to park it", &error, &mut pauses)
-                        .await?
+                        .await?;
                 }
             }
         };
