@@ -167,7 +167,7 @@ impl AppendError {
 /// Why an entry was not taken at once.
 #[derive(Debug)]
 pub enum TryAppendError {
-    /// The queue is full for the moment; here is the entry back. [`Log::append`] waits for room.
+    /// The queue is full for the moment, or consumers are to come nearer first; here is the entry back. [`Log::append`] waits.
     Busy(NewEntry),
     /// It will not be taken.
     Refused(AppendError),
@@ -295,8 +295,9 @@ pub trait Log: Send + Sync + 'static {
     /// [`TryAppendError::Busy`] gives the entry back: stop reading from publishers and use [`Log::append`].
     fn try_append(&self, entry: NewEntry) -> Result<Receipt, TryAppendError>;
 
-    /// Takes `entry`, waiting for room in the queue; those who wait are served in their order. Cancel safe: when dropped
-    /// before it returned, the entry was not taken.
+    /// Takes `entry`, waiting for room in the queue; those who wait for that are served in their order. While required consumers
+    /// are far behind and moving, a log may hold it back besides, for a second at most. Cancel safe: when dropped before it returned,
+    /// the entry was not taken.
     ///
     /// # Errors
     /// The entry will not be taken; a full log or disk may also be told by the receipt.

@@ -6,6 +6,7 @@
 mod books;
 mod job;
 mod owner;
+mod pace;
 mod recent;
 mod room;
 mod shared;
@@ -28,6 +29,7 @@ use trunkline_proto::messages::v1::Envelope;
 use self::books::Books;
 use self::job::{Job, Position};
 use self::owner::Owner;
+use self::pace::Pace;
 use self::recent::{RECENT_IDS_MAX, Recent};
 use self::shared::{Counters, Ending, Group, Shared, cost};
 use self::store::{FORMAT, Store};
@@ -99,6 +101,7 @@ impl EmbeddedLog {
             counters: Counters::default(),
             ending: watch::Sender::new(Ending::Open),
             disk_low: false.into(),
+            is_open: watch::Sender::new(true),
             dir: dir.to_owned(),
             config,
             shards,
@@ -110,8 +113,10 @@ impl EmbeddedLog {
         shared.count_held(&books);
         shared.look_at_disk();
         let (jobs, queue) = mpsc::unbounded_channel();
+        let heads = books.iter().map(|books| books.head).collect();
         let owner = Owner {
             store,
+            pace: Pace::new(heads, shared.config.ring_bytes_max),
             books,
             shared: shared.clone(),
             jobs: queue,
@@ -232,6 +237,9 @@ impl Log for EmbeddedLog {
             self.shared.counters.refused.fetch_add(1, Relaxed);
             return Err(TryAppendError::Refused(refusal));
         }
+        if !*self.shared.is_open.borrow() {
+            return Err(TryAppendError::Busy(entry));
+        }
         match self.shared.room.try_acquire_many(cost(&entry)) {
             Ok(room) => room.forget(),
             Err(TryAcquireError::NoPermits) => return Err(TryAppendError::Busy(entry)),
@@ -245,6 +253,7 @@ impl Log for EmbeddedLog {
             self.shared.counters.refused.fetch_add(1, Relaxed);
             return Err(refusal);
         }
+        self.shared.held_back().await;
         let room = self.shared.room.acquire_many(cost(&entry)).await;
         room.map_err(|_| AppendError::Closed)?.forget();
         self.queue(entry)

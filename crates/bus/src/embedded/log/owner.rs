@@ -11,6 +11,7 @@ use tracing::{error, warn};
 
 use super::books::Books;
 use super::job::{Batch, Job, Position};
+use super::pace::Pace;
 use super::recent::Known;
 use super::room::TRIM_ENTRIES_MAX;
 use super::shared::{Group, Shared, cost};
@@ -24,7 +25,7 @@ const BATCH_JOBS_MAX: usize = 4_096;
 /// Entries after which holdings are written down, so that a restart counts no more than these anew.
 pub(super) const RECORD_EVERY: u64 = 16_384;
 /// Bytes of the write-ahead log after which it is copied into the file.
-pub(super) const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
 /// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.
 const POSITIONS_WAIT: Duration = Duration::from_millis(10);
 /// How long appends have the log to themselves between two rounds of trimming.
@@ -47,6 +48,7 @@ pub(super) struct Owner {
     pub(super) waiting: Option<(Batch, Instant)>,
     /// The sum of the committed positions at which nothing was found to make room with.
     pub(super) full_at: Option<u64>,
+    pub(super) pace: Pace,
 }
 
 /// Waits until the positions that wait are due; for ever when none do.
@@ -129,7 +131,10 @@ impl Owner {
         while let Some(job) = jobs.pop() {
             match job {
                 Job::Append { entry, receipt } => self.append(entry, receipt, batch).await?,
-                Job::Commit { position, done } => self.move_group(position, done, batch),
+                Job::Commit { position, done } => {
+                    self.move_group(position, done, batch);
+                    self.set_pace();
+                }
                 Job::Join {
                     group,
                     is_required,
@@ -208,7 +213,7 @@ impl Owner {
         Ok(())
     }
 
-    fn move_group(&self, position: Position, done: oneshot::Sender<Result<(), LogError>>, batch: &mut Batch) {
+    fn move_group(&mut self, position: Position, done: oneshot::Sender<Result<(), LogError>>, batch: &mut Batch) {
         let Position { group, shard, sequence } = position;
         let sequence = sequence.min(self.books[usize::from(shard.0)].durable_head);
         let current = locked(&self.shared.groups)
@@ -217,6 +222,7 @@ impl Owner {
         match current {
             None => drop(done.send(Err(LogError::NoSuchGroup(group)))),
             Some(current) => {
+                self.pace.moved(&group, shard, sequence, Instant::now());
                 let position = batch.positions.entry((group, shard)).or_insert(current);
                 *position = sequence.max(*position);
                 batch.committed.push(done);
@@ -240,9 +246,17 @@ impl Owner {
             };
             committed.push(position);
         }
+        if is_required {
+            self.pace.join(group, &committed);
+        }
         // A group made known before its commit can only hold trimming back, which is the safe side.
         locked(&self.shared.groups).insert(group.to_owned(), Group { is_required, committed });
         Ok(())
+    }
+
+    /// Lets acknowledged appends in, or holds them back.
+    fn set_pace(&self) {
+        self.shared.set_open(self.pace.is_open(Instant::now()));
     }
 
     async fn write(&mut self, batch: &mut Batch) -> Result<(), sqlx::Error> {
@@ -292,9 +306,13 @@ impl Owner {
             by_shard.entry(stored.0.shard).or_default().push(stored);
         }
         for (shard, stored) in by_shard {
-            self.books[usize::from(shard.0)].durable_head = self.books[usize::from(shard.0)].head;
+            let books = &mut self.books[usize::from(shard.0)];
+            books.durable_head = books.head;
+            let bytes = stored.iter().map(|(_, bytes)| *bytes as u64).sum();
+            self.pace.appended(shard, books.head, stored.len() as u64, bytes);
             self.shared.show(shard, stored);
         }
+        self.set_pace();
         for (shard, mut sequences) in batch.removed {
             sequences.sort_unstable();
             counters.trimmed.fetch_add(sequences.len() as u64, Relaxed);
@@ -364,6 +382,8 @@ impl Owner {
     /// Looks at the disk and removes some of what is old; comes again soon while there is more.
     async fn keep_house(&mut self, tick: &mut Interval) -> Result<(), sqlx::Error> {
         self.shared.look_at_disk();
+        // Consumers that stand still are seen here alone, since nobody tells of them.
+        self.set_pace();
         let mut batch = Batch::default();
         match self.trim_some(&mut batch, tick).await {
             Ok(()) => drop(self.settle(batch)),

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tracing::warn;
 use trunkline_core::{Clock, DomainId};
 use trunkline_proto::messages::v1::Envelope;
 
 use super::books::Books;
+use super::pace::HOLD_MAX;
 use crate::embedded::{Config, DiskProbe};
 use crate::envelope::{NewEntry, StoredEntry};
 use crate::feed::{Source, locked};
@@ -66,6 +68,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) ending: watch::Sender<Ending>,
     pub(super) disk_low: AtomicBool,
+    /// Whether acknowledged appends are taken without waiting for consumers.
+    pub(super) is_open: watch::Sender<bool>,
 }
 
 /// Held by the owner's task: however that ends, the log is not left open without an owner.
@@ -166,6 +170,21 @@ impl Shared {
         if self.disk_low.swap(is_low, Relaxed) != is_low {
             warn!(is_low, "the free room on the log's disk crossed its watermark");
         }
+    }
+
+    pub(super) fn set_open(&self, is_open: bool) {
+        self.is_open
+            .send_if_modified(|was_open| std::mem::replace(was_open, is_open) != is_open);
+    }
+
+    /// Returns when acknowledged appends are taken, or have waited for consumers as long as they may.
+    pub(super) async fn held_back(&self) {
+        if *self.is_open.borrow() {
+            return;
+        }
+        let mut is_open = self.is_open.subscribe();
+        // Either way the entry goes in; the sender lives as long as this.
+        let _ = timeout(HOLD_MAX, is_open.wait_for(|is_open| *is_open)).await;
     }
 
     /// Compares the disk's free room with the watermark.

@@ -13,7 +13,7 @@ use crate::log::{Shard, Tier};
 pub(super) const FORMAT: i64 = 1;
 
 /// Rows of the insert statements, largest first; every number of rows is a sum of them.
-const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
+const INSERT_ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 const COLUMNS: usize = 5;
 
 const META: &str = "
