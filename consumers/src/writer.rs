@@ -5,6 +5,7 @@
 
 mod park;
 mod shard;
+mod teller;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use trunkline_bus::StoredEntry;
 use trunkline_bus::log::{LogError, ReadLimit, Shard, WRITER_GROUP};
 use trunkline_store::{Batch, LogPosition, StoredRecord, UnreadableEntry};
 
+use super::teller::Teller;
 use super::{Context, Error};
 use crate::metrics::ShardLag;
 use crate::transform;
@@ -46,6 +47,7 @@ pub(super) struct ShardWriter {
     pub(super) shard: Shard,
     stop: CancellationToken,
     lag: ShardLag,
+    teller: Teller,
     /// Sequence to read from next.
     next: u64,
     /// Sequence up to which all is stored.
@@ -95,11 +97,13 @@ impl From<LogError> for End {
 impl ShardWriter {
     pub(super) fn new(context: Context, shard: Shard, stop: CancellationToken) -> ShardWriter {
         let lag = context.metrics.shard_lag();
+        let teller = Teller::new(context.log.clone(), shard);
         ShardWriter {
             context,
             shard,
             stop,
             lag,
+            teller,
             next: 0,
             stored: 0,
             pending: Pending::default(),
@@ -108,7 +112,9 @@ impl ShardWriter {
 
     /// Runs until stopped.
     pub(super) async fn run(mut self) -> Result<(), Error> {
-        match self.run_to_end().await {
+        let end = self.run_to_end().await;
+        self.teller.finish().await;
+        match end {
             End::Stopped => Ok(()),
             // A log that closes while the node stops is no failure.
             End::Failed(_) if self.stop.is_cancelled() => Ok(()),
@@ -162,7 +168,7 @@ impl ShardWriter {
             return Ok(1);
         }
         // A crash may have come between storing and telling the log.
-        self.commit(position.sequence).await?;
+        self.teller.tell(position.sequence);
         Ok(position.sequence + 1)
     }
 
@@ -246,7 +252,7 @@ impl ShardWriter {
         self.pending.through = Some(sequence);
     }
 
-    /// Stores what is pending, trying until it succeeds or the shard stops, and then tells the log.
+    /// Stores what is pending, trying until it succeeds or the shard stops, and then has the log told.
     async fn store_pending(&mut self) -> Result<(), End> {
         let pending = std::mem::take(&mut self.pending);
         let Some(through) = pending.through else { return Ok(()) };
@@ -274,18 +280,8 @@ impl ShardWriter {
         self.context
             .metrics
             .stored(rows, undecoded, pending.unreadable.len() as u64, delay);
-        self.commit(through).await
-    }
-
-    /// Lets the log trim. A failure costs room in the log until the next batch, and nothing else.
-    async fn commit(&self, through: u64) -> Result<(), End> {
-        match self.context.log.commit(WRITER_GROUP, self.shard, through).await {
-            Err(LogError::Failed(cause)) => {
-                warn!(shard = %self.shard, cause, "could not tell the log what is stored");
-                Ok(())
-            }
-            told => told.map_err(End::from),
-        }
+        self.teller.tell(through);
+        Ok(())
     }
 
     pub(super) fn update_lag(&mut self) -> Result<(), End> {
