@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, SqlitePool};
 
-use super::{Error, statement};
+use super::Error;
 
 /// Schema changes in their order; a file's `user_version` is how many of them it has seen. They have no twins for Postgres: a store
 /// there lays its rows out in its own way.
@@ -23,6 +23,9 @@ const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// How long SQLite waits for a lock that another process holds, such as a backup.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// Statements of a connection that stay prepared; it has fewer.
+const STATEMENTS_MAX: usize = 32;
 
 /// Page cache of the writer in KiB: the index pages of some thousand channels that send at the same time.
 const WRITER_CACHE_KIB: u32 = 16 * 1024;
@@ -86,7 +89,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_WAIT)
-        .statement_cache_capacity(2 * statement::RECORDS_MAX)
+        .statement_cache_capacity(STATEMENTS_MAX)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", WAL_BYTES_MAX.to_string())
 }

@@ -142,14 +142,17 @@ async fn insert_records(
     keys: &Keys,
     records: &[StoredRecord],
 ) -> Result<u64, sqlx::Error> {
-    let mut rows = 0;
-    for chunk in records.chunks(statement::RECORDS_MAX) {
-        let mut query = sqlx::query(AssertSqlSafe(statement::insert_records(chunk.len())));
-        for record in chunk {
-            let channel = (record.origin.domain_id, record.origin.channel_id);
-            query = row::bind(query, keys[&channel], record);
+    let (mut rows, mut rest) = (0, records);
+    for (count, text) in statement::INSERT_RECORDS.into_iter().zip(&*statement::INSERTS) {
+        while let Some((some, others)) = rest.split_at_checked(count) {
+            let mut query = sqlx::query(AssertSqlSafe(text.clone()));
+            for record in some {
+                let channel = (record.origin.domain_id, record.origin.channel_id);
+                query = row::bind(query, keys[&channel], record);
+            }
+            rows += query.execute(&mut *connection).await?.rows_affected();
+            rest = others;
         }
-        rows += query.execute(&mut *connection).await?.rows_affected();
     }
     Ok(rows)
 }

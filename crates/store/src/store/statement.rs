@@ -1,12 +1,16 @@
 //! The SQL of the message stores; what only one of them runs says so.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::row::COLUMNS;
 use crate::TOTAL_MAX;
 
-/// Records of one INSERT: few enough that its texts stay prepared, many enough that the calls do not count.
-pub(super) const RECORDS_MAX: usize = 64;
+/// Records of the INSERT statements, largest first; every number of records is a sum of them. Few texts, so that they stay prepared.
+pub(super) const INSERT_RECORDS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// The statements for [`INSERT_RECORDS`].
+pub(super) static INSERTS: LazyLock<[Arc<str>; INSERT_RECORDS.len()]> =
+    LazyLock::new(|| INSERT_RECORDS.map(|count| insert_records(count).into()));
 
 pub(super) const SELECT_CHANNEL: &str = "
 SELECT channel_key
@@ -71,7 +75,7 @@ LIMIT $12 OFFSET $13",
 }
 
 /// On SQLite: inserts `count` records; those that are there are left as they are.
-pub(super) fn insert_records(count: usize) -> String {
+fn insert_records(count: usize) -> String {
     let row = format!("({})", vec!["?"; COLUMNS.len() + 1].join(", "));
     format!(
         "INSERT INTO messages (channel_key, {})
