@@ -17,7 +17,8 @@ use crate::site::{Site, metric};
 use crate::store::bare::{self, Bare};
 use crate::{process, reader};
 pub use floor::{FileSystem, raw_syncs_per_second};
-use server::{Mosquitto, Trunkline};
+use server::Mosquitto;
+pub(crate) use server::Trunkline;
 
 /// How long the platform may take to store what it accepted.
 const QUIESCE_WAIT: Duration = Duration::from_secs(120);

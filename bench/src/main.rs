@@ -12,7 +12,7 @@ use trunkline_bench::ledger::{Book, Ledger, Protocol};
 use trunkline_bench::load::{Audience, Clock, Load, Plan, Summary, Target};
 use trunkline_bench::site::{Access, Site};
 use trunkline_bench::store::rows;
-use trunkline_bench::{Place, ingest, reader, store};
+use trunkline_bench::{Place, ingest, overload, reader, store};
 
 /// How long the platform may take to store what it accepted.
 const QUIESCE_WAIT: Duration = Duration::from_secs(60);
@@ -63,6 +63,8 @@ enum Command {
     Ingest(IngestFlags),
     /// Measure rows into Postgres through the message store, beside raw COPY
     Rows(RowsFlags),
+    /// Saturate a Trunkline, and then send it twice as much
+    Overload(OverloadFlags),
     /// Judge a Trunkline by the ledger of an earlier run
     Verify {
         #[command(flatten)]
@@ -204,6 +206,34 @@ impl RowsFlags {
     }
 }
 
+/// What overload is measured with.
+#[derive(Args)]
+struct OverloadFlags {
+    /// The binary `trunkline`
+    #[arg(long, value_name = "FILE")]
+    trunkline: PathBuf,
+    /// Folder on the disk to measure on
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Seconds of each part
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Messages in flight in all that saturate it
+    #[arg(long, default_value_t = 1_000)]
+    in_flight: usize,
+}
+
+impl OverloadFlags {
+    fn options(self) -> Result<overload::Options> {
+        Ok(overload::Options {
+            trunkline: self.trunkline.canonicalize().context("--trunkline")?,
+            folder: self.folder,
+            time: Duration::from_secs(self.seconds),
+            in_flight: self.in_flight,
+        })
+    }
+}
+
 /// A Trunkline and a user of it.
 #[derive(Args)]
 struct AccessFlags {
@@ -255,6 +285,7 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Ingest(flags) => ingest::run(&flags.options()?).await,
         Command::Rows(flags) => rows::run(&flags.options()).await,
+        Command::Overload(flags) => overload::run(&flags.options()?).await,
         Command::Judge {
             access,
             what,

@@ -21,6 +21,12 @@ pub(crate) enum Bench {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
+    /// What goes through at twice the load that saturates it.
+    Overload {
+        /// Passed to `trunkline-bench overload` as they are.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
     /// Rows into Postgres through the message store, beside raw COPY.
     Rows {
         /// Passed to `trunkline-bench rows` as they are.
@@ -34,6 +40,7 @@ impl Bench {
         let deps = Deps::from_environment()?;
         match self {
             Self::Ingest { arguments } => ingest(&deps, arguments),
+            Self::Overload { arguments } => overload(arguments),
             Self::Rows { arguments } => rows(&deps, arguments),
         }
     }
@@ -46,6 +53,14 @@ fn ingest(deps: &Deps, arguments: &[OsString]) -> Result<()> {
     bench.arg("ingest").arg("--trunkline").arg(built.join("trunkline"));
     bench.arg("--mosquitto").arg(deps.program(&MOSQUITTO, "mosquitto"));
     // The disk of the build is a real one; the folder for temporary files may be in memory.
+    bench.arg("--folder").arg(&built).args(arguments);
+    command::show(&mut bench)
+}
+
+fn overload(arguments: &[OsString]) -> Result<()> {
+    let built = build(&["trunkline", "trunkline-bench"])?;
+    let mut bench = Command::new(built.join("trunkline-bench"));
+    bench.arg("overload").arg("--trunkline").arg(built.join("trunkline"));
     bench.arg("--folder").arg(&built).args(arguments);
     command::show(&mut bench)
 }
@@ -74,9 +89,15 @@ pub(crate) struct Torture {
     /// Rounds of load and kill.
     #[arg(long, default_value_t = 200)]
     rounds: u64,
-    /// Messages that a restart finds in the log and not in the store.
+    /// Messages that a restart finds in the store.
+    #[arg(long, default_value_t = 1_000_000)]
+    stored: u64,
+    /// Messages that it finds in the log and not in the store.
     #[arg(long, default_value_t = 100_000)]
     backlog: u64,
+    /// MiB that a domain may hold while its writer is down.
+    #[arg(long, default_value_t = 256)]
+    quota_mib: u64,
     /// Draws the same moments again.
     #[arg(long)]
     seed: Option<u64>,
@@ -99,7 +120,10 @@ impl Torture {
         ])
         .args(["--test-threads", "1"])
         .env("TRUNKLINE_TEST_STRACE", deps.program(&STRACE, "strace"))
-        .env("TRUNKLINE_TEST_ROUNDS", self.rounds.to_string());
+        .env("TRUNKLINE_TEST_ROUNDS", self.rounds.to_string())
+        .env("TRUNKLINE_TEST_STORED", self.stored.to_string())
+        .env("TRUNKLINE_TEST_BACKLOG", self.backlog.to_string())
+        .env("TRUNKLINE_TEST_QUOTA_MIB", self.quota_mib.to_string());
         if let Some(seed) = self.seed {
             test.env("TRUNKLINE_TEST_SEED", seed.to_string());
         }

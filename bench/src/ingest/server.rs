@@ -29,14 +29,14 @@ pub(super) fn folder(on: &Path) -> Result<TempDir> {
 }
 
 /// A Trunkline on free ports. It ends, without grace, when it is dropped.
-pub(super) struct Trunkline {
-    pub(super) access: Access,
+pub(crate) struct Trunkline {
+    pub(crate) access: Access,
     child: Child,
     folder: TempDir,
 }
 
 impl Trunkline {
-    pub(super) async fn start(program: &Path, on: &Path) -> Result<Self> {
+    pub(crate) async fn start(program: &Path, on: &Path) -> Result<Self> {
         let folder = folder(on)?;
         fs::write(folder.path().join("password"), PASSWORD)?;
         let mut command = Command::new(program);
@@ -79,11 +79,11 @@ impl Trunkline {
         Ok(Self { access, child, folder })
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id().unwrap_or_default()
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
