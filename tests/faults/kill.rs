@@ -1,5 +1,6 @@
 //! The process is killed under load and during its start, over and over on the same data.
 
+use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use trunkline_bench::chance::Chance;
@@ -12,11 +13,13 @@ use crate::platform::{Ground, Platform};
 use crate::trial::{Trial, acknowledged, assert_clean, sum};
 
 /// Rounds unless `TRUNKLINE_TEST_ROUNDS` says otherwise.
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 20;
 /// The kill comes at a moment of this time, each as likely as the others.
 const KILL_WITHIN: Duration = Duration::from_secs(3);
 /// A kill during the start comes within this time; a start takes about as long.
 const START_KILL_WITHIN: Duration = Duration::from_millis(600);
+/// How long a kill may wait for the work that it is aimed at.
+const AIM_WAIT: Duration = Duration::from_secs(30);
 /// Kills during one start.
 const START_KILLS_MAX: u64 = 2;
 /// A round with fewer acknowledgements before its kill proves little.
@@ -25,6 +28,8 @@ const ACKNOWLEDGED_MIN: u64 = 1_000;
 const IN_FLIGHT_MIN: u64 = 100;
 /// Acknowledgements after the restart that show that it works again.
 const RESUMED_MIN: u64 = 200;
+/// Entries that the log has removed since the process was started.
+const TRIMMED_TOTAL: &str = "trunkline_log_trimmed_total";
 /// How long anything may take that is waited for on a busy machine.
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -75,9 +80,13 @@ async fn round(number: u64, ground: &mut Ground, platform: Platform, chance: &mu
         trial.load(&trial.plan(Protocol::Http, 2, 2), targets),
     ];
     until(WAIT, async || acknowledged(&loads) >= ACKNOWLEDGED_MIN).await;
+    let rate = Rate::start(acknowledged(&loads));
     let delay = chance.moment_within(KILL_WITHIN).await;
     let in_flight = |loads: &[Load]| sum(loads, |counts| Counts::of(&counts.in_flight));
+    let aim = Aim::of(number);
+    aim.wait(ground, &trial).await;
     until(WAIT, async || in_flight(&loads) >= IN_FLIGHT_MIN).await;
+    let rate = rate.end(acknowledged(&loads));
     let (before, open) = (acknowledged(&loads), in_flight(&loads));
     platform.kill().await;
 
@@ -100,12 +109,82 @@ async fn round(number: u64, ground: &mut Ground, platform: Platform, chance: &mu
     assert!(repeated > 0, "round {number}: the kill met nothing under way");
     let verdicts = trial.verdicts(ground, &platform).await;
     eprintln!(
-        "round {number}: killed {delay:?} later, {before} acknowledged and {open} in flight, {repeated} repeated; ready again after {restart:?}\n{}",
+        "round {number}: killed {delay:?} later{aim}, {before} acknowledged ({rate:.0}/s) and {open} in flight, {repeated} repeated; ready again after {restart:?}\n{}",
         verdicts[0]
     );
     assert!(verdicts[0].acknowledged >= ACKNOWLEDGED_MIN);
     assert_clean(&verdicts, ground);
     platform
+}
+
+/// What a kill is aimed at; half of them come by lot.
+#[derive(Debug, Clone, Copy)]
+enum Aim {
+    Moment,
+    /// The removal of old entries.
+    Trim,
+    /// The copying of the write-ahead log into the file, which nothing else writes to.
+    Checkpoint,
+}
+
+impl Aim {
+    const fn of(round: u64) -> Self {
+        match round % 4 {
+            1 => Self::Trim,
+            3 => Self::Checkpoint,
+            _ => Self::Moment,
+        }
+    }
+
+    /// Returns when that work goes on.
+    async fn wait(self, ground: &Ground, trial: &Trial) {
+        match self {
+            Self::Moment => {}
+            Self::Trim => {
+                let trimmed = async || trial.site.metric(TRIMMED_TOTAL).await.unwrap();
+                let before = trimmed().await;
+                until(AIM_WAIT, async || trimmed().await > before).await;
+            }
+            Self::Checkpoint => {
+                let written = || {
+                    std::fs::metadata(ground.data("log.db"))
+                        .and_then(|file| file.modified())
+                        .unwrap()
+                };
+                let before = written();
+                until(AIM_WAIT, async || written() > before).await;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Moment => "",
+            Self::Trim => " in a trim",
+            Self::Checkpoint => " in a checkpoint",
+        })
+    }
+}
+
+/// Acknowledgements per second from one look to another.
+struct Rate {
+    since: Instant,
+    before: u64,
+}
+
+impl Rate {
+    fn start(acknowledged: u64) -> Self {
+        Self {
+            since: Instant::now(),
+            before: acknowledged,
+        }
+    }
+
+    fn end(&self, acknowledged: u64) -> f64 {
+        (acknowledged - self.before) as f64 / self.since.elapsed().as_secs_f64()
+    }
 }
 
 /// A number that a variable of the tests gives.

@@ -9,6 +9,7 @@ mod full;
 mod kill;
 mod liar;
 mod platform;
+mod quota;
 mod restart;
 mod trace;
 mod trial;
