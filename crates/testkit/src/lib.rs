@@ -11,11 +11,13 @@ pub mod mqtt;
 
 mod nats;
 mod postgres;
+mod proxy;
 mod tool;
 mod wait;
 
 pub use nats::Nats;
 pub use postgres::{Database, Postgres};
+pub use proxy::Proxy;
 pub use tempfile::TempDir;
 pub use tool::tool;
 pub use wait::{until, until_some};

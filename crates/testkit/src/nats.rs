@@ -25,8 +25,9 @@ log=$1; shift
 "$@" >>"$log" 2>&1 &
 server=$!
 echo "$server"
+exec 2>/dev/null
 read -r _
-kill -KILL "$server" 2>/dev/null
+kill -KILL "$server"
 wait "$server"
 "#;
 

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use async_nats::jetstream::response::Response;
-use async_nats::{HeaderMap, RequestErrorKind};
+use async_nats::{HeaderMap, Message, RequestError, RequestErrorKind};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::connect::Connection;
+use super::connect::{ANSWER_WAIT_MAX, Connection};
 
 /// JetStream's numbers of the errors that are told apart.
 pub(super) mod code {
@@ -84,43 +84,35 @@ impl Connection {
     pub(super) async fn ask<A: DeserializeOwned>(
         &self,
         subject: String,
-        question: &(impl Serialize + ?Sized + Sync),
+        question: &(impl Serialize + ?Sized),
     ) -> Result<A, ApiError> {
-        // The client waits for room before its own limit of time begins, and a server that hangs leaves no room.
-        let asked = tokio::time::timeout(
-            2 * super::connect::ANSWER_WAIT_MAX,
-            self.jetstream.request::<_, _, Response<A>>(subject, &question),
-        );
-        match asked.await {
-            Ok(Ok(Response::Ok(answer))) => Ok(answer),
-            Ok(Ok(Response::Err { error })) => Err(ApiError::Refused {
+        let question = serde_json::to_vec(question).map_err(|error| ApiError::Unanswered(error.to_string()))?;
+        let asked = self.client.request(format!("$JS.API.{subject}"), question.into());
+        let answer = self.answered(asked).await?;
+        match serde_json::from_slice(&answer.payload) {
+            Ok(Response::Ok(answer)) => Ok(answer),
+            Ok(Response::Err { error }) => Err(ApiError::Refused {
                 code: error.error_code().0,
                 text: error.to_string(),
             }),
-            Ok(Err(error)) => Err(self.unanswered(&error.to_string())),
-            Err(_) => Err(self.unanswered("no answer in time")),
+            Err(error) => Err(ApiError::Unanswered(error.to_string())),
         }
     }
 
     /// Publishes to a stream and waits until it is stored.
     pub(super) async fn store(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Ack, ApiError> {
-        let asked = tokio::time::timeout(
-            2 * super::connect::ANSWER_WAIT_MAX,
-            self.client.request_with_headers(subject, headers, payload),
-        );
-        match asked.await {
-            Ok(Ok(answer)) => read_ack(&answer.payload),
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Err(ApiError::Nobody),
-            Ok(Err(error)) => Err(self.unanswered(&error.to_string())),
-            Err(_) => Err(self.unanswered("no answer in time")),
-        }
+        let asked = self.client.request_with_headers(subject, headers, payload);
+        read_ack(&self.answered(asked).await?.payload)
     }
 
-    fn unanswered(&self, cause: &str) -> ApiError {
-        if cause.contains("no responders") {
-            return ApiError::Nobody;
+    async fn answered(&self, asked: impl Future<Output = Result<Message, RequestError>>) -> Result<Message, ApiError> {
+        // The client's own limit begins when there is room to send, and a server that hangs leaves none.
+        match tokio::time::timeout(ANSWER_WAIT_MAX, asked).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Err(ApiError::Nobody),
+            Ok(Err(error)) => Err(ApiError::Unanswered(self.explained(&error))),
+            Err(_) => Err(ApiError::Unanswered(self.explained(&"no answer in time"))),
         }
-        ApiError::Unanswered(self.explained(&cause))
     }
 }
 

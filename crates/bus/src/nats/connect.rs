@@ -42,6 +42,7 @@ pub(super) struct Link {
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) client: Client,
+    /// To understand messages that consumers deliver.
     pub(super) jetstream: jetstream::Context,
     pub(super) link: watch::Receiver<Link>,
     /// A subject that nobody answers to.
@@ -90,11 +91,9 @@ impl Connection {
             .await
             .map_err(|error| refusal(&error, &urls))?;
         check_version(&client.server_info().version)?;
-        let mut jetstream = jetstream::new(client.clone());
-        jetstream.set_timeout(ANSWER_WAIT_MAX);
         Ok(Self {
+            jetstream: jetstream::new(client.clone()),
             client,
-            jetstream,
             link,
             nobody: format!("{}.nobody", config.prefix),
             complaint,

@@ -198,7 +198,7 @@ const fn small_limits(entry_bytes_max: u64) -> Limits {
 }
 
 /// Makes the streams and buckets of `platform` that are missing, and checks those that are there. Safe to run twice, also at once.
-/// Needs an owner's credentials. Returns the names of what it made.
+/// Needs an owner's credentials. Returns the names of what was missing.
 ///
 /// # Errors
 /// See [`NatsError`].

@@ -49,7 +49,7 @@ impl NatsState {
         let subject = self.names.key_subject(bucket, key);
         pages::last(&self.connection, &self.names.bucket_stream(bucket), &subject)
             .await
-            .map_err(unavailable)
+            .map_err(|error| unavailable(&error))
     }
 
     async fn put(
@@ -72,7 +72,7 @@ impl NatsState {
                 code: code::WRONG_LAST_SEQUENCE,
                 ..
             }) => Ok(Err(Moved)),
-            Err(error) => Err(unavailable(error)),
+            Err(error) => Err(unavailable(&error)),
         }
     }
 
@@ -111,7 +111,7 @@ impl NatsState {
             vec![subject, below],
         )
         .await
-        .map_err(unavailable)?;
+        .map_err(|error| unavailable(&error))?;
         found.held.retain(|held| !is_deleted(&held.headers));
         Ok(found)
     }
@@ -165,7 +165,7 @@ fn change_of(bucket: Bucket, name: &str, message: &async_nats::Message) -> Optio
     })
 }
 
-fn unavailable(error: ApiError) -> StateError {
+fn unavailable(error: &ApiError) -> StateError {
     StateError::Unavailable(error.to_string())
 }
 

@@ -29,6 +29,14 @@ struct Group {
     positions: Vec<Position>,
 }
 
+/// What a key says.
+#[derive(Debug, Clone, Copy)]
+struct Word {
+    is_required: bool,
+    committed: u64,
+    revision: u64,
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Position {
     committed: u64,
@@ -62,7 +70,15 @@ impl Groups {
                 .compare_and_swap(&self.key(name, index), Expect::Absent, encode(is_required, 0))
                 .await;
             match made {
-                Ok(revision) => self.note(name, index, is_required, 0, revision),
+                Ok(revision) => self.note(
+                    name,
+                    index,
+                    Word {
+                        is_required,
+                        committed: 0,
+                        revision,
+                    },
+                ),
                 // Another process made it at the same time.
                 Err(StateError::Conflict { .. }) => self.learn(&self.prefix(name)).await?,
                 Err(error) => return Err(failed(&error)),
@@ -87,7 +103,15 @@ impl Groups {
             let value = encode(is_required, sequence);
             match self.state.compare_and_swap(&key, expect, value).await {
                 Ok(revision) => {
-                    self.note(name, index, is_required, sequence, revision);
+                    self.note(
+                        name,
+                        index,
+                        Word {
+                            is_required,
+                            committed: sequence,
+                            revision,
+                        },
+                    );
                     return Ok(());
                 }
                 Err(StateError::Conflict { .. }) => self.learn(&key).await?,
@@ -136,32 +160,42 @@ impl Groups {
     async fn learn(&self, prefix: &Key) -> Result<(), LogError> {
         let found = self.state.list(prefix).await.map_err(|error| failed(&error))?;
         for (key, entry) in found {
-            if let Some((name, index, is_required, committed)) = self.understand(&key, &entry) {
-                self.note(&name, index, is_required, committed, entry.revision);
+            if let Some((name, index, word)) = self.understand(&key, &entry) {
+                self.note(&name, index, word);
             }
         }
         Ok(())
     }
 
-    fn understand(&self, key: &Key, entry: &Versioned) -> Option<(String, usize, bool, u64)> {
+    fn understand(&self, key: &Key, entry: &Versioned) -> Option<(String, usize, Word)> {
         let below = key.name().strip_prefix(&self.all())?.strip_prefix('.')?;
         let (name, index) = below.rsplit_once('.')?;
         let index = index.parse().ok().filter(|index| *index < usize::from(self.shards))?;
         let (is_required, committed) = decode(&entry.value)?;
-        Some((name.to_owned(), index, is_required, committed))
+        let revision = entry.revision;
+        Some((
+            name.to_owned(),
+            index,
+            Word {
+                is_required,
+                committed,
+                revision,
+            },
+        ))
     }
 
-    fn note(&self, name: &str, index: usize, is_required: bool, committed: u64, revision: u64) {
+    /// Takes over what a key says, unless something newer is known.
+    fn note(&self, name: &str, index: usize, word: Word) {
         let mut known = locked(&self.known);
         let group = known.entry(name.to_owned()).or_insert_with(|| Group {
-            is_required,
+            is_required: word.is_required,
             positions: vec![Position::default(); usize::from(self.shards)],
         });
         let position = &mut group.positions[index];
-        if position.revision.is_none_or(|known| known < revision) {
+        if position.revision.is_none_or(|known| known < word.revision) {
             *position = Position {
-                committed,
-                revision: Some(revision),
+                committed: word.committed,
+                revision: Some(word.revision),
             };
         }
     }

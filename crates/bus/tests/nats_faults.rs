@@ -1,0 +1,187 @@
+//! What the bus on NATS does when the server dies, comes back, or stands still.
+
+#![allow(clippy::unwrap_used)]
+
+mod on_nats;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use on_nats::{HEAL_WAIT_MAX, Platform};
+use trunkline_bus::Log;
+use trunkline_bus::conformance::{entry, entry_with_id, in_time};
+use trunkline_bus::envelope::Ids;
+use trunkline_bus::feed::{Feed, FeedError};
+use trunkline_bus::log::{AppendError, Appended, ReadLimit, Shard, TryAppendError};
+use trunkline_bus::nats::{ACK_WAIT_MAX, NatsHealth, Standing};
+use trunkline_bus::state::{Expect, Key};
+use trunkline_core::{DomainId, MessageId};
+use trunkline_testkit::until;
+
+async fn append(log: &dyn Log, domain: DomainId, payload: &str) -> Result<Appended, AppendError> {
+    log.append(entry(domain, payload.to_owned())).await?.await
+}
+
+/// Every message id of `shard`, in order.
+async fn ids_of(log: &dyn Log, shard: Shard) -> Vec<MessageId> {
+    let (mut ids, mut from) = (Vec::new(), 1);
+    let head = log.head(shard).unwrap();
+    while from <= head {
+        let page = log.read(shard, from, ReadLimit::default()).await.unwrap();
+        ids.extend(
+            page.entries
+                .iter()
+                .map(|entry| Ids::read(&entry.envelope).unwrap().message),
+        );
+        from = page.next;
+    }
+    ids
+}
+
+/// Appends to `domain`, many at a time, until `stop`; gives the ids whose receipts resolved well, in order.
+async fn append_until(log: Arc<dyn Log>, domain: DomainId, stop: Arc<AtomicBool>) -> Vec<MessageId> {
+    let mut receipts = std::collections::VecDeque::new();
+    let mut acknowledged = Vec::new();
+    while !stop.load(SeqCst) || !receipts.is_empty() {
+        if !stop.load(SeqCst) && receipts.len() < 500 {
+            let id = MessageId::new();
+            let receipt = log.append(entry_with_id(id, domain, vec![7; 200])).await.unwrap();
+            receipts.push_back((id, receipt));
+            continue;
+        }
+        let (id, receipt) = receipts.pop_front().unwrap();
+        if receipt.await.is_ok() {
+            acknowledged.push(id);
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_9_of_the_server_and_nobody_is_refused() {
+    let mut platform = Platform::start().await;
+    let bus = platform.writer().await;
+    let (domain, stop) = (DomainId::new(), Arc::new(AtomicBool::new(false)));
+    let publisher = tokio::spawn(append_until(bus.log.clone(), domain, stop.clone()));
+    let shard = bus.log.shard_of(domain);
+    for round in 1..=3 {
+        let reached = bus.log.head(shard).unwrap() + 2_000;
+        in_time("the load", bus.log.wait(shard, reached)).await.unwrap();
+        platform.nats.kill();
+        platform.nats.restart();
+        let reached = bus.log.head(shard).unwrap() + 1;
+        let healed = tokio::time::timeout(HEAL_WAIT_MAX, bus.log.wait(shard, reached)).await;
+        assert!(healed.is_ok(), "round {round}: the log goes on once the server is back");
+    }
+    stop.store(true, SeqCst);
+    let acknowledged = in_time("the publisher's end", publisher).await.unwrap();
+    let stats = bus.log.stats();
+    assert_eq!(stats.refused, 0, "what was under way is sent again");
+    let held = ids_of(&*bus.log, shard).await;
+    let unique: std::collections::HashSet<_> = held.iter().collect();
+    assert_eq!(unique.len(), held.len(), "one message, one entry");
+    assert!(
+        acknowledged.iter().all(|id| unique.contains(id)),
+        "nothing acknowledged is lost"
+    );
+    bus.close().await;
+}
+
+/// Takes from `feed` until it tells of a gap.
+async fn until_gap<T: Clone + std::fmt::Debug>(feed: &mut Feed<T>) {
+    while !matches!(in_time("the gap", feed.next()).await, Err(FeedError::Lagged(_))) {}
+}
+
+async fn until_standing(health: &mut NatsHealth, is_well: bool) -> Duration {
+    let start = Instant::now();
+    let mut standing = health.standing();
+    while (standing == Standing::Well) != is_well {
+        standing = in_time("a change of health", health.changed_from(&standing)).await;
+    }
+    start.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stands_still_acknowledges_nothing_fills_bounds_and_heals() {
+    let platform = Platform::start().await;
+    let mut bus = platform.writer().await;
+    let domain = DomainId::new();
+    let key = Key::volatile("frozen.key");
+    let revision = bus
+        .state
+        .compare_and_swap(&key, Expect::Absent, "a".into())
+        .await
+        .unwrap();
+    let mut watch = bus.state.watch(&Key::volatile("frozen")).await.unwrap();
+    let mut news = bus.live.subscribe("frozen").await.unwrap();
+    append(&*bus.log, domain, "before").await.unwrap();
+    platform.nats.freeze();
+
+    let asked = Instant::now();
+    let unanswered = bus.log.append(entry(domain, "during")).await.unwrap();
+    let payload = vec![0; 100_000];
+    let busy = std::iter::repeat_with(|| bus.log.try_append(entry(domain, payload.clone()))).find_map(Result::err);
+    assert!(matches!(busy, Some(TryAppendError::Busy(_))), "{busy:?}");
+    assert!(bus.state.get(&key).await.is_err());
+    until_standing(&mut bus.health, false).await;
+    let answer = unanswered.await;
+    assert_eq!(answer, Err(AppendError::Unanswered));
+    assert!(
+        asked.elapsed() < ACK_WAIT_MAX + Duration::from_secs(2),
+        "{:?}",
+        asked.elapsed()
+    );
+
+    platform.nats.thaw();
+    until(HEAL_WAIT_MAX, async || append(&*bus.log, domain, "after").await.is_ok()).await;
+    until_standing(&mut bus.health, true).await;
+    until_gap(&mut watch).await;
+    until_gap(&mut news).await;
+    until(HEAL_WAIT_MAX, async || {
+        bus.live.publish("frozen.news", Bytes::new()).await.is_ok()
+    })
+    .await;
+    assert_eq!(in_time("the news", news.next()).await.unwrap().subject, "frozen.news");
+    let revision = bus
+        .state
+        .compare_and_swap(&key, Expect::Revision(revision), "b".into())
+        .await
+        .unwrap();
+    assert_eq!(in_time("the change", watch.next()).await.unwrap().revision, revision);
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revisions_and_leases_survive_kill_9_of_the_server() {
+    let mut platform = Platform::start().await;
+    let bus = platform.adapter().await;
+    let (key, lease) = (Key::volatile("authz.change.x"), Key::volatile("authz.node.x"));
+    let before = bus
+        .state
+        .compare_and_swap(&key, Expect::Absent, "a".into())
+        .await
+        .unwrap();
+    bus.state
+        .renew(&lease, "1".into(), Duration::from_secs(60))
+        .await
+        .unwrap();
+    platform.nats.kill();
+    platform.nats.restart();
+    until(HEAL_WAIT_MAX, async || bus.state.get(&key).await.is_ok()).await;
+    let after = bus
+        .state
+        .compare_and_swap(&key, Expect::Revision(before), "b".into())
+        .await
+        .unwrap();
+    assert!(after > before);
+    let leases = bus.state.leases(&lease).await.unwrap();
+    assert_eq!(
+        leases.len(),
+        1,
+        "who held a lease may still use it, so it must be waited for"
+    );
+    assert!(leases[0].remaining < Duration::from_secs(60));
+    bus.close().await;
+}

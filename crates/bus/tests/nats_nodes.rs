@@ -1,0 +1,205 @@
+//! Several processes on one NATS: what one does reaches the others.
+
+#![allow(clippy::unwrap_used)]
+
+mod on_nats;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use on_nats::Platform;
+use trunkline_bus::conformance::{entry, in_time};
+use trunkline_bus::log::{AppendError, Quota, ReadLimit, Tier, WRITER_GROUP};
+use trunkline_bus::revision::{Changes, LEASE, News, NodeLease, Revisions, RevokeError, Scope};
+use trunkline_bus::{DeadLetters, Log, NatsBus};
+use trunkline_core::{DomainId, NodeId};
+use trunkline_testkit::{Proxy, until, until_some};
+use uuid::Uuid;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_appends_the_other_reads_and_taps() {
+    let platform = Platform::start().await;
+    let (one, other) = (platform.adapter().await, platform.adapter().await);
+    let domain = DomainId::new();
+    let shard = one.log.shard_of(domain);
+    let mut tap = other.log.tap();
+    let waiting = tokio::spawn({
+        let log = other.log.clone();
+        async move { log.wait(shard, 0).await }
+    });
+    let kept = entry(domain, "kept");
+    one.log.append(kept.clone()).await.unwrap().await.unwrap();
+    in_time("the news", waiting).await.unwrap().unwrap();
+    let page = other.log.read(shard, 1, ReadLimit::default()).await.unwrap();
+    assert_eq!(page.entries[0].envelope, *kept.envelope());
+    // The tap is listened to from soon after it was asked for.
+    let tapped = until_some(SOON, || {
+        assert!(one.log.append_unacknowledged(entry(domain, "tapped")));
+        std::future::ready(tap.try_next())
+    })
+    .await;
+    assert_eq!(tapped.unwrap().payload, "tapped");
+    one.close().await;
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adapter_refuses_what_the_writer_counted_until_the_writer_has_stored_it() {
+    let mut platform = Platform::bare();
+    platform.config.domain_bytes_max = 100_000;
+    platform.provision().await.unwrap();
+    let (writer, adapter) = (platform.writer().await, platform.adapter().await);
+    writer.log.join(WRITER_GROUP, true).await.unwrap();
+    let domain = DomainId::new();
+    let append = async |log: &dyn Log| log.append(entry(domain, vec![0; 1_000])).await.unwrap().await;
+    let full = AppendError::Full {
+        quota: Quota::Domain,
+        retry_after: Duration::from_secs(1),
+    };
+    until(SOON, async || append(&*writer.log).await == Err(full.clone())).await;
+    until(SOON, async || append(&*adapter.log).await == Err(full.clone())).await;
+    let held = adapter.log.stats().bytes;
+    // Until the first report each counts its own alone.
+    assert!((95_000..=200_000).contains(&held), "{held}");
+    let shard = writer.log.shard_of(domain);
+    let head = writer.log.head(shard).unwrap();
+    writer.log.commit(WRITER_GROUP, shard, head).await.unwrap();
+    until(SOON, async || append(&*adapter.log).await.is_ok()).await;
+    writer.close().await;
+    adapter.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_writers_one_trims_and_the_other_takes_over() {
+    let mut platform = Platform::bare();
+    platform.config.keep_seconds = 0;
+    platform.provision().await.unwrap();
+    let (first, second) = (platform.writer().await, platform.writer().await);
+    first.log.join(WRITER_GROUP, true).await.unwrap();
+    let domain = DomainId::new();
+    let shard = first.log.shard_of(domain);
+    let appended = first.log.append(entry(domain, "x")).await.unwrap().await.unwrap();
+    first.log.commit(WRITER_GROUP, shard, appended.sequence).await.unwrap();
+    assert_eq!(second.log.trim().await, Ok(0), "the other one leads");
+    until(SOON, async || first.log.stats().entries == 0).await;
+    first.close().await;
+    let appended = second.log.append(entry(domain, "y")).await.unwrap().await.unwrap();
+    second.log.join(WRITER_GROUP, true).await.unwrap();
+    second.log.commit(WRITER_GROUP, shard, appended.sequence).await.unwrap();
+    until(SOON, async || second.log.stats().trimmed > 0).await;
+    second.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_kept_once_with_its_reason_until_the_operator_saw_it() {
+    let platform = Platform::start().await;
+    let bus = platform.writer().await;
+    let letters = DeadLetters::open(bus.dead.clone()).await.unwrap();
+    let domain = DomainId::new();
+    let appended = bus.log.append(entry(domain, "bad")).await.unwrap().await.unwrap();
+    let page = bus
+        .log
+        .read(appended.shard, appended.sequence, ReadLimit::default())
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        letters
+            .accept(&page.entries[0], "the database refuses it")
+            .await
+            .unwrap();
+    }
+    let shard = letters.log().shard_of(domain);
+    let page = letters.log().read(shard, 1, ReadLimit::default()).await.unwrap();
+    let [letter] = page.entries.as_slice() else {
+        panic!("one letter, not {page:?}");
+    };
+    let properties = &letter.envelope.user_properties;
+    let place = format!("{}/{}/{}", bus.log.incarnation().0, appended.shard, appended.sequence);
+    assert_eq!(properties[0].value, place);
+    assert_eq!(properties[1].value, "the database refuses it");
+    assert_eq!(bus.log.durability().tier, Tier::Written);
+    bus.close().await;
+}
+
+/// A process that caches decisions, and drops them as it hears of changes.
+struct Node {
+    bus: NatsBus,
+    revisions: Revisions,
+    lease: Arc<NodeLease>,
+}
+
+impl Node {
+    async fn join(platform: &Platform) -> (Self, Changes) {
+        let bus = platform.adapter().await;
+        let revisions = Revisions::new(bus.state.clone());
+        let (lease, changes) = revisions.join(NodeId::new()).await.unwrap();
+        let lease = Arc::new(lease);
+        (Self { bus, revisions, lease }, changes)
+    }
+
+    /// Applies all that it hears of.
+    fn apply(&self, mut changes: Changes) {
+        let lease = self.lease.clone();
+        tokio::spawn(async move {
+            while let Ok(news) = changes.next().await {
+                match news {
+                    News::Change(change) => lease.applied(change.revision),
+                    News::Gap { revision } => lease.applied(revision),
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_answers_when_the_node_on_another_connection_has_applied_it() {
+    let platform = Platform::start().await;
+    let ((one, changes), (other, heard)) = (Node::join(&platform).await, Node::join(&platform).await);
+    one.apply(changes);
+    let scope = Scope::Domain(DomainId::new());
+    let pending = one.revisions.revoke(scope, &[Uuid::nil()]).await;
+    assert!(
+        matches!(pending, Err(RevokeError::Pending { .. })),
+        "the other node has not applied it: {pending:?}"
+    );
+    other.apply(heard);
+    let started = tokio::time::Instant::now();
+    one.revisions.revoke(scope, &[Uuid::nil()]).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    one.bus.close().await;
+    other.bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_outwaits_the_lease_of_a_node_that_is_cut_off_and_the_node_knows() {
+    let mut platform = Platform::start().await;
+    let (one, changes) = Node::join(&platform).await;
+    one.apply(changes);
+    let server = platform.config.urls[0].clone();
+    let proxy = Proxy::before(server.trim_start_matches("nats://")).await;
+    platform.config.urls = vec![format!("nats://{}", proxy.address())];
+    let (other, heard) = Node::join(&platform).await;
+    other.apply(heard);
+    let scope = Scope::Domain(DomainId::new());
+    one.revisions.revoke(scope, &[Uuid::nil()]).await.unwrap();
+
+    proxy.hold();
+    let started = tokio::time::Instant::now();
+    one.revisions.revoke(scope, &[Uuid::nil()]).await.unwrap();
+    let waited = started.elapsed();
+    assert!(waited <= LEASE + Duration::from_secs(1), "{waited:?}");
+    assert!(
+        !other.lease.is_held(),
+        "whoever was not waited for uses nothing any more"
+    );
+
+    proxy.heal();
+    until(SOON, async || other.lease.is_held()).await;
+    let started = tokio::time::Instant::now();
+    one.revisions.revoke(scope, &[Uuid::nil()]).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    one.bus.close().await;
+    other.bus.close().await;
+}
