@@ -350,6 +350,12 @@ mod tests {
     use super::*;
 
     const TYPES: &str = "BIGINT, BIGINT, UUID, BIGINT, BIGINT, UUID, BIGINT, TEXT, UUID, TEXT, TEXT, BIGINT, BIGINT";
+    const FILL: &str = "
+        INSERT INTO messages (channel_key, time, log_incarnation, log_sequence, received_at, message_id, publisher_id, pack_index,
+            log_shard, subtopic, publisher_kind, protocol, content_type)
+        SELECT 1, number % 97, 1, number, 1, gen_random_uuid(), gen_random_uuid(), 0, 0, '', 'client', 'mqtt', ''
+        FROM generate_series(1, 5000) AS number;
+        ANALYZE messages";
     const VALUES: &str = "1, 0, gen_random_uuid(), 0, 9, gen_random_uuid(), 0, NULL, NULL, NULL, NULL, 10, 0";
 
     #[tokio::test]
@@ -357,6 +363,8 @@ mod tests {
         let database = Postgres::database().await;
         PostgresStore::migrate(database.url()).await.unwrap();
         let store = PostgresStore::open(database.url()).await.unwrap();
+        // One channel that has all rows: the server would rather sort them than walk an index.
+        sqlx::raw_sql(FILL).execute(&store.writers).await.unwrap();
         for (select, scan) in [
             (
                 &*statement::SELECT_DESCENDING,
