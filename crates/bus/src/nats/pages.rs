@@ -30,15 +30,17 @@ pub(super) struct Held {
     pub(super) sequence: u64,
     pub(super) headers: HeaderMap,
     pub(super) payload: Bytes,
-    /// When it was stored, by the server's clock, since the Unix epoch.
-    pub(super) stored_at: Duration,
 }
 
-/// The last messages of some subjects, and the server's time when they were looked up.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) held: Vec<Held>,
-    pub(super) now: Duration,
+/// The last messages of some subjects, each with its age by the server's clock.
+pub(super) type Found = Vec<(Held, Duration)>;
+
+/// The oldest message of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Oldest {
+    pub(super) sequence: u64,
+    /// When it was stored, by the server's clock, since the Unix epoch.
+    pub(super) stored_at: Duration,
 }
 
 /// What a [`Cursor`] gives.
@@ -63,7 +65,6 @@ pub(super) async fn last(connection: &Connection, stream: &str, subject: &str) -
         hdrs: String,
         #[serde(default)]
         data: String,
-        time: String,
     }
     let question = json!({ "last_by_subj": subject });
     let answer = connection
@@ -81,7 +82,6 @@ pub(super) async fn last(connection: &Connection, stream: &str, subject: &str) -
     Ok(Some(Held {
         headers: read_headers(&decode(&stored.hdrs)?),
         payload: decode(&stored.data)?.into(),
-        stored_at: since_epoch(&stored.time)?,
         subject: stored.subject,
         sequence: stored.seq,
     }))
@@ -95,12 +95,13 @@ pub(super) async fn last_of_each(
 ) -> Result<Found, ApiError> {
     let start = json!({ "deliver_policy": "last_per_subject", "filter_subjects": filters });
     let mut cursor = Cursor::open(connection, stream, start, Parts::All).await?;
-    let mut held = Vec::new();
+    let mut found = Vec::new();
     while let Some(page) = cursor.next().await? {
-        held.extend(page);
+        let aged = |delivered: Delivered| (delivered.held, cursor.now.saturating_sub(delivered.stored_at));
+        found.extend(page.into_iter().map(aged));
     }
     cursor.close().await;
-    Ok(Found { held, now: cursor.now })
+    Ok(found)
 }
 
 /// Messages from the sequence `from` on; none when there is none.
@@ -117,6 +118,20 @@ pub(super) async fn page(
         "next_by_subj": ">",
     });
     direct(connection, stream, &question).await
+}
+
+/// The oldest message.
+pub(super) async fn oldest(connection: &Connection, stream: &str) -> Result<Option<Oldest>, ApiError> {
+    let one = ReadLimit { entries: 1, bytes: 1 };
+    let page = page(connection, stream, 1, one).await?;
+    let Some(held) = page.first() else {
+        return Ok(None);
+    };
+    let stored_at = held.headers.get("Nats-Time-Stamp").map_or("", |time| time.as_str());
+    Ok(Some(Oldest {
+        sequence: held.sequence,
+        stored_at: since_epoch(stored_at)?,
+    }))
 }
 
 /// The first sequence that was stored at `time`, since the Unix epoch, or after.
@@ -143,6 +158,14 @@ async fn direct(connection: &Connection, stream: &str, question: &Value) -> Resu
     Ok(held)
 }
 
+/// What a cursor gives.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    pub(super) held: Held,
+    /// When it was stored, by the server's clock, since the Unix epoch.
+    stored_at: Duration,
+}
+
 /// Reads through a stream once. The server forgets it when it is not used.
 pub(super) struct Cursor<'bus> {
     connection: &'bus Connection,
@@ -150,7 +173,7 @@ pub(super) struct Cursor<'bus> {
     end_subject: String,
     pending: u64,
     /// The server's time when it was opened, since the Unix epoch.
-    pub(super) now: Duration,
+    now: Duration,
 }
 
 impl<'bus> Cursor<'bus> {
@@ -192,7 +215,7 @@ impl<'bus> Cursor<'bus> {
     }
 
     /// The next messages; `None` after the last that was there when it was opened.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Held>>, ApiError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Delivered>>, ApiError> {
         if self.pending == 0 {
             return Ok(None);
         }
@@ -279,13 +302,12 @@ fn read_direct(message: Message) -> Result<Held, ApiError> {
     Ok(Held {
         subject: text("Nats-Subject"),
         sequence,
-        stored_at: since_epoch(&text("Nats-Time-Stamp"))?,
         payload: message.payload,
         headers,
     })
 }
 
-fn read_delivered(message: Message, connection: &Connection) -> Result<Held, ApiError> {
+fn read_delivered(message: Message, connection: &Connection) -> Result<Delivered, ApiError> {
     let message = jetstream::Message {
         message,
         context: connection.jetstream.clone(),
@@ -294,13 +316,13 @@ fn read_delivered(message: Message, connection: &Connection) -> Result<Held, Api
     let stored_at = nanos(info.published.unix_timestamp_nanos());
     let sequence = info.stream_sequence;
     let message = message.message;
-    Ok(Held {
+    let held = Held {
         subject: message.subject.into_string(),
         sequence,
         headers: message.headers.unwrap_or_default(),
         payload: message.payload,
-        stored_at,
-    })
+    };
+    Ok(Delivered { held, stored_at })
 }
 
 /// Headers as they stand on the wire: a line for the version, then one for each.

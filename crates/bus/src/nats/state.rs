@@ -101,7 +101,7 @@ impl NatsState {
         Err(StateError::Conflict { current: None })
     }
 
-    /// All that `prefix` covers in `bucket`, deletions left out, and the server's time.
+    /// All that `prefix` covers in `bucket`, deletions left out.
     async fn held(&self, bucket: Bucket, prefix: &Key) -> Result<pages::Found, StateError> {
         let subject = self.names.key_subject(bucket, prefix.name());
         let below = format!("{subject}.>");
@@ -112,7 +112,7 @@ impl NatsState {
         )
         .await
         .map_err(|error| unavailable(&error))?;
-        found.held.retain(|held| !is_deleted(&held.headers));
+        found.retain(|(held, _)| !is_deleted(&held.headers));
         Ok(found)
     }
 
@@ -199,9 +199,8 @@ impl State for NatsState {
         let start = self.names.key_subject(bucket, "");
         let found = self.held(bucket, prefix).await?;
         let mut entries: Vec<_> = found
-            .held
             .into_iter()
-            .filter_map(|held| {
+            .filter_map(|(held, _)| {
                 let name = held.subject.strip_prefix(start.as_str())?;
                 let key = match prefix.keyspace() {
                     Keyspace::Volatile => Key::volatile(name),
@@ -278,9 +277,8 @@ impl State for NatsState {
         let start = self.names.key_subject(Bucket::Leases, "");
         let found = self.held(Bucket::Leases, prefix).await?;
         let mut leases = HashMap::new();
-        for held in found.held {
-            // Both times are the server's, so no clock of ours has a say in it.
-            let age = found.now.saturating_sub(held.stored_at);
+        // The age is by the server's clock at both ends, so no clock of ours has a say in it.
+        for (held, age) in found {
             let lease = held
                 .subject
                 .strip_prefix(start.as_str())

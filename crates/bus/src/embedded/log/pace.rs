@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::ring::ENTRY_OVERHEAD_BYTES;
 use crate::log::Shard;
+use crate::ring::ENTRY_OVERHEAD_BYTES;
 
 /// How long one append may be held back, and how long consumers may stand still before they hold nobody back.
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(1);

@@ -26,7 +26,7 @@ const RETRY_REST: Duration = Duration::from_millis(200);
 /// What one look behind reads at most.
 const CATCH_UP_LIMIT: ReadLimit = ReadLimit {
     entries: 1_000,
-    bytes: 4 * 1024 * 1024,
+    bytes: 16 * 1024 * 1024,
 };
 
 /// Begins to follow `shard`, unless that is done already, until the log is closed.
@@ -146,7 +146,7 @@ impl Follower<'_> {
                 continue;
             };
             if held.sequence > self.last + 1 {
-                self.catch_up().await;
+                self.catch_up_to(held.sequence - 1).await;
             }
             if held.sequence == self.last + 1 {
                 self.show(&held);
@@ -159,18 +159,21 @@ impl Follower<'_> {
 
     /// Reads what was stored after the last entry shown.
     async fn catch_up(&mut self) {
-        if !self.shared.parts.connection.link.borrow().is_up {
-            return;
-        }
-        loop {
-            let stream = self.shared.stream(self.shard);
-            let read = pages::page(&self.shared.parts.connection, &stream, self.last + 1, CATCH_UP_LIMIT);
-            match read.await {
-                Ok(page) if page.is_empty() => return,
+        self.catch_up_to(u64::MAX).await;
+    }
+
+    /// Reads what was stored after the last entry shown, until `last` is shown or a page is not full: what comes after it comes
+    /// as news.
+    async fn catch_up_to(&mut self, last: u64) {
+        let connection = &self.shared.parts.connection;
+        let stream = self.shared.stream(self.shard);
+        let mut is_full = true;
+        while is_full && self.last < last && connection.link.borrow().is_up {
+            match pages::page(connection, &stream, self.last + 1, CATCH_UP_LIMIT).await {
                 Ok(page) => {
-                    for held in &page {
-                        self.show(held);
-                    }
+                    let bytes: usize = page.iter().map(|held| held.payload.len()).sum();
+                    is_full = page.len() >= CATCH_UP_LIMIT.entries || bytes >= CATCH_UP_LIMIT.bytes / 2;
+                    page.iter().for_each(|held| self.show(held));
                     self.shared.heard(self.shard, self.last);
                 }
                 Err(error) => {
@@ -200,6 +203,5 @@ fn read_news(message: Message) -> Option<Held> {
         subject: message.subject.into_string(),
         payload: message.payload,
         headers,
-        stored_at: Duration::ZERO,
     })
 }

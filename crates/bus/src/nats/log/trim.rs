@@ -20,11 +20,11 @@ use super::quota::{REPORT_EVERY, report_key};
 use super::shared::Shared;
 use super::tail;
 use crate::feed::locked;
-use crate::log::{LogError, Quota, ReadLimit, Shard};
+use crate::log::{LogError, Quota, Shard};
 use crate::nats::api::ApiError;
 use crate::nats::leader::Leadership;
 use crate::nats::names::domain_of;
-use crate::nats::pages::{self, Cursor, Parts};
+use crate::nats::pages::{self, Cursor, Delivered, Parts};
 use crate::state::{Expect, StateError};
 
 /// How long opening waits for the first count.
@@ -35,8 +35,6 @@ const REMOVED_ENTRIES_MAX: u64 = 50_000;
 const FREED_FRACTION: u64 = 64;
 /// Domains that are remembered as full; beyond that the memory starts anew.
 const STUCK_MAX: usize = 4_096;
-/// A page of the oldest entry alone.
-const ONE: ReadLimit = ReadLimit { entries: 1, bytes: 1 };
 /// The part of a quota, in eighths, above which room is made before anybody asks.
 const FULL_EIGHTHS: u64 = 7;
 
@@ -132,7 +130,7 @@ impl Trimmer {
             let mut cursor = self.cursor(shard, None).await?;
             'pages: while let Some(page) = cursor.next().await? {
                 let mut ledger = locked(&self.shared.ledger);
-                for held in page {
+                for Delivered { held, .. } in page {
                     if held.sequence > through {
                         break 'pages;
                     }
@@ -203,7 +201,7 @@ impl Trimmer {
         let now = Duration::from_nanos(u64::try_from(parts.clock.now_ns()).unwrap_or(0));
         let keep_from = now.saturating_sub(parts.limits.keep);
         let through = self.committed_by_all(shard);
-        match pages::page(connection, &stream, 1, ONE).await?.first() {
+        match pages::oldest(connection, &stream).await? {
             Some(oldest) if oldest.sequence <= through && oldest.stored_at < keep_from => {}
             Some(_) | None => return Ok(0),
         }
@@ -272,8 +270,8 @@ impl Trimmer {
         let mut by_age = Vec::new();
         for shard in self.shared.all_shards() {
             let through = self.committed_by_all(shard);
-            let page = pages::page(&self.shared.parts.connection, &self.shared.stream(shard), 1, ONE).await;
-            if let Some(oldest) = page.map_err(|error| failed(&error))?.first()
+            let oldest = pages::oldest(&self.shared.parts.connection, &self.shared.stream(shard)).await;
+            if let Some(oldest) = oldest.map_err(|error| failed(&error))?
                 && oldest.sequence <= through
             {
                 by_age.push((oldest.stored_at, shard, through));
@@ -303,7 +301,7 @@ impl Trimmer {
         let (mut total, mut sequences) = (Held::default(), Vec::new());
         let mut cursor = self.cursor(shard, wanted.domain).await?;
         'pages: while let Some(page) = cursor.next().await? {
-            for held in page {
+            for Delivered { held, .. } in page {
                 let is_enough = total.bytes >= wanted.bytes || total.entries >= REMOVED_ENTRIES_MAX;
                 if held.sequence > wanted.through || is_enough {
                     break 'pages;
