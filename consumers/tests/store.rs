@@ -141,6 +141,13 @@ async fn a_refused_record_is_parked_and_all_others_are_stored(platform: Platform
     running.stop().await;
 
     assert_eq!(platform.read(channel).await.total, 3 * 200 - 3);
+    let shard = platform.bus.log.shard_of(channel.domain_id);
+    let position = platform.store.position("writer", shard.0).await.unwrap();
+    assert_eq!(
+        position.unwrap().sequence,
+        200,
+        "also past a message whose last record is refused"
+    );
     let letters = letters(&platform, channel).await;
     assert_eq!(letters.len(), 3);
     for letter in letters {
