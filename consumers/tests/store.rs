@@ -3,6 +3,8 @@
 
 mod platform;
 
+use std::time::Duration;
+
 use platform::{Channel, PATIENCE, Place, Platform};
 use sqlx::{AssertSqlSafe, SqlitePool};
 use trunkline_bus::StoredEntry;
@@ -93,6 +95,57 @@ async fn a_store_that_went_away_and_comes_back_gets_everything_once() {
         platform.committed().await;
         assert_eq!(platform.read(channel).await.total, 1 + 50 * round);
     }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_network_that_hangs_heals_within_ten_seconds_of_its_return() {
+    let platform = Platform::on_postgres_behind_a_proxy().await;
+    let channel = Channel::new();
+    let running = platform.start().await;
+    platform.publish(channel, br#"{"a":1}"#).await;
+    platform.stored(channel, 1).await;
+
+    let proxy = platform.proxy.as_ref().unwrap();
+    proxy.hold();
+    for number in 0..50 {
+        platform
+            .publish(channel, format!(r#"{{"a":{number}}}"#).as_bytes())
+            .await;
+    }
+    let retries = platform.retries();
+    until(PATIENCE, || async { retries.value() > 0 }).await;
+    proxy.reset();
+    proxy.heal();
+    let returned = std::time::Instant::now();
+    platform.committed().await;
+    assert!(returned.elapsed() < Duration::from_secs(10), "{:?}", returned.elapsed());
+    assert_eq!(platform.read(channel).await.total, 51);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_locked_delays_and_loses_nothing() {
+    let platform = Platform::on_postgres().await;
+    let Place::Postgres(database) = &platform.place else {
+        unreachable!()
+    };
+    let channel = Channel::new();
+    let mut operator = Place::connect(database).await;
+    let lock = "BEGIN; LOCK TABLE messages IN EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut operator).await.unwrap();
+    let running = platform.start().await;
+    for number in 0..100 {
+        platform
+            .publish(channel, format!(r#"{{"a":{number}}}"#).as_bytes())
+            .await;
+    }
+    let retries = platform.retries();
+    until(PATIENCE, || async { retries.value() > 1 }).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut operator).await.unwrap();
+    platform.committed().await;
+    assert_eq!(platform.read(channel).await.total, 100);
+    assert!(letters(&platform, channel).await.is_empty());
     running.stop().await;
 }
 

@@ -13,7 +13,8 @@ const ONE_ENTRY: ReadLimit = ReadLimit { entries: 1, bytes: 1 };
 
 impl ShardWriter {
     /// Stores a batch, trying until it succeeds or the shard stops, and counts the rows that were not there. A record that the store
-    /// refuses is left out once its message is a dead letter; a writer without dead letters tries for ever.
+    /// refuses is left out once its message is a dead letter; a writer without dead letters tries for ever. A store that is too slow for
+    /// a batch is given less at once.
     pub(super) async fn insert(&mut self, batch: &Batch<'_>) -> Result<u64, End> {
         let mut rows = 0;
         // What is still to be stored, the first of it at the end.
@@ -43,18 +44,23 @@ impl ShardWriter {
                     // What it was the last record of is complete.
                     parts.extend(parts.is_empty().then_some(&[][..]));
                 }
-                (StoreError::Refused { .. }, Some(_), [_, _, ..]) => {
-                    let (first, second) = records.split_at(records.len() / 2);
-                    parts.extend([second, first]);
+                (StoreError::Refused { .. }, Some(_), [_, _, ..]) => parts.extend(halves(records)),
+                (StoreError::TooSlow { .. }, _, [_, _, ..]) => {
+                    self.wait_after(&error, &mut pauses).await?;
+                    parts.extend(halves(records));
                 }
                 _ => {
-                    self.update_lag()?;
-                    self.pause_after("store a batch", &error, &mut pauses).await?;
+                    self.wait_after(&error, &mut pauses).await?;
                     parts.push(records);
                 }
             }
         }
         Ok(rows)
+    }
+
+    async fn wait_after(&mut self, error: &StoreError, pauses: &mut Pauses) -> Result<(), End> {
+        self.update_lag()?;
+        self.pause_after("store a batch", error, pauses).await
     }
 
     /// Keeps the message of a record as a dead letter, trying until it succeeds or the shard stops.
@@ -90,6 +96,12 @@ impl ShardWriter {
         let entry = page.entries.into_iter().find(|entry| entry.sequence == sequence);
         entry.ok_or_else(|| LogError::Failed(format!("entry {sequence} is not there any more")))
     }
+}
+
+/// A part in two, the first of them at the end.
+fn halves(records: &[StoredRecord]) -> [&[StoredRecord]; 2] {
+    let (first, second) = records.split_at(records.len() / 2);
+    [second, first]
 }
 
 /// The last entry that is complete once all before `rest` is stored.

@@ -17,7 +17,7 @@ use trunkline_core::{ChannelId, DomainId, MessageId, SystemClock};
 use trunkline_proto::messages::v1::{Envelope, Protocol, Publisher, PublisherKind};
 use trunkline_store::{MessageStore, Page, PageLimit, PostgresStore, Query, SqliteStore};
 use trunkline_telemetry::{Counter, Metrics};
-use trunkline_testkit::{Database, Postgres, until};
+use trunkline_testkit::{Database, Postgres, Proxy, until};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,6 +49,9 @@ pub(crate) struct Platform {
     pub(crate) dead_letters: DeadLetters,
     pub(crate) metrics: Metrics,
     pub(crate) directory: TempDir,
+    /// What stands before the store's server, if anything does.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub(crate) proxy: Option<Proxy>,
     _dead_letters_bus: EmbeddedBus,
 }
 
@@ -104,7 +107,7 @@ impl Place {
         }
     }
 
-    async fn connect(database: &Database) -> PgConnection {
+    pub(crate) async fn connect(database: &Database) -> PgConnection {
         let options: PgConnectOptions = database.url().parse().unwrap();
         options.options([("search_path", "messages")]).connect().await.unwrap()
     }
@@ -123,6 +126,25 @@ impl Platform {
         Platform::open(TempDir::new().unwrap(), Place::Postgres(database), Config::default()).await
     }
 
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub(crate) async fn on_postgres_behind_a_proxy() -> Platform {
+        let platform = Platform::on_postgres().await;
+        let Place::Postgres(database) = &platform.place else {
+            unreachable!()
+        };
+        let (user, address) = database.url().split_once('@').unwrap();
+        let (server, name) = address.split_once('/').unwrap();
+        let proxy = Proxy::before(server).await;
+        let store = PostgresStore::open(&format!("{user}@{}/{name}", proxy.address()))
+            .await
+            .unwrap();
+        Platform {
+            store: Arc::new(store),
+            proxy: Some(proxy),
+            ..platform
+        }
+    }
+
     async fn open(directory: TempDir, place: Place, dead_letters: Config) -> Platform {
         let bus = open_bus(directory.path(), Config::default()).await;
         let dead_letters_folder = directory.path().join("dead-letters");
@@ -135,6 +157,7 @@ impl Platform {
             dead_letters: DeadLetters::open(dead_letters_bus.log.clone()).await.unwrap(),
             metrics: Metrics::new(),
             directory,
+            proxy: None,
             _dead_letters_bus: dead_letters_bus,
         }
     }

@@ -16,19 +16,21 @@ pub(crate) const CONNECTIONS_MAX: u32 = 8;
 const CONNECTION_IDLE: Duration = Duration::from_secs(300);
 /// How long work waits for its turn on a connection, and for a server that is away.
 pub const TURN_WAIT: Duration = Duration::from_secs(5);
-/// How long a connection may take to prove, between two uses, that it still is one.
-const PROOF_WAIT: Duration = Duration::from_secs(2);
+/// How long a connection may take to prove, before and after each use, that it still is one.
+const PROOF_WAIT: Duration = Duration::from_secs(1);
 /// How long a probe for health waits.
 pub const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// How long an answer is waited for, all statements of a transaction together: whoever waits longer waits for a server or a network
-/// that hangs. Longer than the server's own limits below, which say more.
-pub const ANSWER_WAIT: Duration = Duration::from_secs(40);
+/// that hangs, and does better on another connection.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(8);
 
-/// What every session sets: limits by which the server gives up by itself, and lets go of a client that it cannot reach.
-const SESSION: [(&str, &str); 7] = [
-    ("statement_timeout", "30s"),
-    ("lock_timeout", "10s"),
-    ("idle_in_transaction_session_timeout", "30s"),
+/// What every session sets: durable commits, and limits by which the server gives up by itself before we do, and lets go of a client
+/// that it cannot reach.
+const SESSION: [(&str, &str); 8] = [
+    ("synchronous_commit", "on"),
+    ("statement_timeout", "6s"),
+    ("lock_timeout", "4s"),
+    ("idle_in_transaction_session_timeout", "20s"),
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
@@ -109,6 +111,8 @@ pub async fn open(url: &str, migrations: &Migrations, settings: Settings) -> Res
         .max_connections(settings.connections_max)
         .acquire_timeout(TURN_WAIT)
         .idle_timeout(CONNECTION_IDLE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(prove(connection)))
         .after_release(|connection, _| Box::pin(prove(connection)))
         .connect_lazy_with(options))
 }
@@ -133,7 +137,7 @@ pub(crate) async fn within<T, E: From<Error>>(
     }
 }
 
-/// A connection whose server or network hangs must not come back into the pool, nor hold a place there while it is asked.
+/// A connection whose server or network hangs must not be used, nor hold a place in the pool for long while it is asked.
 async fn prove(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     match tokio::time::timeout(PROOF_WAIT, connection.ping()).await {
         Ok(proof) => proof.map(|()| true),

@@ -4,12 +4,13 @@
 #[allow(dead_code, reason = "this file opens its databases by itself")]
 mod both;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use both::{EXAMPLE, SITES};
+use trunkline_db::postgres::{ANSWER_WAIT, PROBE_WAIT};
 use trunkline_db::tenure::{Standing, Tenure};
 use trunkline_db::{Db, Error, Migrations, Step, params};
-use trunkline_testkit::{Database, Postgres, until};
+use trunkline_testkit::{Database, Postgres, Proxy, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -139,6 +140,29 @@ async fn a_server_that_went_away_is_used_again_once_it_is_back() {
     db.probe().await.unwrap();
     db.execute(ADD, params!["b"]).await.unwrap();
     assert_eq!(count(&db).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_network_that_hangs_is_told_in_time_and_used_again_when_it_heals() {
+    let database = Postgres::database().await;
+    let (user, address) = database.url().split_once('@').unwrap();
+    let (server, name) = address.split_once('/').unwrap();
+    let proxy = Proxy::before(server).await;
+    let db = Db::migrate_and_open(&format!("{user}@{}/{name}", proxy.address()), &EXAMPLE)
+        .await
+        .unwrap();
+    count(&db).await.unwrap();
+    proxy.hold();
+    let held = Instant::now();
+    assert!(matches!(db.probe().await, Err(Error::Unavailable(_))));
+    assert!(held.elapsed() < PROBE_WAIT * 2, "{:?}", held.elapsed());
+    let error = db.execute(ADD, params!["a"]).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(held.elapsed() < PROBE_WAIT * 2 + ANSWER_WAIT, "{:?}", held.elapsed());
+    proxy.heal();
+    let healed = Instant::now();
+    db.execute(ADD, params!["a"]).await.unwrap();
+    assert!(healed.elapsed() < ANSWER_WAIT, "{:?}", healed.elapsed());
 }
 
 #[tokio::test]

@@ -76,6 +76,12 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// The database did not do it in the time that it has; it may do less at once.
+    #[error("the message store took too long to {operation}")]
+    TooSlow {
+        /// What it was to do.
+        operation: &'static str,
+    },
     /// The database will not take a record of the batch as it is.
     #[error("the message store refuses a record")]
     Refused {
@@ -104,9 +110,14 @@ impl Error {
 
     /// The same for the statements that hold records: they may be refused for what the records are.
     fn while_storing(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
-        move |source| match refusal::is_of_content(&source) {
-            true => Error::Refused { source },
-            false => Error::Database { operation, source },
+        move |source| {
+            if refusal::is_of_content(&source) {
+                Error::Refused { source }
+            } else if refusal::is_too_slow(&source) {
+                Error::TooSlow { operation }
+            } else {
+                Error::Database { operation, source }
+            }
         }
     }
 }

@@ -208,8 +208,8 @@ enum Way {
 #[async_trait]
 impl MessageStore for PostgresStore {
     async fn insert(&self, batch: &Batch<'_>) -> Result<Inserted, Error> {
-        let stored = in_time("store a batch in good time", self.store_either_way(batch)).await;
-        if matches!(stored, Err(Error::Database { .. })) {
+        let stored = in_time("store a batch", self.store_either_way(batch)).await;
+        if matches!(stored, Err(Error::Database { .. } | Error::TooSlow { .. })) {
             self.channel_keys.forget();
         }
         stored
@@ -220,7 +220,7 @@ impl MessageStore for PostgresStore {
             .bind(group)
             .bind(i32::from(log_shard))
             .fetch_optional(&self.writers);
-        let found = in_time("read a position in good time", async {
+        let found = in_time("read a position", async {
             select.await.map_err(Error::during("read a position"))
         });
         Ok(found.await?.map(|(incarnation, sequence): (i64, i64)| LogPosition {
@@ -234,7 +234,7 @@ impl MessageStore for PostgresStore {
     }
 
     async fn read(&self, query: &Query) -> Result<Page, Error> {
-        in_time("read in good time", read(&self.readers, query)).await
+        in_time("read", read(&self.readers, query)).await
     }
 }
 
@@ -242,7 +242,7 @@ impl MessageStore for PostgresStore {
 async fn in_time<T>(operation: &'static str, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     match tokio::time::timeout(ANSWER_WAIT, answer).await {
         Ok(answer) => answer,
-        Err(_) => Err(Error::during(operation)(sqlx::Error::PoolTimedOut)),
+        Err(_) => Err(Error::TooSlow { operation }),
     }
 }
 
