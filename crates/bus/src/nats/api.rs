@@ -14,7 +14,6 @@ use super::connect::{ANSWER_WAIT_MAX, Connection};
 pub(super) mod code {
     pub(in super::super) const MESSAGE_NOT_FOUND: u64 = 10037;
     pub(in super::super) const STREAM_NOT_FOUND: u64 = 10059;
-    pub(in super::super) const STREAM_NAME_IN_USE: u64 = 10058;
     pub(in super::super) const WRONG_LAST_SEQUENCE: u64 = 10071;
     pub(in super::super) const NOT_ENABLED: [u64; 2] = [10039, 10076];
     /// The server, the account or the stream has no room.

@@ -19,7 +19,7 @@ const PREFIX_CHARS_MAX: usize = 32;
 pub struct NatsConfig {
     /// Servers of one cluster, `nats://host:port` or `tls://host:port`; default `nats://127.0.0.1:4222`.
     pub urls: Vec<String>,
-    /// User name; goes with `password` or `password_file`. Default none.
+    /// User name, of letters, digits, `_` and `-`; goes with `password` or `password_file`. Default none.
     pub user: Option<String>,
     /// Password of `user`. Default none; prefer `password_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,8 +92,7 @@ impl NatsConfig {
     /// One sentence that names the key and what would be right.
     pub fn check(&self) -> Result<(), String> {
         self.check_identity()?;
-        let is_token = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
-        if self.prefix.is_empty() || self.prefix.len() > PREFIX_CHARS_MAX || !self.prefix.chars().all(is_token) {
+        if self.prefix.len() > PREFIX_CHARS_MAX || !is_token(&self.prefix) {
             return Err(format!(
                 "`prefix` may be 1 to {PREFIX_CHARS_MAX} letters, digits, `_` and `-`"
             ));
@@ -133,6 +132,9 @@ impl NatsConfig {
         if self.user.is_some() != has_password {
             return Err("`user` and its `password` or `password_file` go together".to_owned());
         }
+        if self.user.as_deref().is_some_and(|user| !is_token(user)) {
+            return Err("`user` may have letters, digits, `_` and `-`".to_owned());
+        }
         if self.user.is_some() && self.credentials_file.is_some() {
             return Err("give `user` or `credentials_file`, not both".to_owned());
         }
@@ -152,6 +154,12 @@ impl NatsConfig {
         let by_size = (self.payload_bytes_max + ENVELOPE_OVERHEAD_BYTES_MAX) as u64;
         by_size.min(self.bytes_max).min(self.domain_bytes_max)
     }
+}
+
+/// Whether `text` can stand in a subject as it is.
+fn is_token(text: &str) -> bool {
+    let may_stand = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
+    !text.is_empty() && text.chars().all(may_stand)
 }
 
 #[cfg(test)]

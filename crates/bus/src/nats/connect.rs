@@ -85,6 +85,10 @@ impl Connection {
         if echo == Echo::Unheard {
             options = options.no_echo();
         }
+        if let Some(user) = &config.user {
+            // Answers come under the user's name, so that no user needs the right to listen to those of another.
+            options = options.custom_inbox_prefix(format!("_INBOX.{user}"));
+        }
         let urls = config.urls.join(", ");
         let client = options
             .connect(config.urls.clone())

@@ -30,6 +30,9 @@ const MESSAGE_IDS_WINDOW: Duration = Duration::from_secs(60);
 const EVENT_IDS_WINDOW: Duration = Duration::from_secs(3_600);
 /// Longest that a lease may last: what the bucket of leases forgets by itself.
 pub(super) const LEASE_LENGTH_MAX: Duration = Duration::from_secs(3_600);
+/// Looks for a stream that somebody else may be making, and the pause between them.
+const FINDS_MAX: u32 = 10;
+const FIND_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that events may take.
 pub(super) const EVENTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes that dead letters may take.
@@ -113,11 +116,11 @@ impl Streams<'_> {
                     made.push(wanted.name);
                     return Ok(info);
                 }
-                // Another one made it meanwhile.
-                Err(ApiError::Refused {
-                    code: code::STREAM_NAME_IN_USE,
-                    ..
-                }) => self.find(&wanted.name).await?,
+                // Another one made it meanwhile, or is about to and holds the room that it needs.
+                Err(refused @ ApiError::Refused { .. }) => match self.find_soon(&wanted.name).await {
+                    Ok(found) => found,
+                    Err(_) => return Err(failed("making a stream", &refused)),
+                },
                 Err(error) => return Err(failed("making a stream", &error)),
             },
             Err(error) => return Err(error),
@@ -140,6 +143,17 @@ impl Streams<'_> {
             .ask::<Info>(subject, &found.config)
             .await
             .map_err(|error| failed("changing a stream", &error))
+    }
+
+    /// A stream that somebody else may be making.
+    async fn find_soon(&self, stream: &str) -> Result<Info, NatsError> {
+        for _ in 1..FINDS_MAX {
+            if let Ok(found) = self.find(stream).await {
+                return Ok(found);
+            }
+            tokio::time::sleep(FIND_PAUSE).await;
+        }
+        self.find(stream).await
     }
 
     async fn find(&self, stream: &str) -> Result<Info, NatsError> {
