@@ -1,11 +1,11 @@
 //! A log, a message store and a writer between them: the log and the dead letters on real files, the store on either database.
 
-use std::path::{Path, PathBuf};
+mod store;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,9 +15,11 @@ use trunkline_bus::{DeadLetters, Log, NewEntry};
 use trunkline_consumers::{Error, Writer};
 use trunkline_core::{ChannelId, DomainId, MessageId, SystemClock};
 use trunkline_proto::messages::v1::{Envelope, Protocol, Publisher, PublisherKind};
-use trunkline_store::{MessageStore, Page, PageLimit, PostgresStore, Query, SqliteStore};
+use trunkline_store::{MessageStore, Page, PageLimit, PostgresStore, Query};
 use trunkline_telemetry::{Counter, Metrics};
-use trunkline_testkit::{Database, Postgres, Proxy, until};
+use trunkline_testkit::{Postgres, Proxy, until};
+
+pub(crate) use store::Place;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,62 +57,10 @@ pub(crate) struct Platform {
     _dead_letters_bus: EmbeddedBus,
 }
 
-/// Where the store keeps its rows.
-pub(crate) enum Place {
-    Sqlite(PathBuf),
-    Postgres(Database),
-}
-
 /// A writer that runs.
 pub(crate) struct Running {
     pub(crate) stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
-}
-
-impl Place {
-    async fn open(&self) -> Arc<dyn MessageStore> {
-        match self {
-            Place::Sqlite(file) => Arc::new(SqliteStore::open(file).await.unwrap()),
-            Place::Postgres(database) => Arc::new(PostgresStore::open(database.url()).await.unwrap()),
-        }
-    }
-
-    /// Does what an operator does to the store's tables, in the words of its database.
-    #[allow(dead_code, reason = "not every test file has an operator")]
-    pub(crate) async fn operate(&self, on_sqlite: &'static str, on_postgres: &'static str) {
-        match self {
-            Place::Sqlite(file) => {
-                let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
-                sqlx::raw_sql(on_sqlite).execute(&mut connection).await.unwrap();
-                connection.close().await.unwrap();
-            }
-            Place::Postgres(database) => {
-                let mut connection = Place::connect(database).await;
-                sqlx::raw_sql(on_postgres).execute(&mut connection).await.unwrap();
-                connection.close().await.unwrap();
-            }
-        }
-    }
-
-    /// The one number of a query.
-    #[allow(dead_code, reason = "not every test file asks")]
-    pub(crate) async fn number(&self, query: &'static str) -> i64 {
-        match self {
-            Place::Sqlite(file) => {
-                let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
-                sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
-            }
-            Place::Postgres(database) => {
-                let mut connection = Place::connect(database).await;
-                sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
-            }
-        }
-    }
-
-    pub(crate) async fn connect(database: &Database) -> PgConnection {
-        let options: PgConnectOptions = database.url().parse().unwrap();
-        options.options([("search_path", "messages")]).connect().await.unwrap()
-    }
 }
 
 impl Platform {
