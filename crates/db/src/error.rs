@@ -59,6 +59,12 @@ pub enum Error {
         /// Number of the first migration that it lacks.
         number: i64,
     },
+    /// The server or the database is none that Trunkline can keep its rows in.
+    #[error("{reason}")]
+    Unfit {
+        /// One sentence.
+        reason: String,
+    },
     /// The database user may not read the schema of a service.
     #[error(
         "the database user has no rights in the schema of {service}; run `trunkline migrate` with the owner's credentials, which grants them"
@@ -102,6 +108,7 @@ impl Error {
             Self::Newer { .. }
             | Self::Missing { .. }
             | Self::Older { .. }
+            | Self::Unfit { .. }
             | Self::Ungranted { .. }
             | Self::Corrupt(_)
             | Self::Defect(_) => Code::Internal,

@@ -18,8 +18,12 @@
 //! }
 //! ```
 //!
+//! On Postgres a schema belongs to an owner, who makes and changes it ([`Db::migrate`]) and grants its rows to the service's user
+//! ([`Db::grant`]); a process opens what fits it exactly. Every wait for a server has a named limit ([`mod@postgres`]), after which the
+//! connection is given up and the next one made. A service that answers from memory serves alone ([`tenure`]).
+//!
 //! **Invariants:** no service is known here; `sqlx::Any` and a cargo feature per database are deliberately absent; the drivers'
-//! error codes are read in [`Error`] alone; what is committed is durable.
+//! error codes are read in [`Error`] alone; what is committed is durable; a service's user cannot change a table.
 
 mod connection;
 mod containing;

@@ -40,6 +40,12 @@ const SESSION: [(&str, &str); 8] = [
 /// Lifts the limits above for the one who changes tables.
 const UNLIMITED: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
 
+/// The oldest server, as its `server_version_num` has it.
+const VERSION_MIN: i32 = 13_00_00;
+
+const SERVER: &str = "
+    SELECT current_setting('server_version_num')::INTEGER, current_setting('server_encoding'), current_setting('fsync')";
+
 const MAY_USE_SCHEMA: &str = "
     SELECT has_schema_privilege(oid, 'USAGE')
     FROM pg_namespace
@@ -60,9 +66,10 @@ pub struct Settings {
 /// Brings the service's schema to the newest migration, making it when missing. Two at once do it once.
 ///
 /// # Errors
-/// [`Error::Newer`] when a newer version was here, before anything is changed.
+/// [`Error::Newer`] when a newer version was here, before anything is changed; [`Error::Unfit`].
 pub async fn migrate(url: &str, migrations: &Migrations) -> Result<(), Error> {
     let mut connection = connect(url, migrations).await?;
+    check_server(&mut connection).await?;
     sqlx::raw_sql(UNLIMITED).execute(&mut connection).await?;
     migrations.run_postgres(&mut connection).await?;
     connection.close().await?;
@@ -101,9 +108,10 @@ pub async fn grant(url: &str, migrations: &Migrations, user: &str, grants: &[Gra
 /// Connects to a schema that is of exactly this version.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::Older`], [`Error::Newer`], [`Error::Ungranted`]: each a sentence that says what to do.
+/// [`Error::Missing`], [`Error::Older`], [`Error::Newer`], [`Error::Ungranted`], [`Error::Unfit`]: each a sentence that says what to do.
 pub async fn open(url: &str, migrations: &Migrations, settings: Settings) -> Result<PgPool, Error> {
     let mut connection = connect(url, migrations).await?;
+    check_server(&mut connection).await?;
     check(&mut connection, migrations).await?;
     connection.close().await?;
     let options = options(url, migrations)?.options(settings.session.iter().copied());
@@ -151,6 +159,30 @@ pub(crate) async fn connect(url: &str, migrations: &Migrations) -> Result<PgConn
     within(TURN_WAIT, async { Ok(PgConnection::connect_with(&options).await?) }).await
 }
 
+/// Refuses a server that is too old and a database whose texts are not Unicode; warns of one that keeps nothing.
+async fn check_server(connection: &mut PgConnection) -> Result<(), Error> {
+    let (version, encoding, fsync): (i32, String, String) = sqlx::query_as(SERVER).fetch_one(connection).await?;
+    if fsync != "on" {
+        tracing::warn!("Postgres runs with fsync off: what was acknowledged may be lost in a power cut");
+    }
+    fitness(version, &encoding).map_err(|reason| Error::Unfit { reason })
+}
+
+fn fitness(version: i32, encoding: &str) -> Result<(), String> {
+    if version < VERSION_MIN {
+        let (found, wanted) = (version / 10_000, VERSION_MIN / 10_000);
+        return Err(format!(
+            "this Postgres is of version {found}, and Trunkline needs {wanted} or a later one"
+        ));
+    }
+    if encoding != "UTF8" {
+        return Err(format!(
+            "the database has the encoding {encoding}; make one with the encoding UTF8"
+        ));
+    }
+    Ok(())
+}
+
 fn options(url: &str, migrations: &Migrations) -> Result<PgConnectOptions, Error> {
     let options = url.parse::<PgConnectOptions>()?;
     Ok(options
@@ -174,4 +206,18 @@ async fn check(connection: &mut PgConnection, migrations: &Migrations) -> Result
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_and_a_database_without_unicode_are_refused() {
+        assert_eq!(fitness(15_00_20, "UTF8"), Ok(()));
+        let old = Err("this Postgres is of version 12, and Trunkline needs 13 or a later one".to_owned());
+        assert_eq!(fitness(12_00_17, "UTF8"), old);
+        let latin = Err("the database has the encoding LATIN1; make one with the encoding UTF8".to_owned());
+        assert_eq!(fitness(15_00_20, "LATIN1"), latin);
+    }
 }
