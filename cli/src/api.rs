@@ -1,5 +1,6 @@
 //! The few calls of the HTTP API that the demo makes, typed.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use trunkline_core::Secret;
 
 use crate::Error;
+use crate::login::Login;
 
 /// How long one call may take.
 const CALL_WAIT: Duration = Duration::from_secs(10);
@@ -39,6 +41,28 @@ pub(crate) struct Entity {
 pub(crate) struct DeviceClient {
     pub(crate) id: String,
     pub(crate) secret: Secret,
+}
+
+/// What a process says of itself at its operator's listener.
+#[derive(Deserialize)]
+pub(crate) struct Health {
+    /// Milliseconds since the Unix epoch on its clock.
+    pub(crate) time_ms: u64,
+    /// What its acknowledgements promise, if it gives any.
+    pub(crate) tier: Option<String>,
+    /// Its roles.
+    #[serde(default)]
+    pub(crate) roles: BTreeMap<String, Value>,
+    /// What it depends on.
+    #[serde(default)]
+    pub(crate) checks: BTreeMap<String, Vec<Check>>,
+}
+
+/// How a dependency is.
+#[derive(Deserialize)]
+pub(crate) struct Check {
+    /// Why it cannot be used, if it cannot.
+    pub(crate) output: Option<String>,
 }
 
 /// A stored record.
@@ -73,12 +97,12 @@ impl Platform {
     }
 
     /// Logs in; the calls from then on are the user's.
-    pub(crate) async fn log_in(&mut self, email: &str, password: &Secret) -> Result<(), Error> {
+    pub(crate) async fn log_in(&mut self, login: &Login) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Token {
             access_token: String,
         }
-        let login = json!({ "username": email, "password": password.expose() });
+        let login = json!({ "username": login.email, "password": login.password.expose() });
         let token: Token = self.post("log you in", "/users/tokens/issue", &login).await?;
         self.token = Some(Secret::new(token.access_token));
         Ok(())
@@ -87,6 +111,32 @@ impl Platform {
     pub(crate) async fn create_domain(&self, name: &str, route: &str) -> Result<Entity, Error> {
         let domain = json!({ "name": name, "route": route });
         self.post("make a domain", "/domains", &domain).await
+    }
+
+    /// The user's domain of this name, the first if there are several.
+    pub(crate) async fn find_domain(&self, name: &str) -> Result<Option<Entity>, Error> {
+        #[derive(Deserialize)]
+        struct Page {
+            domains: Vec<Entity>,
+        }
+        let path = format!("/domains?limit=1&name={name}");
+        let answer = self.call("list domains", Method::GET, &path, None).await?;
+        Ok(self.decode::<Page>(&answer)?.domains.into_iter().next())
+    }
+
+    /// Deletes an entity, such as `/{domain}/clients/{id}`.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
+        self.call("delete what was made", Method::DELETE, path, None)
+            .await
+            .map(drop)
+    }
+
+    /// What a process says of itself and of what it depends on, well or not.
+    pub(crate) async fn health(&self) -> Result<Health, Error> {
+        let request = Request::builder().uri(format!("{}/health", self.base));
+        let request = request.body(Full::default()).map_err(|cause| self.strange(&cause))?;
+        let (_, answer) = self.exchange_in_time(request).await?;
+        self.decode(&answer)
     }
 
     pub(crate) async fn create_channel(&self, domain_id: &str, name: &str, route: &str) -> Result<Entity, Error> {
@@ -161,9 +211,7 @@ impl Platform {
             bytes = Bytes::from(body.to_string());
         }
         let request = request.body(Full::new(bytes)).map_err(|cause| self.strange(&cause))?;
-        let (status, answer) = tokio::time::timeout(CALL_WAIT, self.exchange(request))
-            .await
-            .map_err(|_| self.strange(&format!("no answer within {} s", CALL_WAIT.as_secs())))??;
+        let (status, answer) = self.exchange_in_time(request).await?;
         if status.is_success() {
             return Ok(answer);
         }
@@ -176,6 +224,12 @@ impl Platform {
             Ok(Failure { message }) => Err(Error::Refused { step, message }),
             Err(_) => Err(self.strange(&format!("status {status} without an explanation"))),
         }
+    }
+
+    async fn exchange_in_time(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Error> {
+        tokio::time::timeout(CALL_WAIT, self.exchange(request))
+            .await
+            .map_err(|_| self.strange(&format!("no answer within {} s", CALL_WAIT.as_secs())))?
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Error> {

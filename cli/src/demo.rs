@@ -1,14 +1,14 @@
 //! `trunkline demo`: a first message, from a device over MQTT to the reader, on a platform that runs.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use trunkline_core::Secret;
 use trunkline_core::secret::random_bytes;
 
 use crate::Error;
 use crate::api::{Platform, Record};
+use crate::login::Login;
 use crate::mqtt;
 use crate::transcript::{ByHand, Transcript};
 
@@ -53,11 +53,11 @@ pub async fn demo(demo: Demo) -> Result<(), Error> {
 impl Demo {
     async fn show(&self, transcript: &mut Transcript<'_>) -> Result<(), Error> {
         let mut platform = Platform::at(&self.url)?;
-        let email = self.email()?;
-        platform.log_in(&email, &self.password()?).await?;
+        let login = Login::ask(self.email.as_deref(), self.password_file.as_deref())?;
+        platform.log_in(&login).await?;
         transcript
             .title("A first message, from a device to the reader")
-            .and_then(|()| transcript.done("logged in", &email))
+            .and_then(|()| transcript.done("logged in", &login.email))
             .map_err(Error::Output)?;
         let mut done = |step: &str, what: &str| transcript.done(step, what).map_err(Error::Output);
 
@@ -104,42 +104,6 @@ impl Demo {
             .and_then(|()| transcript.by_hand(&names))
             .map_err(Error::Output)
     }
-
-    fn email(&self) -> Result<String, Error> {
-        if let Some(email) = &self.email {
-            return Ok(email.clone());
-        }
-        eprint!("E-mail: ");
-        io::stderr().flush().map_err(Error::Output)?;
-        let mut line = String::new();
-        let read = io::stdin().lock().read_line(&mut line);
-        match line.trim() {
-            email if read.is_ok() && !email.is_empty() => Ok(email.to_owned()),
-            _ => Err(Error::NobodyToAsk),
-        }
-    }
-
-    fn password(&self) -> Result<Secret, Error> {
-        match &self.password_file {
-            Some(path) => password_in(path),
-            None => rpassword::prompt_password("Password: ")
-                .map(Secret::new)
-                .map_err(|_| Error::NobodyToAsk),
-        }
-    }
-}
-
-/// The password in a file, without the newline that editors put at the end.
-fn password_in(path: &Path) -> Result<Secret, Error> {
-    let text = std::fs::read_to_string(path).map_err(|cause| Error::PasswordFile {
-        path: path.to_owned(),
-        cause,
-    })?;
-    let text = Secret::new(text);
-    let line = text.expose();
-    let line = line.strip_suffix('\n').unwrap_or(line);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    Ok(Secret::new(line.to_owned()))
 }
 
 /// The records of the pack in its order, once all can be read, and how long that took.
@@ -163,7 +127,7 @@ async fn read_back(platform: &Platform, domain_id: &str, channel_id: &str) -> Re
 }
 
 /// Four letters and digits that are not mistaken for each other, so that a demo can be run again and again.
-fn random_letters() -> String {
+pub(crate) fn random_letters() -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     random_bytes::<4>()
         .into_iter()
@@ -182,21 +146,8 @@ fn millis(took: Duration) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_newline_at_the_end_of_a_password_file_is_no_part_of_the_password() {
-        let dir = trunkline_testkit::free_dir();
-        let path = dir.path().join("password");
-        for (text, password) in [("a b\n", "a b"), ("a b \r\n", "a b "), ("a\n\n", "a\n"), ("a", "a")] {
-            std::fs::write(&path, text).unwrap();
-            assert_eq!(password_in(&path).unwrap().expose(), password);
-        }
-        let missing = password_in(&dir.path().join("none")).unwrap_err().to_string();
-        assert!(missing.contains("none cannot be read: "), "{missing}");
-    }
 
     #[test]
     fn a_route_for_the_demo_is_four_plain_characters() {

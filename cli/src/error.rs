@@ -78,6 +78,12 @@ pub enum Error {
         /// How long they were waited for.
         waited: std::time::Duration,
     },
+    /// A step of the doctor failed.
+    #[error("the first step that fails is `{step}`")]
+    Ill {
+        /// Its name.
+        step: &'static str,
+    },
     /// The transcript cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(std::io::Error),

@@ -6,9 +6,12 @@
 
 mod api;
 mod demo;
+mod doctor;
 mod error;
+mod login;
 mod mqtt;
 mod transcript;
 
 pub use demo::{Demo, demo};
+pub use doctor::{Doctor, doctor};
 pub use error::Error;

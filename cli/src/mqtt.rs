@@ -14,10 +14,14 @@ use trunkline_mqtt_wire::{
 
 use crate::Error;
 
-/// How long the whole conversation may take.
-const CONVERSATION_WAIT: Duration = Duration::from_secs(10);
+/// How long each step may take.
+const STEP_WAIT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_S: u16 = 30;
 const VERSION: Version = Version::V5;
+/// The step in which the platform admits the client, as errors name it.
+const ADMIT_STEP: &str = "admit the client";
+/// The step in which it acknowledges.
+pub(crate) const TAKE_STEP: &str = "take the message";
 
 /// What a device sends, and as whom.
 pub(crate) struct Message<'a> {
@@ -30,21 +34,27 @@ pub(crate) struct Message<'a> {
 
 /// Publishes `message` at `address` and tells how long the acknowledgement took.
 pub(crate) async fn publish(address: &str, message: &Message<'_>) -> Result<Duration, Error> {
-    tokio::time::timeout(CONVERSATION_WAIT, converse(address, message))
-        .await
-        .unwrap_or_else(|_| {
-            let message = format!("no answer within {} s", CONVERSATION_WAIT.as_secs());
-            Err(failure(address, "finish the conversation", &message))
-        })
+    let admitted = async {
+        let mut connection = Connection::open(address).await?;
+        connection.log_in(message).await?;
+        Ok(connection)
+    };
+    let mut connection = in_time(address, ADMIT_STEP, admitted).await?;
+    let took = in_time(address, TAKE_STEP, connection.publish(message)).await?;
+    let goodbye = Packet::Disconnect(Box::<Disconnect>::default());
+    in_time(address, "take leave", connection.send("take leave", &goodbye)).await?;
+    Ok(took)
 }
 
-async fn converse(address: &str, message: &Message<'_>) -> Result<Duration, Error> {
-    let mut connection = Connection::open(address).await?;
-    connection.log_in(message).await?;
-    let took = connection.publish(message).await?;
-    let goodbye = Packet::Disconnect(Box::<Disconnect>::default());
-    connection.send("take leave", &goodbye).await?;
-    Ok(took)
+async fn in_time<T>(
+    address: &str,
+    step: &'static str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(STEP_WAIT, work).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {} s", STEP_WAIT.as_secs());
+        Err(failure(address, step, &message))
+    })
 }
 
 struct Connection<'a> {
@@ -70,7 +80,7 @@ impl<'a> Connection<'a> {
     }
 
     async fn log_in(&mut self, message: &Message<'_>) -> Result<(), Error> {
-        const STEP: &str = "admit the client";
+        const STEP: &str = ADMIT_STEP;
         let connect = Connect {
             clean_start: true,
             keep_alive_s: KEEP_ALIVE_S,
@@ -92,7 +102,7 @@ impl<'a> Connection<'a> {
     }
 
     async fn publish(&mut self, message: &Message<'_>) -> Result<Duration, Error> {
-        const STEP: &str = "take the message";
+        const STEP: &str = TAKE_STEP;
         let properties = PublishProperties {
             content_type: Some(self.text(STEP, message.content_type)?),
             ..PublishProperties::default()

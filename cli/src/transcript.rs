@@ -9,11 +9,13 @@ use crate::api::Record;
 /// Columns of the name of a step.
 const STEP_COLUMNS: usize = 18;
 const GREEN_TICK: &str = "\x1b[32m✓\x1b[0m";
+const RED_CROSS: &str = "\x1b[31m✗\x1b[0m";
 
 /// The transcript, on its way to `out`.
 pub(crate) struct Transcript<'a> {
     out: &'a mut (dyn Write + Send),
     tick: &'static str,
+    cross: &'static str,
 }
 
 /// What the commands by hand name.
@@ -33,8 +35,12 @@ pub(crate) struct ByHand<'a> {
 impl<'a> Transcript<'a> {
     /// A transcript for `out`, in colour or not.
     pub(crate) fn new(out: &'a mut (dyn Write + Send), is_coloured: bool) -> Self {
-        let tick = if is_coloured { GREEN_TICK } else { "✓" };
-        Self { out, tick }
+        let (tick, cross) = if is_coloured {
+            (GREEN_TICK, RED_CROSS)
+        } else {
+            ("✓", "✗")
+        };
+        Self { out, tick, cross }
     }
 
     pub(crate) fn title(&mut self, text: &str) -> io::Result<()> {
@@ -45,6 +51,17 @@ impl<'a> Transcript<'a> {
     pub(crate) fn done(&mut self, step: &str, what: &str) -> io::Result<()> {
         writeln!(self.out, "  {} {step:STEP_COLUMNS$}{what}", self.tick)?;
         self.out.flush()
+    }
+
+    /// The step that failed, and why.
+    pub(crate) fn failed(&mut self, step: &str, why: &str) -> io::Result<()> {
+        writeln!(self.out, "  {} {step:STEP_COLUMNS$}{why}", self.cross)?;
+        self.out.flush()
+    }
+
+    /// A further line about the step before.
+    pub(crate) fn more(&mut self, what: &str) -> io::Result<()> {
+        writeln!(self.out, "    {:STEP_COLUMNS$}{what}", "")
     }
 
     /// The records as a table.

@@ -49,7 +49,9 @@ pub enum Error {
     #[error("the message log failed and nothing more can be acknowledged: {0}; check the disk and start again")]
     Log(String),
     /// Another process serves `auth` now.
-    #[error("another process serves auth now, and only one may at a time; this one ends, and may be started again to wait its turn")]
+    #[error(
+        "another process serves auth now, and only one may at a time; this one ends, and may be started again to wait its turn"
+    )]
     Deposed,
     /// A task of the platform ended by itself.
     #[error("{part} ended by itself: {cause}")]

@@ -32,6 +32,8 @@ enum Command {
     Migrate(Box<Flags>),
     /// Show a device's message going all the way, on a running platform
     Demo(trunkline_cli::Demo),
+    /// Follow a message through a platform that runs, and name the first step that fails
+    Doctor(trunkline_cli::Doctor),
     /// Print the effective configuration, with secrets hidden
     Config {
         /// Only say whether it is right
@@ -52,10 +54,8 @@ fn main() -> ExitCode {
         Command::Up(flags) => report(runtime.block_on(up(&flags))),
         Command::Serve(flags) => report(runtime.block_on(serve(&flags))),
         Command::Migrate(flags) => report(runtime.block_on(migrate(&flags))),
-        Command::Demo(demo) => match runtime.block_on(trunkline_cli::demo(demo)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&error.to_string(), 1),
-        },
+        Command::Demo(demo) => report_client(runtime.block_on(trunkline_cli::demo(demo))),
+        Command::Doctor(doctor) => report_client(runtime.block_on(trunkline_cli::doctor(doctor))),
         Command::Config { check, flags } => report(show_config(&flags, check)),
     }
 }
@@ -155,6 +155,13 @@ fn report(outcome: Result<(), Error>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error.to_string(), error.exit_code()),
+    }
+}
+
+fn report_client(outcome: Result<(), trunkline_cli::Error>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string(), 1),
     }
 }
 

@@ -30,14 +30,18 @@ pub(crate) fn carry(events: &Events, services: &Services, databases: &Databases,
             let auth = auth.clone();
             async move { auth.notice(&event).await }
         };
-        phase.tasks.spawn(follow(events.clone(), "auth", notice, phase.stop.clone()));
+        phase
+            .tasks
+            .spawn(follow(events.clone(), "auth", notice, phase.stop.clone()));
     }
     if let Some(channels) = services.channels.clone() {
         let notice = move |event| {
             let channels = channels.clone();
             async move { channels.notice(&event).await }
         };
-        phase.tasks.spawn(follow(events.clone(), "channels", notice, phase.stop.clone()));
+        phase
+            .tasks
+            .spawn(follow(events.clone(), "channels", notice, phase.stop.clone()));
     }
 }
 

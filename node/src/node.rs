@@ -56,6 +56,7 @@ impl Node {
         let (phases, health) = (Phases::default(), Health::new(roles.clone()));
         let ops = Ops::new(health.clone(), metrics.clone(), node_id);
         phases.operator.serve(listeners.ops, ops.router());
+        tracing::info!("starting with {addresses}");
 
         let storage = Storage::open(config, shape, &roles, &clock, &health).await?;
         ops.describe(&storage);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -35,14 +35,11 @@ struct Inner {
 impl Ops {
     /// Answers for a node that is not ready yet.
     pub(crate) fn new(health: Health, metrics: Metrics, instance: NodeId) -> Self {
-        let started_s = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
         Self(Arc::new(Inner {
             health,
             metrics,
             instance,
-            started_s,
+            started_s: since_epoch().as_secs(),
             is_ready: AtomicBool::new(false),
             platform: OnceLock::new(),
             log: OnceLock::new(),
@@ -97,6 +94,7 @@ impl Ops {
             "build_time": "unknown",
             "instance_id": self.0.instance.to_string(),
             "started_at_s": self.0.started_s,
+            "time_ms": since_epoch().as_millis() as u64,
         });
         if let Some(platform) = self.0.platform.get() {
             body["platform_id"] = json!(platform.to_string());
@@ -178,4 +176,8 @@ impl Ops {
                 .set(i64::try_from(value).unwrap_or(i64::MAX));
         }
     }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

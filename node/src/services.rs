@@ -89,7 +89,9 @@ impl Services {
         ];
         // What is in the memory of `auth` is true as long as no other process may have changed what it is of.
         let is_sure = ground.databases.is_auth_sure();
-        let auth_contracts = auth.as_ref().map(|auth| stack::answering_while(contracts_of(auth.routes()), is_sure));
+        let auth_contracts = auth
+            .as_ref()
+            .map(|auth| stack::answering_while(contracts_of(auth.routes()), is_sure));
         let contracts = contracts.into_iter().flatten().map(contracts_of);
         let router = auth_contracts.into_iter().chain(contracts);
         let router = router.reduce(axum::Router::merge).unwrap_or_default();

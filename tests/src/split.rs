@@ -17,6 +17,9 @@ const GROUPS: [&[Role]; 4] = [
     &[Role::Mqtt],
 ];
 
+/// Bytes of the log: servers of tests set aside little.
+const LOG_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
 /// What the processes have in common.
 pub(crate) struct Split {
     config: Config,
@@ -32,6 +35,7 @@ impl Split {
         config.keys.folder = Some(folder.path().join("keys"));
         config.nats = Some(NatsConfig {
             urls: vec![nats.url()],
+            bytes_max: LOG_BYTES_MAX,
             ..NatsConfig::default()
         });
         let users = Users::make(&database).await;
