@@ -16,6 +16,8 @@ const GROUPS: [&[Role]; 4] = [
     &[Role::Gateway, Role::Http],
     &[Role::Mqtt],
 ];
+/// The users on NATS as operators set them up.
+const NATS_USERS: &str = include_str!("../../deploy/split/nats-users.conf");
 
 /// Bytes of the log: servers of tests set aside little.
 const LOG_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -31,13 +33,14 @@ pub(crate) struct Split {
 impl Split {
     /// Makes a platform on servers of its own.
     pub(crate) async fn make(mut config: Config, folder: &TempDir) -> Self {
-        let (database, nats) = (Postgres::database().await, Nats::start());
+        let (database, nats) = (Postgres::database().await, Nats::start_with(&nats_settings()));
         config.keys.folder = Some(folder.path().join("keys"));
         config.nats = Some(NatsConfig {
             urls: vec![nats.url()],
             bytes_max: LOG_BYTES_MAX,
             ..NatsConfig::default()
         });
+        become_nats_user(&mut config, "owner");
         let users = Users::make(&database).await;
         let owner = Config {
             database_url: Some(database.url().to_owned()),
@@ -60,6 +63,7 @@ impl Split {
         let mut processes = Vec::new();
         for roles in GROUPS {
             config.roles = roles.to_vec();
+            become_nats_user(&mut config, nats_user(roles));
             let process = Process::start(&config, Shape::Split).await;
             if let Some(address) = process.addresses.internal {
                 place(roles, address, &mut config.services);
@@ -67,6 +71,32 @@ impl Split {
             processes.insert(0, process);
         }
         processes
+    }
+}
+
+/// A server with JetStream and the operators' users, whose passwords are their names.
+fn nats_settings() -> String {
+    let users = ["owner", "adapter", "writer", "service"].into_iter();
+    let users = users.fold(NATS_USERS.to_owned(), |conf, user| {
+        conf.replace(&format!("$NATS_{}_PASSWORD", user.to_uppercase()), user)
+    });
+    format!("jetstream: {{ store_dir: $STORE }}\n{users}")
+}
+
+/// The user with the rights of these roles.
+fn nats_user(roles: &[Role]) -> &'static str {
+    if roles.contains(&Role::Auth) {
+        "service"
+    } else if roles.contains(&Role::Writer) {
+        "writer"
+    } else {
+        "adapter"
+    }
+}
+
+fn become_nats_user(config: &mut Config, user: &str) {
+    if let Some(nats) = &mut config.nats {
+        (nats.user, nats.password) = (Some(user.to_owned()), Some(user.to_owned()));
     }
 }
 

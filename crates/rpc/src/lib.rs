@@ -16,6 +16,7 @@ pub mod listen;
 pub mod peer;
 pub mod stack;
 pub mod status;
+pub mod tls;
 pub mod transport;
 mod turns;
 
@@ -23,5 +24,6 @@ pub use caller::{Caller, ClientCaller, UserCaller};
 pub use guard::{Authorizer, Credentials, RpcGuard};
 pub use hub::Hub;
 pub use peer::{Peer, ServiceKey};
+pub use tls::Tls;
 pub use transport::Transport;
 pub use turns::Turns;

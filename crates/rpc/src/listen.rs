@@ -9,9 +9,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+
+use crate::tls::Tls;
 
 /// Time that a client may take for the first bytes of a connection.
 const HEADER_READ_MAX: Duration = Duration::from_secs(5);
@@ -37,6 +42,15 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` until `cancel`, then lets the connections finish for at most [`DRAIN_MAX`].
 pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) {
+    serve_inside(None, listener, router, cancel).await;
+}
+
+/// The same for HTTP/2 inside TLS.
+pub async fn serve_over_tls(tls: Tls, listener: TcpListener, router: Router, cancel: CancellationToken) {
+    serve_inside(Some(tls.acceptor), listener, router, cancel).await;
+}
+
+async fn serve_inside(tls: Option<TlsAcceptor>, listener: TcpListener, router: Router, cancel: CancellationToken) {
     let builder = builder();
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -51,10 +65,10 @@ pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationTo
                 let connection = Connection {
                     builder: builder.clone(),
                     watcher: graceful.watcher(),
-                    stream,
                     place,
                 };
-                tokio::spawn(connection.run(router.clone(), cancel.clone()));
+                let (tls, router, cancel) = (tls.clone(), router.clone(), cancel.clone());
+                tokio::spawn(connection.run(tls, stream, router, cancel));
             }
             Err(error) => back_off(&error).await,
         }
@@ -97,33 +111,55 @@ async fn accept(
 struct Connection {
     builder: auto::Builder<TokioExecutor>,
     watcher: Watcher,
-    stream: TcpStream,
     place: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    async fn run(self, router: Router, cancel: CancellationToken) {
-        // hyper times the head of a request only once it knows the version, so whoever does not say it is timed here.
-        let speaks = tokio::select! {
-            speaks = tokio::time::timeout(HEADER_READ_MAX, says_its_version(&self.stream)) => matches!(speaks, Ok(true)),
-            () = cancel.cancelled() => false,
-        };
-        if !speaks {
-            return;
-        }
-        if let Err(error) = self.stream.set_nodelay(true) {
+    async fn run(self, tls: Option<TlsAcceptor>, stream: TcpStream, router: Router, cancel: CancellationToken) {
+        if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
+        // hyper times the head of a request only once it knows the version, so whoever does not come so far is timed here.
+        let begun = async {
+            match tls {
+                Some(tls) => Begun::Tls(tls.accept(stream).await),
+                None => Begun::Plain(says_its_version(&stream).await.then_some(stream)),
+            }
+        };
+        let begun = tokio::select! {
+            begun = tokio::time::timeout(HEADER_READ_MAX, begun) => begun,
+            () = cancel.cancelled() => return,
+        };
+        match begun {
+            Ok(Begun::Plain(Some(stream))) => self.serve(stream, router).await,
+            Ok(Begun::Tls(Ok(stream))) => self.serve(stream, router).await,
+            Ok(Begun::Tls(Err(error))) => tracing::warn!(%error, "a process could not be let in"),
+            Ok(Begun::Plain(None)) | Err(_) => {}
+        }
+    }
+
+    async fn serve<S>(self, stream: S, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = TowerToHyperService::new(router);
         let connection = self
             .builder
-            .serve_connection_with_upgrades(TokioIo::new(self.stream), service)
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%error, "a connection ended early");
         }
         drop(self.place);
     }
+}
+
+/// How a connection began.
+enum Begun {
+    /// With the first bytes of HTTP; none when there were none.
+    Plain(Option<TcpStream>),
+    /// With a handshake.
+    Tls(io::Result<TlsStream<TcpStream>>),
 }
 
 /// Waits until the first bytes tell HTTP/1 from HTTP/2; `false` when there will be none.

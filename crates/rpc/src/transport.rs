@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use tonic::Status;
 use tonic::body::Body;
@@ -14,6 +14,7 @@ use tower::{ServiceExt as _, service_fn};
 use trunkline_core::Clock;
 
 use crate::peer::{PEER_TOKEN, Peer, ServiceKey};
+use crate::tls::Tls;
 
 /// How long a connection to another process may take to be made.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
@@ -51,6 +52,14 @@ pub fn endpoint(place: &str) -> Result<Endpoint, tonic::transport::Error> {
 /// Calls the process at `endpoint`. The connection is made when it is first needed, and again when it was lost.
 pub fn remote(endpoint: &Endpoint) -> Transport {
     let channel: Channel = endpoint.connect_lazy();
+    BoxCloneSyncService::new(channel.map_err(|error| Status::from_error(error.into())))
+}
+
+/// The same over TLS.
+pub fn remote_over_tls(endpoint: &Endpoint, tls: &Tls) -> Transport {
+    let tls = tls.clone();
+    let connector = service_fn(move |place: Uri| tls.clone().connect(place));
+    let channel = endpoint.connect_with_connector_lazy(connector);
     BoxCloneSyncService::new(channel.map_err(|error| Status::from_error(error.into())))
 }
 
