@@ -1,8 +1,8 @@
 //! The bus: what a message is addressed by (topics), what it is (envelopes), and where it goes (`Log`, `Live`, `State`).
 //!
-//! Owns the one topic parser of all protocols, the three traits that every backend implements, their embedded
-//! implementations, the authorization revision on top of them, and the suites that each implementation must pass. Knows no
-//! session, no permission and no payload format.
+//! Owns the one topic parser of all protocols, the three traits that every backend implements, their implementations in one
+//! process and on NATS, events, dead letters and the authorization revision on top of them, and the suites that each
+//! implementation must pass. Knows no session, no permission and no payload format.
 //!
 //! **Invariants:** nothing is acknowledged before its commit returned; nothing acknowledged is dropped before every required
 //! group committed it; an I/O error on a commit is final; every queue has a named limit; subjects carry ids only.

@@ -4,6 +4,7 @@
 
 mod on_nats;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -183,5 +184,43 @@ async fn revisions_and_leases_survive_kill_9_of_the_server() {
         "who held a lease may still use it, so it must be waited for"
     );
     assert!(leases[0].remaining < Duration::from_secs(60));
+    bus.close().await;
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_with_less_ends_the_log_and_begins_another_incarnation() {
+    let mut platform = Platform::start().await;
+    let bus = platform.writer().await;
+    let domain = DomainId::new();
+    append(&*bus.log, domain, "kept").await.unwrap();
+    // An old copy of the data is what a power cut leaves of a server that does not sync.
+    platform.nats.stop();
+    let copy = trunkline_testkit::free_dir();
+    copy_folder(&platform.nats.store(), copy.path());
+    platform.nats.restart();
+    until(HEAL_WAIT_MAX, async || append(&*bus.log, domain, "lost").await.is_ok()).await;
+    platform.nats.kill();
+    std::fs::remove_dir_all(platform.nats.store()).unwrap();
+    copy_folder(copy.path(), &platform.nats.store());
+    platform.nats.restart();
+    let sentence = in_time("the end of the log", bus.log.failed()).await;
+    assert!(sentence.contains("on NATS lost what it had acknowledged"), "{sentence}");
+    let before = bus.log.incarnation();
+    bus.close().await;
+    let bus = platform.writer().await;
+    assert!(bus.log.incarnation() > before);
+    assert_eq!(append(&*bus.log, domain, "after").await.unwrap().sequence, 2);
     bus.close().await;
 }

@@ -12,12 +12,14 @@ pub mod mqtt;
 mod nats;
 mod postgres;
 mod proxy;
+mod server;
 mod tool;
 mod wait;
 
 pub use nats::Nats;
 pub use postgres::{Database, Postgres};
 pub use proxy::Proxy;
+pub use server::PostgresServer;
 pub use tempfile::TempDir;
 pub use tool::tool;
 pub use wait::{until, until_some};

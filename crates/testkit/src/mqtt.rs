@@ -220,8 +220,13 @@ impl Client {
     }
 
     /// Everything that arrived until the server closed the connection.
-    pub async fn closed(mut self) -> Vec<Packet> {
-        while let Some(packet) = self.read().await {
+    pub async fn closed(self) -> Vec<Packet> {
+        self.closed_within(WAIT).await
+    }
+
+    /// The same for a server that takes its time, `limit` at most between two packets.
+    pub async fn closed_within(mut self, limit: Duration) -> Vec<Packet> {
+        while let Some(packet) = self.read_within(limit).await {
             self.early.push_back(packet);
         }
         self.early.into()
@@ -249,14 +254,19 @@ impl Client {
 
     /// The next packet off the wire; `None` when the server closed, properly or not.
     async fn read(&mut self) -> Option<Packet> {
+        self.read_within(WAIT).await
+    }
+
+    async fn read_within(&mut self, limit: Duration) -> Option<Packet> {
         loop {
             let decoded = self.decoder.decode(&mut self.buffer);
             if let Some(packet) = decoded.expect("the server sends valid packets") {
                 return Some(packet);
             }
-            match within("a packet", self.stream.read_buf(&mut self.buffer)).await {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
+            match timeout(limit, self.stream.read_buf(&mut self.buffer)).await {
+                Ok(Ok(0) | Err(_)) => return None,
+                Ok(Ok(_)) => {}
+                Err(_) => panic!("a packet did not come within {limit:?}"),
             }
         }
     }

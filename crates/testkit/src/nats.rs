@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,12 @@ impl Nats {
         format!("http://127.0.0.1:{}", self.monitoring_port)
     }
 
+    /// The folder of its data.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
     /// Its process id, while it runs.
     ///
     /// # Panics
@@ -116,20 +122,23 @@ impl Nats {
     /// If it does not run, or does not end.
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
-        let server = self.server();
+        // Its keeper has not looked after it yet, so it remains as a zombie.
+        let process = PathBuf::from(format!("/proc/{}", self.pid()));
         wait_for("the end of nats-server", || {
-            rustix::process::test_kill_process(server).err().map(|_| ())
+            matches!(state_of(&process), None | Some('Z')).then_some(())
         });
         self.end();
     }
 
-    /// Holds it still: its connections stay open and nothing answers.
+    /// Holds it still: its connections stay open and nothing answers. Returns when it does stand still.
     ///
     /// # Panics
     ///
     /// If it does not run.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        let threads = PathBuf::from(format!("/proc/{}/task", self.pid()));
+        wait_for("the standstill of nats-server", || stand_still(&threads).then_some(()));
     }
 
     /// Lets it go on after [`Nats::freeze`].
@@ -229,6 +238,18 @@ fn ports_of(folder: &Path, pid: u32) -> Option<(u16, u16)> {
     let told: Value = serde_json::from_str(&fs::read_to_string(file.path()).ok()?).ok()?;
     let port = |list: &str| told[list][0].as_str()?.rsplit(':').next()?.parse().ok();
     Some((port("nats")?, port("monitoring")?))
+}
+
+/// Whether every thread in this folder of the kernel's is stopped.
+fn stand_still(threads: &Path) -> bool {
+    let threads = fs::read_dir(threads).map(|threads| threads.filter_map(Result::ok).collect::<Vec<_>>());
+    threads.is_ok_and(|threads| threads.iter().all(|thread| state_of(&thread.path()) == Some('T')))
+}
+
+/// The kernel's letter for how a process or thread is doing; none when it is gone.
+fn state_of(folder: &Path) -> Option<char> {
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
 }
 
 /// Whether somebody on `port` greets as NATS does.

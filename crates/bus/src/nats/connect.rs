@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, RequestErrorKind, jetstream};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -26,7 +27,7 @@ pub(super) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Commands that may wait for the socket. Few, since those of a broken connection are sent first on the next one.
 const COMMANDS_MAX: usize = 256;
 /// News that may wait in one subscription; what comes on top is lost, and told as lost.
-const NEWS_MAX: usize = 8_192;
+const NEWS_MAX: usize = 2_048;
 
 /// How a connection stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(super) struct Connection {
     /// To understand messages that consumers deliver.
     pub(super) jetstream: jetstream::Context,
     pub(super) link: watch::Receiver<Link>,
+    tell: watch::Sender<Link>,
     /// A subject that nobody answers to.
     nobody: String,
     /// What the server complained of last, such as a missing permission, which no answer tells.
@@ -76,7 +78,7 @@ impl Connection {
             .reconnect_delay_callback(rest_before)
             .event_callback({
                 let complaint = complaint.clone();
-                let name = name.to_owned();
+                let (name, tell) = (name.to_owned(), tell.clone());
                 move |event| {
                     notice(&event, &name, &tell, &complaint);
                     std::future::ready(())
@@ -99,9 +101,24 @@ impl Connection {
             jetstream: jetstream::new(client.clone()),
             client,
             link,
+            tell,
             nobody: format!("{}.nobody", config.prefix),
             complaint,
         })
+    }
+
+    /// Sets right what lost events left wrong: the client drops events that come faster than they are handled.
+    pub(super) fn look(&self) {
+        let is_up = self.client.connection_state() == State::Connected;
+        self.tell.send_if_modified(|link| {
+            let is_news = link.is_up != is_up;
+            if is_news {
+                link.is_up = is_up;
+                link.gaps += 1;
+                link.breaks += 1;
+            }
+            is_news
+        });
     }
 
     /// Waits until the server has seen all that was sent before: it says at once that nobody answers to this subject.

@@ -56,6 +56,7 @@ pub(super) fn look_after(
     let (tell, health) = watch::channel(Standing::Well);
     tokio::spawn(async move {
         loop {
+            connections.iter().for_each(Connection::look);
             let fault = fault(&connections, &*state).await;
             tell.send_if_modified(|standing| change(standing, fault, &*clock));
             let [mut bulk, mut control] = connections.each_ref().map(|connection| connection.link.clone());

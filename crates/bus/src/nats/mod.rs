@@ -1,4 +1,25 @@
 //! The bus on NATS JetStream: `Log`, `Live` and `State` for processes that share a server or a cluster.
+//!
+//! A log is a stream for each shard; a keyspace is a bucket. The server republishes whatever it stores, so that followers hear it
+//! as it happens and read by position what they missed; nothing of a consumer is kept on the server but its position, in a
+//! bucket. A process has two connections, one for the bulk of the logs and one for the rest.
+//!
+//! **Invariants:** nothing is acknowledged that the server did not acknowledge; streams refuse when they are full and are trimmed by
+//! us alone; every wait for the server is bounded; what may have been missed is told as missed.
+//!
+//! # What a process must be allowed
+//!
+//! With `P` for the prefix, `B` for each of the buckets `durable`, `volatile` and `leases`, and `S` for each stream of a log, such as
+//! `P_messages_0`. `migrate` needs everything. Who serves needs:
+//!
+//! | who | may publish to | may subscribe to |
+//! |---|---|---|
+//! | everybody | `P.nobody`, `P.live.>`, `$KV.P_B.>`, `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.KV_P_B`, `$JS.API.CONSUMER.{CREATE,MSG.NEXT,DELETE}.KV_P_B.>` | `_INBOX.<user>.>`, `P.live.>`, `P.changes.>` |
+//! | adapters | `P.messages.>`, `$JS.API.DIRECT.GET.S` of messages; not `$KV.P_*.bus.>`, not `$KV.P_volatile.authz.change.>` | `P.news.messages.>`, `P.messages.*.*.u` |
+//! | the writer | `P.dead.>`, `$JS.API.DIRECT.GET.S`, `$JS.API.STREAM.PURGE.S`, `$JS.API.CONSUMER.{CREATE,MSG.NEXT,DELETE}.S.>` of all logs; not `$KV.P_volatile.authz.change.>` | `P.news.>` |
+//! | auth, things, channels | `P.events.>`, `$JS.API.DIRECT.GET.S` of events; not `$KV.P_durable.bus.groups.messages.>`, not `$KV.P_volatile.bus.>` | `P.news.events.>` |
+//!
+//! `tests/on_nats/users.conf` is that as a configuration of the server, and `tests/nats_rights.rs` holds it to this.
 
 mod api;
 mod config;
@@ -10,6 +31,7 @@ mod lapses;
 mod leader;
 mod live;
 mod log;
+mod losses;
 mod monitor;
 mod names;
 mod pages;
@@ -19,7 +41,8 @@ mod streams;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use trunkline_core::Clock;
 use uuid::Uuid;
 
@@ -31,6 +54,7 @@ pub use log::ACK_WAIT_MAX;
 use self::connect::{Connection, Echo};
 use self::live::NatsLive;
 use self::log::{Limits, NatsLog, Parts, Running};
+use self::losses::{Lookout, Renewal};
 use self::names::{LogName, Names};
 use self::state::NatsState;
 use self::streams::{DEAD_BYTES_MAX, EVENTS_BYTES_MAX, Streams};
@@ -68,7 +92,8 @@ pub struct NatsBus {
     pub health: NatsHealth,
     running: Vec<Running>,
     connections: [Connection; 2],
-    closing: CancellationToken,
+    /// Ends what looks after it.
+    end: DropGuard,
 }
 
 /// Bytes of events that one domain may have waiting.
@@ -106,10 +131,10 @@ impl NatsBus {
         streams.check_buckets().await?;
         let info = bulk.client.server_info();
         let durability = monitor::durability(config, &info.server_id).await?;
-        let state: Arc<dyn State> = Arc::new(NatsState {
-            connection: control.clone(),
-            names: names.clone(),
-        });
+        let nats_state = Arc::new(NatsState::new(control.clone(), names.clone()));
+        let mut watched = nats_state.watched();
+        let state: Arc<dyn State> = nats_state;
+        let (tell, failure) = watch::channel(None);
         let mut running = Vec::new();
         let mut logs: Vec<Arc<dyn Log>> = Vec::new();
         for log in LogName::ALL {
@@ -124,13 +149,25 @@ impl NatsBus {
                 limits: limits(config, log, info.max_payload),
                 durability,
                 clock: clock.clone(),
+                failure: failure.clone(),
             };
             let (log, tasks) = NatsLog::open(parts, trimming).await?;
             logs.push(log);
+            watched.extend(tasks.watched());
             running.push(tasks);
         }
         let [log, events, dead] = <[_; 3]>::try_from(logs).unwrap_or_else(|_| unreachable!("there are three logs"));
         let closing = CancellationToken::new();
+        let lookout = Lookout {
+            connection: control.clone(),
+            watched,
+            renewal: (trimming == Trimming::Here).then(|| Renewal {
+                state: state.clone(),
+                clock: clock.clone(),
+            }),
+            tell,
+        };
+        tokio::spawn(lookout.run(closing.clone()));
         let connections = [bulk, control.clone()];
         let health = health::look_after(connections.clone(), state.clone(), clock, closing.clone());
         Ok(Self {
@@ -145,14 +182,14 @@ impl NatsBus {
             health,
             running,
             connections,
-            closing,
+            end: closing.drop_guard(),
         })
     }
 
     /// Waits for what was taken, at most [`ACK_WAIT_MAX`], and disconnects. Appends from now on are refused.
     pub async fn close(self) {
         futures_util::future::join_all(self.running.into_iter().map(Running::close)).await;
-        self.closing.cancel();
+        drop(self.end);
         for connection in self.connections {
             // The server notices the end in any case.
             let _ = tokio::time::timeout(connect::ANSWER_WAIT_MAX, connection.client.drain()).await;

@@ -23,7 +23,7 @@ pub(super) enum LogName {
 }
 
 /// A bucket of the bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Bucket {
     Durable,
     Volatile,

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -16,6 +17,7 @@ use super::api::{ApiError, code};
 use super::connect::{ANSWER_WAIT_MAX, Connection};
 use super::feeder;
 use super::lapses::Lapses;
+use super::losses::Watched;
 use super::names::{Bucket, Names};
 use super::pages::{self, Held};
 use super::streams::LEASE_LENGTH_MAX;
@@ -39,25 +41,51 @@ const DELETED: &str = "DEL";
 
 /// State kept by a server.
 pub(super) struct NatsState {
-    pub(super) connection: Connection,
-    pub(super) names: Arc<Names>,
+    connection: Connection,
+    names: Arc<Names>,
+    /// By bucket, the highest revision that we know of.
+    known: HashMap<Bucket, Arc<AtomicU64>>,
 }
 
 impl NatsState {
+    pub(super) fn new(connection: Connection, names: Arc<Names>) -> Self {
+        Self {
+            connection,
+            names,
+            known: Bucket::ALL.into_iter().map(|bucket| (bucket, Arc::default())).collect(),
+        }
+    }
+
+    /// The buckets, and what they are known to have stored.
+    pub(super) fn watched(&self) -> Vec<Watched> {
+        let watched = |(bucket, known): (&Bucket, &Arc<AtomicU64>)| {
+            Watched::counted(self.names.bucket_stream(*bucket), known.clone())
+        };
+        self.known.iter().map(watched).collect()
+    }
+
+    fn note(&self, bucket: Bucket, revision: u64) {
+        self.known[&bucket].fetch_max(revision, Relaxed);
+    }
+
     /// What the key was written last, deletions included.
     async fn last(&self, bucket: Bucket, key: &str) -> Result<Option<Held>, StateError> {
         let subject = self.names.key_subject(bucket, key);
-        pages::last(&self.connection, &self.names.bucket_stream(bucket), &subject)
+        let last = pages::last(&self.connection, &self.names.bucket_stream(bucket), &subject)
             .await
-            .map_err(|error| unavailable(&error))
+            .map_err(|error| unavailable(&error))?;
+        last.iter().for_each(|held| self.note(bucket, held.sequence));
+        Ok(last)
     }
 
     async fn put(
         &self,
-        subject: String,
+        bucket: Bucket,
+        key: &Key,
         expected: Option<u64>,
         value: Option<Bytes>,
     ) -> Result<Result<u64, Moved>, StateError> {
+        let subject = self.names.key_subject(bucket, key.name());
         let mut headers = HeaderMap::new();
         if let Some(revision) = expected {
             headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string());
@@ -67,7 +95,10 @@ impl NatsState {
             headers.insert("Nats-TTL", MARKER_KEPT);
         }
         match self.connection.store(subject, headers, value.unwrap_or_default()).await {
-            Ok(ack) => Ok(Ok(ack.seq)),
+            Ok(ack) => {
+                self.note(bucket, ack.seq);
+                Ok(Ok(ack.seq))
+            }
             Err(ApiError::Refused {
                 code: code::WRONG_LAST_SEQUENCE,
                 ..
@@ -79,13 +110,12 @@ impl NatsState {
     /// Writes if `key` is as expected; `None` deletes.
     async fn change(&self, key: &Key, expect: Expect, value: Option<Bytes>) -> Result<u64, StateError> {
         let bucket = Bucket::from(key.keyspace());
-        let subject = self.names.key_subject(bucket, key.name());
         let mut expected = match expect {
             Expect::Absent => 0,
             Expect::Revision(revision) => revision,
         };
         for _ in 0..CREATE_ATTEMPTS_MAX {
-            if let Ok(revision) = self.put(subject.clone(), Some(expected), value.clone()).await? {
+            if let Ok(revision) = self.put(bucket, key, Some(expected), value.clone()).await? {
                 return Ok(revision);
             }
             match (expect, self.last(bucket, key.name()).await?) {
@@ -112,6 +142,7 @@ impl NatsState {
         )
         .await
         .map_err(|error| unavailable(&error))?;
+        found.iter().for_each(|(held, _)| self.note(bucket, held.sequence));
         found.retain(|(held, _)| !is_deleted(&held.headers));
         Ok(found)
     }
@@ -262,14 +293,12 @@ impl State for NatsState {
         }
         // The bucket forgets older ones by itself, so a longer lease would not be kept.
         let encoded = encode_lease(length.min(LEASE_LENGTH_MAX), &value);
-        let subject = self.names.key_subject(Bucket::Leases, key.name());
-        self.put(subject, None, Some(encoded)).await.map(drop)
+        self.put(Bucket::Leases, key, None, Some(encoded)).await.map(drop)
     }
 
     async fn release(&self, key: &Key) -> Result<(), StateError> {
         check_lease(key)?;
-        let subject = self.names.key_subject(Bucket::Leases, key.name());
-        self.put(subject, None, None).await.map(drop)
+        self.put(Bucket::Leases, key, None, None).await.map(drop)
     }
 
     async fn leases(&self, prefix: &Key) -> Result<Vec<Lease>, StateError> {

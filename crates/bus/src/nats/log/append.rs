@@ -23,8 +23,8 @@ use crate::nats::api::{ApiError, code, read_ack};
 use crate::nats::connect::{ANSWER_WAIT_MAX, Link};
 use crate::nats::names::Answer;
 
-/// Entries that wait for their acknowledgements at most.
-const IN_FLIGHT_ENTRIES_MAX: usize = 4_096;
+/// Entries that wait for their acknowledgements at most: fewer than news may wait in a subscription.
+const IN_FLIGHT_ENTRIES_MAX: usize = 1_024;
 /// Bytes of such entries.
 const IN_FLIGHT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often entries are looked over for those that have waited too long.

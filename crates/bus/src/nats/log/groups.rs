@@ -128,6 +128,43 @@ impl Groups {
         self.learn(&Key::durable(self.all())).await
     }
 
+    /// Moves groups back that are beyond the `heads` of the shards, which happens only when the log lost entries; says whether
+    /// there were any.
+    pub(super) async fn move_back(&self, heads: &[u64]) -> Result<bool, LogError> {
+        self.refresh().await?;
+        let known = locked(&self.known).clone();
+        let mut has_moved = false;
+        for (name, group) in known {
+            for (index, (position, head)) in group.positions.iter().zip(heads).enumerate() {
+                let (true, Some(revision)) = (position.committed > *head, position.revision) else {
+                    continue;
+                };
+                tracing::error!(
+                    group = name,
+                    shard = index,
+                    committed = position.committed,
+                    head,
+                    "the log lost entries"
+                );
+                let value = encode(group.is_required, *head);
+                let key = self.key(&name, index);
+                match self
+                    .state
+                    .compare_and_swap(&key, Expect::Revision(revision), value)
+                    .await
+                {
+                    // Another process may have moved it back already.
+                    Ok(_) | Err(StateError::Conflict { .. }) => has_moved = true,
+                    Err(error) => return Err(failed(&error)),
+                }
+            }
+        }
+        if has_moved {
+            self.refresh().await?;
+        }
+        Ok(has_moved)
+    }
+
     /// The last sequence of the shard that every required group is done with, as far as is known; `head` without such a group.
     pub(super) fn committed_by_all(&self, index: usize, head: u64) -> u64 {
         locked(&self.known)

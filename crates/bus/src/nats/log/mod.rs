@@ -20,13 +20,16 @@ use async_trait::async_trait;
 use tokio::sync::{TryAcquireError, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 use trunkline_proto::messages::v1::Envelope;
 
 use self::append::{Appender, Job};
+use self::groups::Groups;
 pub(super) use self::quota::Limits;
 use self::shared::cost;
 pub(super) use self::shared::{Parts, Shared};
 use self::trim::Trimmer;
+use super::losses::{self, Watched};
 use super::names::Answer;
 use super::{NatsError, Trimming};
 use crate::envelope::NewEntry;
@@ -50,10 +53,13 @@ pub(super) struct Running {
     shared: Arc<Shared>,
     trimmer: Option<Arc<Trimmer>>,
     appender: JoinHandle<()>,
+    /// Ends the tasks of a log that is dropped without being closed.
+    _end: DropGuard,
 }
 
 impl NatsLog {
-    pub(super) async fn open(parts: Parts, trimming: Trimming) -> Result<(Arc<Self>, Running), NatsError> {
+    pub(super) async fn open(mut parts: Parts, trimming: Trimming) -> Result<(Arc<Self>, Running), NatsError> {
+        parts.facts.incarnation = incarnation(&parts, trimming).await?;
         let shared = Arc::new(Shared::new(parts));
         let trimmer = match trimming {
             Trimming::Here => Some(Trimmer::start(shared.clone()).await),
@@ -71,6 +77,7 @@ impl NatsLog {
             trimmer: trimmer.clone(),
         });
         let running = Running {
+            _end: shared.closing.clone().drop_guard(),
             shared,
             trimmer,
             appender,
@@ -126,7 +133,37 @@ impl NatsLog {
     }
 }
 
+/// Which log this is: another one than before if groups are beyond what it holds.
+async fn incarnation(parts: &Parts, trimming: Trimming) -> Result<Incarnation, NatsError> {
+    let failed = |cause: &dyn std::fmt::Display| NatsError::Failed {
+        step: "reading positions",
+        cause: cause.to_string(),
+    };
+    let (state, log) = (&parts.state, parts.log);
+    let made = parts.facts.incarnation;
+    let (current, expect) = losses::incarnation(&**state, log, made)
+        .await
+        .map_err(|error| failed(&error))?;
+    if trimming == Trimming::Elsewhere {
+        return Ok(current);
+    }
+    let groups = Groups::new(state.clone(), log, parts.facts.shards);
+    if !groups.move_back(&parts.heads).await.map_err(|error| failed(&error))? {
+        return Ok(current);
+    }
+    let next = Incarnation(parts.clock.now().micros());
+    losses::renew(&**state, log, expect, next)
+        .await
+        .map_err(|error| failed(&error))?;
+    Ok(next)
+}
+
 impl Running {
+    /// The streams of the log, and what they are known to have stored.
+    pub(super) fn watched(&self) -> Vec<Watched> {
+        self.shared.watched()
+    }
+
     /// Waits for what was taken and ends all tasks.
     pub(super) async fn close(self) {
         self.shared.room.close();

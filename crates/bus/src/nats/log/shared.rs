@@ -15,6 +15,7 @@ use crate::envelope::{self, NewEntry, StoredEntry};
 use crate::feed::{FeedLimit, Source, locked};
 use crate::log::{Durability, LogError, LogStats, Page, ReadLimit, Shard};
 use crate::nats::connect::Connection;
+use crate::nats::losses::{Failure, Watched};
 use crate::nats::names::{LogName, Names};
 use crate::nats::pages::{self, Held};
 use crate::nats::streams::LogFacts;
@@ -41,6 +42,7 @@ pub(in crate::nats) struct Parts {
     pub(in crate::nats) limits: Limits,
     pub(in crate::nats) durability: Durability,
     pub(in crate::nats) clock: Arc<dyn Clock>,
+    pub(in crate::nats) failure: Failure,
 }
 
 /// One shard, as this process sees it.
@@ -75,7 +77,6 @@ pub(in crate::nats) struct Shared {
     pub(super) groups: Groups,
     pub(super) ledger: Mutex<Ledger>,
     pub(super) closing: CancellationToken,
-    failure: watch::Sender<Option<String>>,
 }
 
 /// What `entry` takes of the queue's room.
@@ -101,7 +102,6 @@ impl Shared {
             groups: Groups::new(parts.state.clone(), parts.log, parts.facts.shards),
             ledger: Mutex::new(Ledger::new(&parts.heads)),
             closing: CancellationToken::new(),
-            failure: watch::Sender::new(None),
             parts,
         }
     }
@@ -116,6 +116,18 @@ impl Shared {
 
     pub(super) fn stream(&self, shard: Shard) -> String {
         self.parts.names.stream(self.parts.log, shard)
+    }
+
+    /// The streams of the log, and what they are known to have stored.
+    pub(super) fn watched(self: &Arc<Self>) -> Vec<Watched> {
+        let watched = self.all_shards().map(|shard| {
+            let shared = self.clone();
+            Watched {
+                stream: self.stream(shard),
+                known: Box::new(move || *shared.shard(shard).head.borrow()),
+            }
+        });
+        watched.collect()
     }
 
     /// Entries of `shard` from `from` on: from memory where it reaches, else from the server.
@@ -213,7 +225,7 @@ impl Shared {
     }
 
     pub(super) async fn failed(&self) -> String {
-        let mut failure = self.failure.subscribe();
+        let mut failure = self.parts.failure.clone();
         let failed = failure.wait_for(Option::is_some).await;
         match failed.map(|sentence| sentence.clone()) {
             Ok(Some(sentence)) => sentence,
