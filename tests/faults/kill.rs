@@ -24,6 +24,8 @@ const AIM_WAIT: Duration = Duration::from_secs(30);
 const START_KILLS_MAX: u64 = 2;
 /// A round with fewer acknowledgements before its kill proves little.
 const ACKNOWLEDGED_MIN: u64 = 1_000;
+/// Acknowledgements per second that a kill comes under; a debug build on a machine that builds beside it is as fast as it can.
+const RATE_MIN: f64 = if cfg!(debug_assertions) { 0.0 } else { 5_000.0 };
 /// Messages without an answer when the kill comes.
 const IN_FLIGHT_MIN: u64 = 100;
 /// Acknowledgements after the restart that show that it works again.
@@ -112,6 +114,7 @@ async fn round(number: u64, ground: &mut Ground, platform: Platform, chance: &mu
         "round {number}: killed {delay:?} later{aim}, {before} acknowledged ({rate:.0}/s) and {open} in flight, {repeated} repeated; ready again after {restart:?}\n{}",
         verdicts[0]
     );
+    assert!(rate >= RATE_MIN, "round {number}: {rate:.0} acknowledgements a second");
     assert!(verdicts[0].acknowledged >= ACKNOWLEDGED_MIN);
     assert_clean(&verdicts, ground);
     platform
