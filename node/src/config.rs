@@ -35,6 +35,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the services are that do not run in this process.
     pub services: Services,
+    /// TLS between the platform's processes; without it they speak on this machine alone.
+    pub internal_tls: Option<InternalTls>,
     /// The keys of the platform.
     pub keys: Keys,
     /// Postgres users that `trunkline migrate` grants each role's rights to.
@@ -89,6 +91,19 @@ pub struct Services {
     pub channels: Option<String>,
     /// Stored messages.
     pub reader: Option<String>,
+}
+
+/// Certificates of a process (PEM), which it shows whether it calls or is called; whoever has none of the same authority is no
+/// process of the platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InternalTls {
+    /// File with the certificate of the platform's own authority.
+    pub authority: PathBuf,
+    /// File with the certificate of this process, for the names by which others call it.
+    pub certificate: PathBuf,
+    /// File with its private key.
+    pub key: PathBuf,
 }
 
 /// Postgres users, one for each role, that get the rights of the role and no more. A role without one is used by the schema's owner.
@@ -152,6 +167,7 @@ impl Default for Config {
             allow_plaintext: false,
             listen: Listen::default(),
             services: Services::default(),
+            internal_tls: None,
             keys: Keys::default(),
             grants: Grants::default(),
             admin: Admin::default(),

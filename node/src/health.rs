@@ -94,7 +94,7 @@ impl Health {
         F: Future<Output = Result<(), String>>,
     {
         let name = dependency.name.clone();
-        self.note(dependency, None);
+        self.note(dependency, Some("not looked at yet".to_owned()));
         loop {
             let fault = match tokio::time::timeout(PROBE_WAIT, probe()).await {
                 Ok(Ok(())) => None,

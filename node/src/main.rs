@@ -144,6 +144,12 @@ fn stop_on_signals() -> Result<CancellationToken, Error> {
 fn show_config(flags: &Flags, check: bool) -> Result<(), Error> {
     let config = Config::load(flags, std::env::vars())?;
     if check {
+        let shape = if config.roles.is_empty() {
+            Shape::Whole
+        } else {
+            Shape::Split
+        };
+        config.check_as(shape)?;
         println!("the configuration is right");
     } else {
         print!("{}", config.render()?);

@@ -9,7 +9,7 @@ use trunkline_bus::DeadLetters;
 use trunkline_bus::events::Events;
 use trunkline_consumers::Writer;
 use trunkline_core::{Clock, NodeId, SystemClock};
-use trunkline_rpc::listen;
+use trunkline_rpc::{Tls, listen};
 use trunkline_telemetry::Metrics;
 
 use crate::admin::{self, FirstAdmin};
@@ -53,10 +53,14 @@ impl Node {
             admin::check(&config.admin)?;
         }
         let (clock, metrics, node_id): (Arc<dyn Clock>, _, _) = (Arc::new(SystemClock), Metrics::new(), NodeId::new());
+        let tls = open_tls(config)?;
         let (phases, health) = (Phases::default(), Health::new(roles.clone()));
         let ops = Ops::new(health.clone(), metrics.clone(), node_id);
         phases.operator.serve(listeners.ops, ops.router());
-        tracing::info!("starting with {addresses}");
+        if shape == Shape::Split {
+            // It may wait for others now, and the operator should know where to ask why.
+            tracing::info!("starting with {addresses}");
+        }
 
         let storage = Storage::open(config, shape, &roles, &clock, &health).await?;
         ops.describe(&storage);
@@ -75,6 +79,7 @@ impl Node {
             clock,
             metrics,
             health: &health,
+            tls,
         };
         let services = Services::open(&ground)?;
         services.mount(&ground, listeners.internal, &phases.background).await?;
@@ -197,6 +202,12 @@ impl Phase {
             self.tasks.spawn(async move { channels.run(stop).await });
         }
     }
+}
+
+fn open_tls(config: &Config) -> Result<Option<Tls>, Error> {
+    let files = config.internal_tls.as_ref();
+    let opened = files.map(|files| Tls::open(&files.authority, &files.certificate, &files.key));
+    opened.transpose().map_err(Error::part("TLS between processes"))
 }
 
 async fn open_writer(storage: &Storage, clock: &Arc<dyn Clock>, metrics: &Metrics) -> Result<Writer, Error> {

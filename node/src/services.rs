@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tonic::service::Routes;
-use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use trunkline_auth::Auth;
@@ -13,8 +12,8 @@ use trunkline_bus::revision::Revisions;
 use trunkline_channels::Channels;
 use trunkline_core::Clock;
 use trunkline_core::digest::DigestKey;
-use trunkline_rpc::transport::{PeerStamp, endpoint, in_process, remote};
-use trunkline_rpc::{Hub, RpcGuard, ServiceKey, listen, stack};
+use trunkline_rpc::transport::{PeerStamp, endpoint, in_process, remote, remote_over_tls};
+use trunkline_rpc::{Hub, RpcGuard, ServiceKey, Tls, Transport, listen, stack};
 use trunkline_telemetry::Metrics;
 use trunkline_things::Things;
 
@@ -42,6 +41,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) health: &'a Health,
+    /// For calls between processes, where the configuration has it.
+    pub(crate) tls: Option<Tls>,
 }
 
 /// The open services.
@@ -144,7 +145,7 @@ impl Services {
             .map_err(refused("the internal listener"))?;
         let address = listener.local_addr().map_err(refused("the internal listener"))?;
         self.let_processes_in(ground, listener, phase)?;
-        let way = remote(&way_to(&format!("http://{address}"))?);
+        let way = remote(&endpoint(&format!("http://{address}")).map_err(Error::part("the internal listener"))?);
         for contract in ground.roles.iter().flat_map(Role::contracts) {
             self.hub.mount(contract, way.clone(), stamp(ground)?);
         }
@@ -156,7 +157,7 @@ impl Services {
         for (service, _) in ground.roles.elsewhere() {
             let place = ground.config.services.place(service);
             let place = place.expect("the configuration was checked to name every service that is called");
-            let way = remote(&way_to(place)?);
+            let way = way_to(place, ground.tls.as_ref())?;
             for contract in service.contracts() {
                 self.hub.mount(contract, way.clone(), stamp(ground)?);
             }
@@ -188,7 +189,13 @@ impl Services {
         let (_, health) = tonic_health::server::health_reporter();
         let router = self.local.clone().merge(contracts_of(Routes::new(health)));
         let router = stack::internal(router, ground.service_key()?, ground.clock.clone());
-        phase.tasks.spawn(listen::serve(listener, router, phase.stop.clone()));
+        let stop = phase.stop.clone();
+        match (&ground.tls, ground.shape) {
+            (Some(tls), Shape::Split) => phase
+                .tasks
+                .spawn(listen::serve_over_tls(tls.clone(), listener, router, stop)),
+            _ => phase.tasks.spawn(listen::serve(listener, router, stop)),
+        };
         Ok(())
     }
 }
@@ -228,8 +235,13 @@ fn stamp(ground: &Ground<'_>) -> Result<PeerStamp, Error> {
     })
 }
 
-fn way_to(place: &str) -> Result<Endpoint, Error> {
-    endpoint(place).map_err(Error::part("the way to another process"))
+/// The way to a process. The configuration was checked to have TLS for those that need it.
+fn way_to(place: &str, tls: Option<&Tls>) -> Result<Transport, Error> {
+    let endpoint = endpoint(place).map_err(Error::part("the way to another process"))?;
+    Ok(match tls {
+        Some(tls) if place.starts_with("https://") => remote_over_tls(&endpoint, tls),
+        _ => remote(&endpoint),
+    })
 }
 
 /// The contracts of one service as a router that can be merged: what no contract has is answered once, by the whole.

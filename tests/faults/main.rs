@@ -1,4 +1,4 @@
-//! What the platform promises, held to when it is killed, full, or on a disk that fails. The ledger is the judge.
+//! What the platform promises, held to when it is killed, full, cut apart, or on a disk that fails. The ledger is the judge.
 //!
 //! The platform is a process of its own; nothing reaches it but signals, sockets and its files.
 
@@ -11,5 +11,6 @@ mod liar;
 mod platform;
 mod quota;
 mod restart;
+mod split;
 mod trace;
 mod trial;

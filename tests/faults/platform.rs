@@ -126,6 +126,7 @@ impl Ground {
         let [http, _, mqtt, ops] = listen;
         let access = Access {
             http,
+            messages: http,
             mqtt,
             ops,
             email: EMAIL.to_owned(),

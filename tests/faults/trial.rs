@@ -1,14 +1,14 @@
 //! A trial: a site on the platform, loads that share a ledger, and the judgement.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_bench::check::{Verdict, check};
 use trunkline_bench::ledger::{Book, Ledger, Protocol};
 use trunkline_bench::load::{Clock, Counts, Load, Plan, Target};
-use trunkline_bench::site::Site;
-use trunkline_bench::{Row, reader, store};
+use trunkline_bench::site::{Access, Site};
+use trunkline_bench::{Place, Row, reader, store};
 
 use crate::platform::{Ground, Platform};
 
@@ -31,9 +31,14 @@ pub(crate) struct Trial {
 impl Trial {
     /// A fresh site of two domains with `clients` clients each, and a fresh ledger.
     pub(crate) async fn start(ground: &Ground, platform: &Platform, clients: usize) -> Self {
-        let site = Site::make(&platform.access, 2, clients).await.unwrap();
+        Self::on(&ground.path(""), &platform.access, clients).await
+    }
+
+    /// The same on any platform, with the ledger in `folder`.
+    pub(crate) async fn on(folder: &Path, access: &Access, clients: usize) -> Self {
+        let site = Site::make(access, 2, clients).await.unwrap();
         let run = Plan::new_run();
-        let path = ground.path(&format!("ledger-{run}"));
+        let path = folder.join(format!("ledger-{run}"));
         Self {
             site,
             ledger: Ledger::create(&path, &run).unwrap(),
@@ -81,14 +86,25 @@ impl Trial {
     }
 
     async fn judged(self, ground: &Ground, platform: &Platform, is_judged: fn(&Row) -> bool) -> [Verdict; 2] {
+        let rows = async |place: &Place| store::rows(&ground.data("messages.db"), place).await.unwrap();
+        self.judged_by(&platform.access, rows, is_judged).await
+    }
+
+    /// The verdict by the reader, and by the rows that the store gives in the order of the log, once all is stored.
+    pub(crate) async fn judged_by(
+        self,
+        access: &Access,
+        rows: impl AsyncFn(&Place) -> Vec<Row>,
+        is_judged: fn(&Row) -> bool,
+    ) -> [Verdict; 2] {
         self.ledger.close().unwrap();
-        let site = self.site.moved(&platform.access).await.unwrap();
+        let site = self.site.moved(access).await.unwrap();
         site.quiesce(QUIESCE_WAIT).await.unwrap();
         let book = Book::read(&self.path).unwrap();
         let (mut read, mut stored) = (Vec::new(), Vec::new());
         for place in book.places() {
             read.extend(reader::rows(&site, &place).await.unwrap());
-            stored.extend(store::rows(&ground.data("messages.db"), &place).await.unwrap());
+            stored.extend(rows(&place).await);
         }
         [read, stored].map(|mut rows| {
             rows.retain(is_judged);
@@ -108,7 +124,12 @@ pub(crate) fn acknowledged(loads: &[Load]) -> u64 {
 
 /// Asserts that no promise was broken.
 pub(crate) fn assert_clean(verdicts: &[Verdict; 2], ground: &Ground) {
+    assert_clean_beside(verdicts, || ground.log());
+}
+
+/// The same, showing this log when one was.
+pub(crate) fn assert_clean_beside(verdicts: &[Verdict; 2], log: impl Fn() -> String) {
     for (source, verdict) in ["reader", "store"].into_iter().zip(verdicts) {
-        assert!(verdict.is_clean(), "by the {source}:\n{verdict}\n{}", ground.log());
+        assert!(verdict.is_clean(), "by the {source}:\n{verdict}\n{}", log());
     }
 }

@@ -12,24 +12,19 @@ mod split;
 mod world;
 
 pub use platform::PASSWORD;
-pub use trunkline::Shape;
+pub use split::{nats_settings, nats_user};
+pub use trunkline::{Role, Shape};
 pub use world::{Addresses, Device, Domain, World};
 
-/// Makes three tests of each scenario, `async fn(World)`: `whole`, `over_sockets` with the services apart, and `split`. Those after
-/// `embedded` are about what only a whole platform on embedded storage does, and have no `split`; each says why.
+/// Makes three tests of each scenario, `async fn(World)`: `whole`, `over_sockets` with the services apart, and `split`. None is exempt.
 #[macro_export]
 macro_rules! scenarios {
-    ($($name:ident),* $(,)? $(; embedded $($why:literal $embedded:ident),+ $(,)?)?) => {
+    ($($name:ident),+ $(,)?) => {
         $(mod $name {
             $crate::scenario!($name whole Whole);
             $crate::scenario!($name over_sockets WholeOverSockets);
             $crate::scenario!($name split Split);
-        })*
-        $($(#[doc = $why]
-        mod $embedded {
-            $crate::scenario!($embedded whole Whole);
-            $crate::scenario!($embedded over_sockets WholeOverSockets);
-        })+)?
+        })+
     };
 }
 

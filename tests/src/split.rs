@@ -74,8 +74,8 @@ impl Split {
     }
 }
 
-/// A server with JetStream and the operators' users, whose passwords are their names.
-fn nats_settings() -> String {
+/// Settings of a NATS server with JetStream and the operators' users, whose passwords are their names.
+pub fn nats_settings() -> String {
     let users = ["owner", "adapter", "writer", "service"].into_iter();
     let users = users.fold(NATS_USERS.to_owned(), |conf, user| {
         conf.replace(&format!("$NATS_{}_PASSWORD", user.to_uppercase()), user)
@@ -83,8 +83,8 @@ fn nats_settings() -> String {
     format!("jetstream: {{ store_dir: $STORE }}\n{users}")
 }
 
-/// The user with the rights of these roles.
-fn nats_user(roles: &[Role]) -> &'static str {
+/// The NATS user with the rights of these roles.
+pub fn nats_user(roles: &[Role]) -> &'static str {
     if roles.contains(&Role::Auth) {
         "service"
     } else if roles.contains(&Role::Writer) {

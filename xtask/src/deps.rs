@@ -207,6 +207,13 @@ impl Deps {
         }
     }
 
+    /// Prints the folders of all programs as they stand in PATH.
+    pub(crate) fn print_path(&self) {
+        let folders = TOOLS.map(|tool| tool.own_folder().unwrap_or_else(|| self.tree(tool).join("bin")));
+        let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        println!("{}", folders.join(":"));
+    }
+
     fn stamp(&self, tool: &Tool) -> Option<String> {
         fs::read_to_string(self.tree(tool).join(STAMP)).ok()
     }

@@ -29,6 +29,9 @@ enum Task {
         /// Print what is where and change nothing.
         #[arg(long)]
         list: bool,
+        /// Print the folders of their programs as they stand in PATH and change nothing.
+        #[arg(long, conflicts_with = "list")]
+        path: bool,
     },
     /// Run every check: format, lints, licences, documentation examples, tests.
     Test(checks::Options),
@@ -46,7 +49,8 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Task::Deps { list: true, .. } => deps::Deps::from_environment().map(|deps| deps.print()),
-        Task::Deps { names, list: false } => deps::Deps::from_environment().and_then(|deps| deps.bring_named(&names)),
+        Task::Deps { path: true, .. } => deps::Deps::from_environment().map(|deps| deps.print_path()),
+        Task::Deps { names, .. } => deps::Deps::from_environment().and_then(|deps| deps.bring_named(&names)),
         Task::Test(options) => checks::run(&options),
         Task::Bench { bench } => bench.run(),
         Task::Torture(torture) => torture.run(),

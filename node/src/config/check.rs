@@ -70,19 +70,35 @@ impl Config {
                      `{service} = \"https://…\"` under [services]"
                 )));
             };
-            check_place(service, place)?;
+            self.check_place(service, place)?;
         }
         Ok(())
     }
 
     fn check_internal(&self, roles: &Roles) -> Result<(), Error> {
         let address: SocketAddr = self.listen.internal;
-        if roles.serves_others() && !is_loopback(address.ip()) {
+        if roles.serves_others() && !is_loopback(address.ip()) && self.internal_tls.is_none() {
             return Err(Error::Configuration(format!(
-                "`internal` listens on {address}, beyond this machine, without TLS; keep it on 127.0.0.1"
+                "`internal` listens on {address}, beyond this machine, without TLS; keep it on 127.0.0.1, or add [internal_tls]"
             )));
         }
         Ok(())
+    }
+
+    /// Refuses a place that is no address, or beyond this machine and not protected by TLS.
+    fn check_place(&self, service: Role, place: &str) -> Result<(), Error> {
+        let wrong = |why: &str| Error::Configuration(format!("`{service}` under [services] is `{place}`, {why}"));
+        let uri: Uri = place.parse().map_err(|_| wrong("which is no URL"))?;
+        let host = uri.host().ok_or_else(|| wrong("which names no host"))?;
+        let host = host.trim_matches(['[', ']']);
+        let is_near = host == "localhost" || host.parse().is_ok_and(is_loopback);
+        match uri.scheme_str() {
+            Some("https") if self.internal_tls.is_some() => Ok(()),
+            Some("https") => Err(wrong("and [internal_tls] is missing, which says what to show there")),
+            Some("http") if is_near => Ok(()),
+            Some("http") => Err(wrong("beyond this machine without TLS; write https://")),
+            _ => Err(wrong("which is neither https:// nor, on this machine, http://")),
+        }
     }
 
     /// Processes share what they keep, so none of it may be embedded in one of them.
@@ -108,21 +124,6 @@ impl Config {
             ));
         }
         Ok(())
-    }
-}
-
-/// Refuses a place that is no address, or beyond this machine and not protected by TLS.
-fn check_place(service: Role, place: &str) -> Result<(), Error> {
-    let wrong = |why: &str| Error::Configuration(format!("`{service}` under [services] is `{place}`, {why}"));
-    let uri: Uri = place.parse().map_err(|_| wrong("which is no URL"))?;
-    let host = uri.host().ok_or_else(|| wrong("which names no host"))?;
-    let host = host.trim_matches(['[', ']']);
-    let is_near = host == "localhost" || host.parse().is_ok_and(is_loopback);
-    match uri.scheme_str() {
-        Some("https") => Ok(()),
-        Some("http") if is_near => Ok(()),
-        Some("http") => Err(wrong("beyond this machine without TLS; write https://")),
-        _ => Err(wrong("which is neither https:// nor, on this machine, http://")),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod site;
+mod tls;
 
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ async fn health_names_the_dependency_that_is_away_until_it_is_back() {
     let mut core = site.start("auth,things,channels");
     let mut adapters = Process::spawn(&mut site.serve("mqtt,http"));
     let ops = address(&adapters.ready(), "ops").unwrap();
-    assert_eq!(get(ops, "/health").0, 200);
+    until(PATIENCE, async || get(ops, "/health").1.contains(r#""status":"pass""#)).await;
 
     site.nats.kill();
     until(PATIENCE, async || get(ops, "/ready").0 == 503).await;
@@ -73,7 +74,9 @@ async fn health_names_the_dependency_that_is_away_until_it_is_back() {
     until(PATIENCE, async || get(ops, "/health").0 == 200).await;
 
     core.end();
-    until(PATIENCE, async || get(ops, "/health").1.contains("service:auth")).await;
+    until(PATIENCE, async || get(ops, "/health").1.contains(r#""status":"warn""#)).await;
+    let health = get(ops, "/health").1;
+    assert!(health.contains(r#""missing":["service:auth""#), "{health}");
     assert_eq!(get(ops, "/ready").0, 200, "whoever is admitted is still served");
 }
 
@@ -250,4 +253,19 @@ async fn the_doctor_names_the_first_step_that_fails() {
     writer.thaw();
     site.nats.kill();
     is_named(ask(&site, http), "log");
+}
+
+#[test]
+fn the_configurations_to_start_from_are_right() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/split");
+    for name in ["migrate", "core", "store", "adapters", "gateway"] {
+        let file = format!("{folder}/{name}.toml");
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_trunkline"));
+        let output = check.args(["config", "--check", "--config", &file]).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }

@@ -1,0 +1,59 @@
+//! Each process is killed in turn, then each server; NATS stands still. The ledger finds nothing broken, and all of it heals by itself.
+
+use std::time::Duration;
+
+use trunkline_testkit::until;
+
+use super::ground::{Ground, Part};
+use super::{Strain, WAIT};
+use crate::kill::variable;
+
+/// Rounds unless `TRUNKLINE_TEST_SPLIT_ROUNDS` says otherwise.
+const ROUNDS: u64 = 1;
+/// Seconds that NATS stands still unless `TRUNKLINE_TEST_FREEZE_SECONDS` says otherwise.
+const FREEZE_SECONDS: u64 = 3;
+/// How long a server stays away.
+const AWAY: Duration = Duration::from_secs(1);
+/// Acknowledgements that show that an outage holds nobody up.
+const UNTOUCHED: u64 = 200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_dies_or_stands_still_nothing_is_lost_and_it_heals_by_itself() {
+    let rounds = variable("TRUNKLINE_TEST_SPLIT_ROUNDS").unwrap_or(ROUNDS);
+    let freeze = Duration::from_secs(variable("TRUNKLINE_TEST_FREEZE_SECONDS").unwrap_or(FREEZE_SECONDS));
+    let mut ground = Ground::start().await;
+    for _ in 0..rounds {
+        let strain = Strain::start(&ground).await;
+        for part in Part::ALL {
+            strain.works(WAIT).await;
+            ground.kill(part).await;
+            ground.restart(part).await;
+            strain.heals(&format!("{part:?} killed")).await;
+        }
+
+        ground.nats.kill();
+        nothing_is_acknowledged_for(&strain, AWAY).await;
+        ground.nats.restart();
+        strain.heals("NATS killed").await;
+
+        ground.nats.freeze();
+        nothing_is_acknowledged_for(&strain, freeze).await;
+        ground.nats.thaw();
+        strain.heals("NATS frozen").await;
+
+        ground.postgres.kill();
+        let before: u64 = strain.counts().iter().sum();
+        until(WAIT, async || strain.counts().iter().sum::<u64>() >= before + UNTOUCHED).await;
+        ground.postgres.restart();
+        strain.heals("Postgres killed").await;
+
+        strain.assert_clean(&ground).await;
+    }
+}
+
+/// What cannot be stored is not acknowledged, for as long as that is so.
+async fn nothing_is_acknowledged_for(strain: &Strain, outage: Duration) {
+    let count = strain.stands_still(true).await;
+    tokio::time::sleep(outage).await;
+    assert_eq!(strain.counts().iter().sum::<u64>(), count, "acknowledged, and stored nowhere");
+}
