@@ -2,16 +2,17 @@
 //! raw speed before and after each part. Figures are for ratios; the ledger has the last word.
 
 mod floor;
-mod server;
+pub(crate) mod server;
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::check::{Verdict, check};
-use crate::ledger::{Book, Ledger, Protocol};
+use crate::check::Verdict;
+use crate::ledger::{Ledger, Protocol};
 use crate::load::{Clock, Load, Plan, Summary};
 use crate::site::{Site, metric};
 use crate::store::bare::{self, Bare};
@@ -150,7 +151,7 @@ async fn measured(options: &Options, name: &'static str, in_flight: usize) -> Re
 
 async fn trunkline(options: &Options, in_flight: usize) -> Result<Part> {
     let server = Trunkline::start(&options.trunkline, &options.folder).await?;
-    let plan = plan(options, in_flight);
+    let plan = plan(in_flight, options.payload_bytes, options.time, "synced");
     let site = Site::make(&server.access, 2, plan.connections.div_ceil(2)).await?;
     let path = server.folder().join("ledger");
     let ledger = Ledger::create(&path, &plan.run)?;
@@ -158,23 +159,18 @@ async fn trunkline(options: &Options, in_flight: usize) -> Result<Part> {
     let commits = metric(ops, "trunkline_log_commits_total").await?;
     let worked = process::processor_time(server.id())?;
     let load = Load::start(&plan, &site.targets, Some(&ledger), Clock::start())?;
-    let (summary, lag) = tokio::join!(load.finish(), lag(&site, options.time));
+    let (summary, lag) = tokio::join!(load.finish(), lag(ops, options.time));
     let worked = process::processor_time(server.id())? - worked;
     let commits = metric(ops, "trunkline_log_commits_total").await? - commits;
     let resident_bytes = process::resident_bytes(server.id())?;
     ledger.close()?;
     site.quiesce(QUIESCE_WAIT).await?;
-    let book = Book::read(&path)?;
-    let mut rows = Vec::new();
-    for place in book.places() {
-        rows.extend(reader::rows(&site, &place).await?);
-    }
     Ok(Part {
         per_commit: Some(summary.acknowledged as f64 / commits.max(1.0)),
         processor_us: Some(worked.as_secs_f64() * 1e6 / summary.acknowledged.max(1) as f64),
         resident_bytes: Some(resident_bytes),
         lag,
-        verdict: Some(check(&book, &rows)),
+        verdict: Some(reader::judge(&site, &path).await?),
         ..Part::new(TRUNKLINE, in_flight, summary.rate())
     }
     .with(summary))
@@ -182,7 +178,7 @@ async fn trunkline(options: &Options, in_flight: usize) -> Result<Part> {
 
 async fn mosquitto(options: &Options, in_flight: usize) -> Result<Part> {
     let server = Mosquitto::start(&options.mosquitto, &options.folder).await?;
-    let plan = plan(options, in_flight);
+    let plan = plan(in_flight, options.payload_bytes, options.time, "synced");
     let worked = process::processor_time(server.id())?;
     let summary = Load::start(&plan, &[server.target()], None, Clock::start())?
         .finish()
@@ -216,7 +212,8 @@ impl Part {
     }
 }
 
-fn plan(options: &Options, in_flight: usize) -> Plan {
+/// As many messages in flight as the connections have windows for, for some time.
+pub(crate) fn plan(in_flight: usize, payload_bytes: usize, time_max: Duration, tier: &str) -> Plan {
     let connections = in_flight.min(CONNECTIONS);
     Plan {
         run: Plan::new_run(),
@@ -225,22 +222,22 @@ fn plan(options: &Options, in_flight: usize) -> Plan {
         connections,
         window: in_flight.div_ceil(connections),
         rate: None,
-        payload_bytes: options.payload_bytes,
+        payload_bytes,
         messages_max: u64::MAX,
-        time_max: options.time,
+        time_max,
         is_persistent: false,
-        tier: "synced".to_owned(),
+        tier: tier.to_owned(),
     }
 }
 
-/// The writer's lag, second by second.
-async fn lag(site: &Site, time: Duration) -> Vec<f64> {
+/// The writer's lag, second by second, as the process at `ops` tells it.
+pub(crate) async fn lag(ops: SocketAddr, time: Duration) -> Vec<f64> {
     let (mut lag, mut second) = (Vec::new(), tokio::time::interval(Duration::from_secs(1)));
     second.tick().await;
     for _ in 0..time.as_secs() {
         second.tick().await;
         // A look that failed shows as a lag that is no number.
-        lag.push(site.metric("trunkline_writer_lag_entries").await.unwrap_or(f64::NAN));
+        lag.push(metric(ops, "trunkline_writer_lag_entries").await.unwrap_or(f64::NAN));
     }
     lag
 }
@@ -271,14 +268,7 @@ fn line(part: &Part) -> String {
         }
     }
     if !part.lag.is_empty() {
-        let last = &part.lag[part.lag.len().saturating_sub(LAG_SECONDS)..];
-        let seconds = last.iter().copied().fold(0.0, f64::max) / part.per_second;
-        let grown = last.last().unwrap_or(&0.0) - last.first().unwrap_or(&0.0);
-        let _ = writeln!(
-            line,
-            "           lag of the writer at most {seconds:.2} s of traffic, {grown:+.0} over the last {} s",
-            last.len()
-        );
+        let _ = writeln!(line, "           {}", lag_in_words(&part.lag, part.per_second));
     }
     if let Some(verdict) = &part.verdict {
         let _ = writeln!(
@@ -288,6 +278,30 @@ fn line(part: &Part) -> String {
         );
     }
     line
+}
+
+/// How far the writer was behind at the end of a part, and whether it fell back further.
+pub(crate) fn lag_in_words(lag: &[f64], per_second: f64) -> String {
+    let last = &lag[lag.len().saturating_sub(LAG_SECONDS)..];
+    let seconds = last.iter().copied().fold(0.0, f64::max) / per_second;
+    let grown = last.last().unwrap_or(&0.0) - last.first().unwrap_or(&0.0);
+    format!(
+        "lag of the writer at most {seconds:.2} s of traffic, {grown:+.0} over the last {} s",
+        last.len()
+    )
+}
+
+/// The middle of some ratios, with the least and the most.
+pub(crate) fn spread(mut pairs: Vec<f64>) -> String {
+    pairs.sort_by(f64::total_cmp);
+    match pairs[..] {
+        [] => "no steady pair".to_owned(),
+        [only] => format!("{only:.2} (1 pair)"),
+        [least, .., most] => {
+            let median = f64::midpoint(pairs[(pairs.len() - 1) / 2], pairs[pairs.len() / 2]);
+            format!("{median:.2} ({least:.2} to {most:.2}, {} pairs)", pairs.len())
+        }
+    }
 }
 
 /// Trunkline against the others: pairs that ran next to each other.
@@ -320,24 +334,12 @@ fn ratios(parts: &[Part]) -> String {
         let raw = steady
             .map(|part| 2.0 * part.per_second / (part.floor[0] + part.floor[1]))
             .collect();
-        for (name, mut pairs) in [
+        for (name, pairs) in [
             (BARE, beside(of(BARE))),
             (MOSQUITTO, beside(of(MOSQUITTO))),
             ("raw syncs", raw),
         ] {
-            pairs.sort_by(f64::total_cmp);
-            let _ = match pairs[..] {
-                [] => writeln!(text, "@{in_flight:<5} trunkline / {name:10} no steady pair"),
-                [least, .., most] => {
-                    let median = (pairs[(pairs.len() - 1) / 2] + pairs[pairs.len() / 2]) / 2.0;
-                    let count = pairs.len();
-                    writeln!(
-                        text,
-                        "@{in_flight:<5} trunkline / {name:10} {median:.2} ({least:.2} to {most:.2}, {count} pairs)"
-                    )
-                }
-                [only] => writeln!(text, "@{in_flight:<5} trunkline / {name:10} {only:.2} (1 pair)"),
-            };
+            let _ = writeln!(text, "@{in_flight:<5} trunkline / {name:10} {}", spread(pairs));
         }
     }
     text

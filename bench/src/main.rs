@@ -12,7 +12,7 @@ use trunkline_bench::ledger::{Book, Ledger, Protocol};
 use trunkline_bench::load::{Audience, Clock, Load, Plan, Summary, Target};
 use trunkline_bench::site::{Access, Site};
 use trunkline_bench::store::rows;
-use trunkline_bench::{Place, ingest, overload, reader, store};
+use trunkline_bench::{Place, ingest, overload, reader, split, store};
 
 /// How long the platform may take to store what it accepted.
 const QUIESCE_WAIT: Duration = Duration::from_secs(60);
@@ -61,6 +61,8 @@ enum Command {
     },
     /// Measure ingest of a Trunkline beside mosquitto and beside the least that must be done
     Ingest(IngestFlags),
+    /// Measure a platform of four processes on NATS and Postgres beside a bare async-nats publisher, and rows beside raw COPY
+    Split(SplitFlags),
     /// Measure rows into Postgres through the message store, beside raw COPY
     Rows(RowsFlags),
     /// Saturate a Trunkline, and then send it twice as much
@@ -170,6 +172,42 @@ impl IngestFlags {
     }
 }
 
+/// What a split platform is measured with.
+#[derive(Args)]
+struct SplitFlags {
+    /// The binary `trunkline`
+    #[arg(long, value_name = "FILE")]
+    trunkline: PathBuf,
+    /// The binary `nats-server`
+    #[arg(long, value_name = "FILE")]
+    nats_server: PathBuf,
+    /// Folder on the disk to measure on
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Seconds of each part
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Messages in flight in all
+    #[arg(long, value_delimiter = ',', default_value = "64,1000")]
+    in_flight: Vec<usize>,
+    #[command(flatten)]
+    rows: RowsFlags,
+}
+
+impl SplitFlags {
+    fn options(&self) -> Result<split::Options> {
+        Ok(split::Options {
+            trunkline: self.trunkline.canonicalize().context("--trunkline")?,
+            nats_server: self.nats_server.canonicalize().context("--nats-server")?,
+            folder: self.folder.clone(),
+            time: Duration::from_secs(self.seconds),
+            in_flight: self.in_flight.clone(),
+            rounds: self.rows.rounds,
+            rows: self.rows.options(),
+        })
+    }
+}
+
 /// What rows into Postgres are measured with.
 #[derive(Args)]
 struct RowsFlags {
@@ -194,9 +232,9 @@ struct RowsFlags {
 }
 
 impl RowsFlags {
-    fn options(self) -> rows::Options {
+    fn options(&self) -> rows::Options {
         rows::Options {
-            postgres: self.postgres,
+            postgres: self.postgres.clone(),
             rows: self.rows,
             batch_rows: self.batch_rows,
             shards: self.shards,
@@ -240,6 +278,9 @@ struct AccessFlags {
     /// HTTP
     #[arg(long, default_value = "127.0.0.1:8080")]
     http: SocketAddr,
+    /// Messages over HTTP, where another process has them
+    #[arg(long)]
+    messages: Option<SocketAddr>,
     /// MQTT
     #[arg(long, default_value = "127.0.0.1:1883")]
     mqtt: SocketAddr,
@@ -284,6 +325,7 @@ async fn run(command: Command) -> Result<()> {
             ended_well(&fanout.summary)
         }
         Command::Ingest(flags) => ingest::run(&flags.options()?).await,
+        Command::Split(flags) => split::run(&flags.options()?).await,
         Command::Rows(flags) => rows::run(&flags.options()).await,
         Command::Overload(flags) => overload::run(&flags.options()?).await,
         Command::Judge {
@@ -378,6 +420,7 @@ impl AccessFlags {
             .with_context(|| format!("{} cannot be read", self.password_file.display()))?;
         Ok(Access {
             http: self.http,
+            messages: self.messages.unwrap_or(self.http),
             mqtt: self.mqtt,
             ops: self.ops,
             email: self.email.clone(),

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::check::check;
 use crate::ingest::Trunkline;
-use crate::ledger::{Book, Ledger, Protocol};
+use crate::ledger::{Ledger, Protocol};
 use crate::load::{Clock, Load, Plan, Summary};
 use crate::site::Site;
 use crate::{process, reader};
@@ -95,12 +94,7 @@ async fn part(server: &Trunkline, options: &Options, times: usize, rate: Option<
     };
     ledger.close()?;
     site.quiesce(QUIESCE_WAIT).await?;
-    let book = Book::read(&path)?;
-    let mut rows = Vec::new();
-    for place in book.places() {
-        rows.extend(reader::rows(&site, &place).await?);
-    }
-    let verdict = check(&book, &rows);
+    let verdict = reader::judge(&site, &path).await?;
     ensure!(verdict.is_clean(), "a promise was broken:\n{verdict}");
     ensure!(summary.failures.is_empty(), "connections broke:\n{summary}");
     Ok(Part {

@@ -7,8 +7,10 @@ use anyhow::{Context as _, Result};
 
 /// Clock ticks of `/proc`: fixed to 100 a second in what Linux shows to programs.
 const TICKS_PER_SECOND: u64 = 100;
-/// Fields of `/proc/<pid>/stat` after the program's name that come before the user time.
-const FIELDS_BEFORE_USER_TIME: usize = 11;
+/// Fields of `/proc/<pid>/stat`, counted from the one after the program's name: the parent, and the user time, after which come the
+/// system time and both times of children that have ended.
+const PARENT_FIELD: usize = 1;
+const USER_TIME_FIELD: usize = 11;
 
 /// Memory that a process holds, in bytes.
 ///
@@ -27,12 +29,57 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
 /// # Errors
 /// When there is no such process.
 pub fn processor_time(pid: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("there is no process {pid}"))?;
-    // The name may contain blanks and parentheses; the last parenthesis ends it.
-    let (_, fields) = stat.rsplit_once(')').context("the process has no name")?;
-    let times = fields.split_whitespace().skip(FIELDS_BEFORE_USER_TIME).take(2);
-    let ticks: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
-    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    Ok(Stat::read(pid)?.own)
+}
+
+/// The same of a process with its children, those that have ended included.
+///
+/// # Errors
+/// When there is no such process.
+pub fn family_processor_time(pid: u32) -> Result<Duration> {
+    let parent = Stat::read(pid)?;
+    let mut time = parent.own + parent.ended_children;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        // A process that ends meanwhile is no error.
+        let stat = name.to_str().and_then(|name| Stat::read(name.parse().ok()?).ok());
+        time += stat
+            .filter(|stat| stat.parent == pid)
+            .map_or(Duration::ZERO, |stat| stat.own);
+    }
+    Ok(time)
+}
+
+/// The process that started a process.
+///
+/// # Errors
+/// When there is no such process.
+pub fn parent(pid: u32) -> Result<u32> {
+    Ok(Stat::read(pid)?.parent)
+}
+
+/// What `/proc/<pid>/stat` tells.
+struct Stat {
+    parent: u32,
+    own: Duration,
+    ended_children: Duration,
+}
+
+impl Stat {
+    fn read(pid: u32) -> Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        let stat = stat.with_context(|| format!("there is no process {pid}"))?;
+        // The name may contain blanks and parentheses; the last parenthesis ends it.
+        let (_, fields) = stat.rsplit_once(')').context("the process has no name")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let number = |at: usize| -> u64 { fields.get(at).and_then(|field| field.parse().ok()).unwrap_or(0) };
+        let time = |user: usize| Duration::from_millis((number(user) + number(user + 1)) * 1000 / TICKS_PER_SECOND);
+        Ok(Self {
+            parent: number(PARENT_FIELD) as u32,
+            own: time(USER_TIME_FIELD),
+            ended_children: time(USER_TIME_FIELD + 2),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +97,22 @@ mod tests {
         }
         assert!(resident_bytes(pid).unwrap() > before.1 + 16 * 1024 * 1024);
         assert!(processor_time(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn the_time_of_a_child_counts_for_its_family_while_it_lives_and_after() {
+        let pid = std::process::id();
+        let before = family_processor_time(pid).unwrap();
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn()
+            .unwrap();
+        assert_eq!(parent(child.id()).unwrap(), pid);
+        let wanted = Duration::from_millis(100);
+        while processor_time(child.id()).unwrap() < wanted {}
+        assert!(family_processor_time(pid).unwrap() >= before + wanted);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(family_processor_time(pid).unwrap() >= before + wanted);
     }
 }

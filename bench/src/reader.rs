@@ -1,10 +1,14 @@
 //! Rows by the platform's own reader, as its users get them: the oracle.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::Place;
+use crate::check::{Verdict, check};
+use crate::ledger::Book;
 use crate::row::Row;
 use crate::site::Site;
 
@@ -29,6 +33,19 @@ struct Message {
     message_id: Uuid,
     #[serde(default)]
     pack_index: u32,
+}
+
+/// Judges a site by a ledger, after everything that it accepted was stored.
+///
+/// # Errors
+/// When the ledger cannot be read, or the reader refuses.
+pub async fn judge(site: &Site, ledger: &Path) -> Result<Verdict> {
+    let book = Book::read(ledger)?;
+    let mut found = Vec::new();
+    for place in book.places() {
+        found.extend(rows(site, &place).await?);
+    }
+    Ok(check(&book, &found))
 }
 
 /// Every record of a channel, earliest first.

@@ -18,8 +18,10 @@ const POLL: Duration = Duration::from_millis(20);
 /// Where a platform listens, and who may make domains on it.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// API and messages over HTTP.
+    /// API over HTTP.
     pub http: SocketAddr,
+    /// Messages over HTTP; the same address where one process has both roles.
+    pub messages: SocketAddr,
     /// MQTT.
     pub mqtt: SocketAddr,
     /// Metrics.
@@ -89,7 +91,7 @@ impl Site {
     /// When the user cannot log in.
     pub async fn moved(&self, access: &Access) -> Result<Self> {
         let moved = |target: &Target| Target {
-            http: access.http,
+            http: access.messages,
             mqtt: access.mqtt,
             ..target.clone()
         };
@@ -130,7 +132,7 @@ impl Site {
         let deadline = Instant::now() + limit;
         for last in &self.last {
             let Place { domain, channel } = &last.place;
-            let client = self.user.with_authorization(format!("Client {}", last.password));
+            let client = Caller::new(last.http).with_authorization(format!("Client {}", last.password));
             let record = json!([{ "n": "last", "vb": true }]);
             let sent = client.post(&format!("/m/{domain}/c/{channel}"), &record).await?;
             let id = text_at(&sent, "/message_id")?;
@@ -215,7 +217,7 @@ async fn make_channel(
         let body = json!({ "name": format!("{route} {number}") });
         let made = user.post(&format!("/{domain}/clients"), &body).await?;
         targets.push(Target {
-            http: access.http,
+            http: access.messages,
             mqtt: access.mqtt,
             user: text_at(&made, "/id")?,
             password: text_at(&made, "/credentials/secret")?,

@@ -1,6 +1,7 @@
 //! Rows from the file of the embedded message store: faster than the reader, and in the order of the log.
 
 pub mod bare;
+pub mod database;
 pub mod rows;
 
 use std::path::Path;

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use crate::deps::{Deps, MOSQUITTO, POSTGRES, STRACE};
+use crate::deps::{Deps, MOSQUITTO, NATS, POSTGRES, STRACE};
 use crate::postgres::Postgres;
 use crate::{command, repository};
 
@@ -17,7 +17,10 @@ use crate::{command, repository};
 pub(crate) enum Bench {
     /// From MQTT QoS 1 to stored rows, beside mosquitto and the least that must be done.
     Ingest {
-        /// Passed to `trunkline-bench ingest` as they are.
+        /// Four processes on NATS and Postgres instead, beside a bare async-nats publisher and raw COPY.
+        #[arg(long)]
+        split: bool,
+        /// Passed to `trunkline-bench ingest`, or `split`, as they are.
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
@@ -39,7 +42,8 @@ impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         let deps = Deps::from_environment()?;
         match self {
-            Self::Ingest { arguments } => ingest(&deps, arguments),
+            Self::Ingest { split: true, arguments } => split(&deps, arguments),
+            Self::Ingest { arguments, .. } => ingest(&deps, arguments),
             Self::Overload { arguments } => overload(arguments),
             Self::Rows { arguments } => rows(&deps, arguments),
         }
@@ -53,6 +57,19 @@ fn ingest(deps: &Deps, arguments: &[OsString]) -> Result<()> {
     bench.arg("ingest").arg("--trunkline").arg(built.join("trunkline"));
     bench.arg("--mosquitto").arg(deps.program(&MOSQUITTO, "mosquitto"));
     // The disk of the build is a real one; the folder for temporary files may be in memory.
+    bench.arg("--folder").arg(&built).args(arguments);
+    command::show(&mut bench)
+}
+
+fn split(deps: &Deps, arguments: &[OsString]) -> Result<()> {
+    deps.bring(&NATS)?;
+    deps.bring(&POSTGRES)?;
+    let built = build(&["trunkline", "trunkline-bench"])?;
+    let postgres = Postgres::start_durable(deps)?;
+    let mut bench = Command::new(built.join("trunkline-bench"));
+    bench.arg("split").arg("--trunkline").arg(built.join("trunkline"));
+    bench.arg("--nats-server").arg(deps.program(&NATS, "nats-server"));
+    bench.arg("--postgres").arg(postgres.url());
     bench.arg("--folder").arg(&built).args(arguments);
     command::show(&mut bench)
 }

@@ -19,11 +19,12 @@ use crate::site::Access;
 /// How long a server may take to start.
 const START_WAIT: Duration = Duration::from_secs(60);
 const START_POLL: Duration = Duration::from_millis(20);
-const EMAIL: &str = "bench@example.com";
-const PASSWORD: &str = "correct horse battery";
+/// The administrator of a platform that is measured.
+pub(crate) const EMAIL: &str = "bench@example.com";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A folder on the disk that is measured.
-pub(super) fn folder(on: &Path) -> Result<TempDir> {
+pub(crate) fn folder(on: &Path) -> Result<TempDir> {
     let made = tempfile::Builder::new().prefix("trunkline-bench-").tempdir_in(on);
     made.with_context(|| format!("{} cannot be written", on.display()))
 }
@@ -53,26 +54,13 @@ impl Trunkline {
         for listener in ["--http", "--grpc", "--mqtt", "--ops"] {
             command.args([listener, "127.0.0.1:0"]);
         }
-        let mut child = quiet(command, &folder)?
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| program.display().to_string())?;
-        let mut ready = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().context("its output was asked for")?);
-        timeout(START_WAIT, stdout.read_line(&mut ready))
-            .await
-            .context("it does not start")??;
-        let address = |name: &str| -> Result<SocketAddr> {
-            let word = ready.split_whitespace().find_map(|word| word.strip_prefix(name));
-            let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-            Ok(word
-                .with_context(|| format!("it does not start: {ready}{}", log()))?
-                .parse()?)
-        };
+        let (child, ready) = Ready::start(command, &folder).await?;
+        let http = ready.address("http")?;
         let access = Access {
-            http: address("http=")?,
-            mqtt: address("mqtt=")?,
-            ops: address("ops=")?,
+            http,
+            messages: http,
+            mqtt: ready.address("mqtt")?,
+            ops: ready.address("ops")?,
             email: EMAIL.to_owned(),
             password: PASSWORD.to_owned(),
         };
@@ -88,6 +76,37 @@ impl Trunkline {
     }
 }
 
+/// What a process of Trunkline said when it was ready.
+pub(crate) struct Ready(String);
+
+impl Ready {
+    /// Starts one in a folder and waits until it is ready.
+    pub(crate) async fn start(command: Command, folder: &TempDir) -> Result<(Child, Self)> {
+        let program = command.as_std().get_program().to_owned();
+        let mut child = quiet(command, folder)?
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| program.display().to_string())?;
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().context("its output was asked for")?);
+        timeout(START_WAIT, stdout.read_line(&mut line))
+            .await
+            .context("it does not start")??;
+        let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        ensure!(line.starts_with("ready "), "it does not start: {line}{}", log());
+        Ok((child, Self(line)))
+    }
+
+    /// The address of a listener, such as `http`.
+    pub(crate) fn address(&self, name: &str) -> Result<SocketAddr> {
+        let value = |word: &'_ str| word.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        let value = self.0.split_whitespace().find_map(value);
+        Ok(value
+            .with_context(|| format!("{name} is not in: {}", self.0))?
+            .parse()?)
+    }
+}
+
 /// Mosquitto with persistence on. It ends when it is dropped.
 pub(super) struct Mosquitto {
     address: SocketAddr,
@@ -98,7 +117,7 @@ pub(super) struct Mosquitto {
 impl Mosquitto {
     pub(super) async fn start(program: &Path, on: &Path) -> Result<Self> {
         let folder = folder(on)?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = free_address()?;
         let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
         let configuration = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\nuser {user}\npersistence true\npersistence_location {}/\n{}",
@@ -113,12 +132,7 @@ impl Mosquitto {
         let child = quiet(command, &folder)?
             .spawn()
             .with_context(|| program.display().to_string())?;
-        let deadline = Instant::now() + START_WAIT;
-        while TcpStream::connect(address).is_err() {
-            let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-            ensure!(Instant::now() < deadline, "mosquitto does not start: {}", log());
-            tokio::time::sleep(START_POLL).await;
-        }
+        until_it_answers(address, &folder).await?;
         Ok(Self {
             address,
             child,
@@ -145,8 +159,24 @@ impl Mosquitto {
     }
 }
 
+/// An address that nobody listens on.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Waits until a server that runs in `folder` takes connections.
+pub(crate) async fn until_it_answers(address: SocketAddr, folder: &TempDir) -> Result<()> {
+    let deadline = Instant::now() + START_WAIT;
+    while TcpStream::connect(address).is_err() {
+        let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        ensure!(Instant::now() < deadline, "a server does not start: {}", log());
+        tokio::time::sleep(START_POLL).await;
+    }
+    Ok(())
+}
+
 /// Runs in a folder, its complaints in a file there, and not longer than its owner.
-fn quiet(mut command: Command, folder: &TempDir) -> Result<Command> {
+pub(crate) fn quiet(mut command: Command, folder: &TempDir) -> Result<Command> {
     let log = File::create(folder.path().join("log"))?;
     command
         .current_dir(folder.path())

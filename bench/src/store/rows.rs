@@ -5,15 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _};
 use trunkline_core::{ChannelId, DomainId, MessageId};
 use trunkline_store::{Batch, LogPosition, MessageStore, Origin, PostgresStore, Protocol, PublisherKind, StoredRecord};
 use uuid::Uuid;
 
-use crate::ingest::FileSystem;
+use super::database::Database;
 use crate::{Content, process};
 
 /// Channels that the rows are spread over, all of one domain for each shard.
@@ -76,38 +76,16 @@ const RAW: &str = "raw COPY";
 /// # Errors
 /// When the server does not let, or keeps nothing.
 pub async fn run(options: &Options) -> Result<()> {
-    let server: PgConnectOptions = options.postgres.parse().context("--postgres is no address")?;
-    let mut owner = server.clone().connect().await.context("Postgres does not answer")?;
-    println!("{}", settings(&mut owner).await?);
-    let name = format!("bench_{}", Uuid::now_v7().simple());
-    let statement = |what: &str| AssertSqlSafe(format!("{what} {name}"));
-    sqlx::raw_sql(statement("CREATE DATABASE")).execute(&mut owner).await?;
-    let (prefix, _) = options
-        .postgres
-        .rsplit_once('/')
-        .context("--postgres ends in /<database>")?;
-    let outcome = measure(options, &format!("{prefix}/{name}")).await;
-    let force = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
-    sqlx::raw_sql(force).execute(&mut owner).await?;
+    let mut database = Database::make(&options.postgres).await?;
+    let outcome = match database.settings().await {
+        Ok(settings) => {
+            println!("{settings}");
+            measure(options, database.url()).await
+        }
+        Err(error) => Err(error),
+    };
+    database.remove().await?;
     outcome
-}
-
-/// What decides how fast a server can be, and whether its figures count.
-async fn settings(owner: &mut PgConnection) -> Result<String> {
-    let show = "
-        SELECT current_setting('fsync'), current_setting('server_version'), current_setting('shared_buffers'),
-               current_setting('data_directory')";
-    let (fsync, version, buffers, folder): (String, String, String, String) =
-        sqlx::query_as(show).fetch_one(owner).await?;
-    ensure!(fsync == "on", "this Postgres does not sync: no result of it is stored");
-    let file_system = FileSystem::of(folder.as_ref())?;
-    ensure!(
-        file_system.keeps_synced(),
-        "the files of this Postgres are on {file_system}, which keeps nothing; TMPDIR can name another folder"
-    );
-    Ok(format!(
-        "Postgres {version} on {file_system}, fsync on, shared buffers {buffers}"
-    ))
 }
 
 async fn measure(options: &Options, url: &str) -> Result<()> {
