@@ -98,7 +98,10 @@ fn run_tests(deps: &Deps, options: &Options) -> Result<()> {
         .args(options.scope("--workspace"))
         .args(&options.filter)
         .args(&options.runner_arguments);
-    runner.env("TRUNKLINE_TEST_POSTGRES", postgres.url()).envs(tools(deps));
+    runner
+        .env("TRUNKLINE_TEST_POSTGRES", postgres.url())
+        .env("TRUNKLINE_TEST_POSTGRES_BIN", postgres.programs())
+        .envs(tools(deps));
     command::show(&mut runner)
 }
 
@@ -122,7 +125,7 @@ fn test_runner() -> Command {
 }
 
 /// The variables by which tests find their tools.
-fn tools(deps: &Deps) -> [(&'static str, PathBuf); 5] {
+pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 5] {
     [
         ("TRUNKLINE_TEST_NATS_SERVER", deps.program(&NATS, "nats-server")),
         (

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::deps::{Deps, MOSQUITTO, NATS, POSTGRES, STRACE};
 use crate::postgres::Postgres;
-use crate::{command, repository};
+use crate::{checks, command, repository};
 
 /// What can be measured.
 #[derive(Subcommand)]
@@ -115,6 +115,12 @@ pub(crate) struct Torture {
     /// MiB that a domain may hold while its writer is down.
     #[arg(long, default_value_t = 256)]
     quota_mib: u64,
+    /// Rounds in which each process, server and link of a split platform fails in turn.
+    #[arg(long, default_value_t = 10)]
+    split_rounds: u64,
+    /// Seconds that NATS stands still in each of them.
+    #[arg(long, default_value_t = 30)]
+    freeze_seconds: u64,
     /// Draws the same moments again.
     #[arg(long)]
     seed: Option<u64>,
@@ -123,7 +129,10 @@ pub(crate) struct Torture {
 impl Torture {
     pub(crate) fn run(&self) -> Result<()> {
         let deps = Deps::from_environment()?;
-        deps.bring(&STRACE)?;
+        [&STRACE, &NATS, &POSTGRES]
+            .into_iter()
+            .try_for_each(|tool| deps.bring(tool))?;
+        let postgres = Postgres::start(&deps)?;
         let mut test = Command::new(command::cargo());
         test.args([
             "test",
@@ -136,11 +145,15 @@ impl Torture {
             "--nocapture",
         ])
         .args(["--test-threads", "1"])
-        .env("TRUNKLINE_TEST_STRACE", deps.program(&STRACE, "strace"))
+        .envs(checks::tools(&deps))
+        .env("TRUNKLINE_TEST_POSTGRES", postgres.url())
+        .env("TRUNKLINE_TEST_POSTGRES_BIN", postgres.programs())
         .env("TRUNKLINE_TEST_ROUNDS", self.rounds.to_string())
         .env("TRUNKLINE_TEST_STORED", self.stored.to_string())
         .env("TRUNKLINE_TEST_BACKLOG", self.backlog.to_string())
-        .env("TRUNKLINE_TEST_QUOTA_MIB", self.quota_mib.to_string());
+        .env("TRUNKLINE_TEST_QUOTA_MIB", self.quota_mib.to_string())
+        .env("TRUNKLINE_TEST_SPLIT_ROUNDS", self.split_rounds.to_string())
+        .env("TRUNKLINE_TEST_FREEZE_SECONDS", self.freeze_seconds.to_string());
         if let Some(seed) = self.seed {
             test.env("TRUNKLINE_TEST_SEED", seed.to_string());
         }

@@ -59,6 +59,7 @@ cd / && rm -rf -- "$folder"
 pub(crate) struct Postgres {
     keeper: Child,
     port: u16,
+    programs: PathBuf,
 }
 
 impl Postgres {
@@ -86,11 +87,17 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The folder of its programs, where whoever may run them can reach them.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     fn try_start(deps: &Deps, settings: &[&str]) -> Result<Postgres> {
         let folder = tempfile::Builder::new().prefix("trunkline-postgres-").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
         let (postgres, initdb) = programs(deps, folder.path())?;
         let data = folder.path().join("data");
+        let programs = postgres.parent().map(Path::to_owned).unwrap_or_default();
 
         let mut make = unprivileged(Command::new(initdb), folder.path())?;
         make.args([
@@ -121,7 +128,7 @@ impl Postgres {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
-        let server = Postgres { keeper, port };
+        let server = Postgres { keeper, port, programs };
 
         // From here on the keeper removes the folder.
         let log = folder.keep().join("log");
