@@ -11,5 +11,7 @@ pub const GRANTS_PER_CLIENT_MAX: usize = 256;
 pub const DENIAL_AGE_MAX: Duration = Duration::from_secs(1);
 /// Times that a decision is made anew because a change arrived while it was being made.
 pub const DECISION_ATTEMPTS_MAX: u32 = 4;
+/// Time that an admission or a decision may take, with waiting for others of the same client. It is longer than any call that it makes.
+pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(6);
 /// Locks that admissions of equal credentials meet at, so that one call is made for them.
 pub const ADMISSION_STRIPES: usize = 64;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tonic::{Code, Status};
 use trunkline_bus::{Ref, Route};
 use trunkline_core::{ChannelId, ClientId, CredentialId, DomainId};
@@ -16,7 +17,7 @@ use trunkline_proto::clients::v1::clients_service_client::ClientsServiceClient;
 use trunkline_rpc::{Hub, Transport};
 
 use crate::lease::Lease;
-use crate::limits::{ADMISSION_STRIPES, DECISION_ATTEMPTS_MAX};
+use crate::limits::{ADMISSION_STRIPES, ANSWER_TIME_MAX, DECISION_ATTEMPTS_MAX};
 use crate::place::Place;
 use crate::registry::{Fingerprint, Registry};
 use crate::session::Principal;
@@ -72,6 +73,19 @@ impl PlatformGate {
         Ok(Principal::new(domain_id, client_id, credential_id, self.lease.clone()))
     }
 
+    async fn admit_in_turn(
+        &self,
+        fingerprint: Fingerprint,
+        credentials: &Credentials,
+    ) -> Result<Arc<Principal>, Refusal> {
+        let stripe = usize::from(fingerprint[0]) % ADMISSION_STRIPES;
+        let _one_at_a_time = self.admitting[stripe].lock().await;
+        match self.registry.recall(&fingerprint) {
+            Some(principal) => Ok(principal),
+            None => self.admit(fingerprint, credentials).await,
+        }
+    }
+
     /// Asks until an answer is given that no change of authorization overlapped.
     async fn admit(&self, fingerprint: Fingerprint, credentials: &Credentials) -> Result<Arc<Principal>, Refusal> {
         for _ in 0..DECISION_ATTEMPTS_MAX {
@@ -82,6 +96,28 @@ impl PlatformGate {
             }
         }
         Err(Refusal::Unavailable)
+    }
+
+    /// Asks until an answer is given that no change of authorization overlapped, and remembers it.
+    async fn decide_in_turn(
+        &self,
+        principal: &Principal,
+        action: Action,
+        place: &Place<'_>,
+    ) -> Result<Arc<Grant>, Denial> {
+        let _one_at_a_time = principal.deciding.lock().await;
+        if let Some(answer) = principal.recall(action, place.text) {
+            return answer;
+        }
+        let domain = self.registry.domain(principal.domain_id());
+        for _ in 0..DECISION_ATTEMPTS_MAX {
+            let changes = domain.changes();
+            let answer = self.decide(principal, action, place).await;
+            if principal.remember(action, place.text, &answer, || domain.changes() == changes) {
+                return answer;
+            }
+        }
+        Err(Denial::Unavailable)
     }
 
     /// Asks whether the principal may use `place`, without any memory.
@@ -130,13 +166,9 @@ impl Gate for PlatformGate {
         if let Some(principal) = self.registry.recall(&fingerprint) {
             return Ok(Session::new(principal));
         }
-        let stripe = usize::from(fingerprint[0]) % ADMISSION_STRIPES;
-        let _one_at_a_time = self.admitting[stripe].lock().await;
-        let principal = match self.registry.recall(&fingerprint) {
-            Some(principal) => principal,
-            None => self.admit(fingerprint, &credentials).await?,
-        };
-        Ok(Session::new(principal))
+        // While the services do not answer, each who waits for his turn would otherwise wait for all before him.
+        let admitted = timeout(ANSWER_TIME_MAX, self.admit_in_turn(fingerprint, &credentials)).await;
+        admitted.unwrap_or(Err(Refusal::Unavailable)).map(Session::new)
     }
 
     fn may_warm(&self, session: &Session, action: Action, topic: &str) -> Option<Result<Permit, Denial>> {
@@ -150,20 +182,9 @@ impl Gate for PlatformGate {
 
     async fn may(&self, session: &Session, action: Action, topic: &str) -> Result<Permit, Denial> {
         let place = Place::parse(topic, action)?;
-        let principal = session.principal();
-        let _one_at_a_time = principal.deciding.lock().await;
-        if let Some(answer) = principal.recall(action, place.text) {
-            return answer.map(|grant| place.permit(grant));
-        }
-        let domain = self.registry.domain(principal.domain_id());
-        for _ in 0..DECISION_ATTEMPTS_MAX {
-            let changes = domain.changes();
-            let answer = self.decide(principal, action, &place).await;
-            if principal.remember(action, place.text, &answer, || domain.changes() == changes) {
-                return answer.map(|grant| place.permit(grant));
-            }
-        }
-        Err(Denial::Unavailable)
+        let decided = timeout(ANSWER_TIME_MAX, self.decide_in_turn(session.principal(), action, &place)).await;
+        let answer = decided.unwrap_or(Err(Denial::Unavailable));
+        answer.map(|grant| place.permit(grant))
     }
 
     async fn recheck(&self, session: &Session) -> Result<(), Refusal> {

@@ -21,7 +21,7 @@ use trunkline_gate::{Credentials, Refusal};
 
 use crate::adapter::Adapter;
 use crate::limits::{
-    ACK_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, HANDSHAKE_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX,
+    ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, HANDSHAKE_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX,
 };
 use crate::machine::{Cause, Machine, Step};
 use inbound::{Done, work_of};
@@ -244,22 +244,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if !self.output.is_empty() && self.moved.elapsed() >= STALL_TIME_MAX {
             return Err(Cause::Lost);
         }
-        if self
-            .answer_deadline()
-            .is_some_and(|deadline| Instant::now() >= deadline)
-        {
-            let step = self.machine.failed(&mut self.output);
-            return ended(&step);
-        }
-        let step = self.machine.tick(self.opened.elapsed(), &mut self.output);
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let step = if is_over(self.receipt_deadline()) {
+            self.machine.failed(&mut self.output)
+        } else if is_over(self.busy_deadline()) {
+            self.machine.busy(&mut self.output)
+        } else {
+            self.machine.tick(self.opened.elapsed(), &mut self.output)
+        };
         ended(&step)
     }
 
-    /// When the oldest packet that has no answer must have one (reliability.md B3, rule 5).
+    /// When the oldest publish that the log took must have its answer (reliability.md B3, rule 5).
+    fn receipt_deadline(&self) -> Option<Instant> {
+        self.receipts.front().map(|(_, asked)| *asked + ACK_TIME_MAX)
+    }
+
+    /// When what the next packet waits for, and the permissions of the session, must be known.
+    fn busy_deadline(&self) -> Option<Instant> {
+        let asked = self.work.is_some().then_some(self.asked);
+        let uncertain = self.member.as_ref().and_then(|member| member.uncertain_since);
+        asked.into_iter().chain(uncertain).min().map(|since| since + BUSY_TIME_MAX)
+    }
+
     fn answer_deadline(&self) -> Option<Instant> {
-        let oldest = self.receipts.front().map(|(_, asked)| *asked);
-        let oldest = oldest.or_else(|| self.work.is_some().then_some(self.asked));
-        oldest.map(|asked| asked + ACK_TIME_MAX)
+        self.receipt_deadline().into_iter().chain(self.busy_deadline()).min()
     }
 
     /// When to look at keep alive, answers and stalls next. Being heard meanwhile costs nothing: the timer is set anew when it fires.

@@ -59,7 +59,7 @@ pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, such as when no descriptor is left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Pause before the permissions of a session are asked for again while that cannot be answered.
+/// Pause before a permission is asked for again while that cannot be answered.
 pub const RECHECK_PAUSE: Duration = Duration::from_millis(100);
 /// First pause before the log is asked again that could not answer; each further one is twice as long.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -69,5 +69,8 @@ pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 pub const READ_ATTEMPTS_MAX: u32 = 7;
 /// Time in which every publish is answered; a connection that waited longer is closed.
 pub const ACK_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time that a client waits, with nothing further read from it, for a permission that cannot be had or a log that takes nothing; then
+/// it is disconnected as by a busy server.
+pub const BUSY_TIME_MAX: Duration = Duration::from_secs(10);
 /// Clients whose use of a feature that is not offered was logged already.
 pub const NOTED_MAX: usize = 16_384;

@@ -133,6 +133,8 @@ pub enum Cause {
     Draining,
     /// The platform could not keep a promise.
     Failed,
+    /// What the client waits for depends on a part of the platform that does not answer.
+    Busy,
     /// The connection broke, or its client did not read for too long.
     Lost,
     /// The connection was open for too long without an admitted CONNECT.
@@ -141,7 +143,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Left,
         Self::Malformed,
         Self::NotAdmitted,
@@ -153,6 +155,7 @@ impl Cause {
         Self::Revoked,
         Self::Draining,
         Self::Failed,
+        Self::Busy,
         Self::Lost,
         Self::Handshake,
     ];
@@ -171,6 +174,7 @@ impl Cause {
             Self::Revoked => "revoked",
             Self::Draining => "draining",
             Self::Failed => "failed",
+            Self::Busy => "busy",
             Self::Lost => "lost",
             Self::Handshake => "handshake",
         }
@@ -272,6 +276,11 @@ impl Machine {
     /// The platform did not keep a promise that it owes the client.
     pub fn failed(&mut self, out: &mut BytesMut) -> Step {
         self.disconnect(ReasonCode::UnspecifiedError, Cause::Failed, out)
+    }
+
+    /// What the client waits for cannot be had from here now; it may ask again, perhaps elsewhere.
+    pub fn busy(&mut self, out: &mut BytesMut) -> Step {
+        self.disconnect(ReasonCode::ServerBusy, Cause::Busy, out)
     }
 
     /// The node drains; outstanding acknowledgements have been written.

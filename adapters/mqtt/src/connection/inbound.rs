@@ -14,7 +14,7 @@ use trunkline_mqtt_wire::{PacketId, Publish, PublishProperties, QoS, ReasonCode,
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
 
 use super::{Connection, ended};
-use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, SUBSCRIPTIONS_MAX};
+use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE, SUBSCRIPTIONS_MAX};
 use crate::machine::{Cause, Step};
 use crate::reason;
 use crate::subscription::{Options, Subscription};
@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
         let (gate, session) = (Arc::clone(gate), member.session.clone());
         self.work = Some(Box::pin(async move {
-            let answer = gate.may(&session, Action::Publish, &publish.topic).await;
+            let answer = decide(gate.as_ref(), &session, Action::Publish, &publish.topic).await;
             Done::Permitted(publish, answer)
         }));
         Ok(())
@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 () = lapsed => {}
                 taken = log.append(entry) => return Done::Taken(packet_id, taken),
             }
-            let answer = gate.may(&session, Action::Publish, &publish.topic).await;
+            let answer = decide(gate.as_ref(), &session, Action::Publish, &publish.topic).await;
             Done::Permitted(publish, answer)
         }));
         Ok(())
@@ -261,11 +261,21 @@ pub(super) async fn work_of(work: &mut Option<BoxFuture<'static, Done>>) -> Done
     done
 }
 
+/// Asks until it can be answered. Whoever waits for it bounds the time.
+async fn decide(gate: &dyn Gate, session: &Session, action: Action, topic: &str) -> Result<Permit, Denial> {
+    loop {
+        match gate.may(session, action, topic).await {
+            Err(Denial::Unavailable) => tokio::time::sleep(RECHECK_PAUSE).await,
+            answer => return answer,
+        }
+    }
+}
+
 async fn decide_filter(gate: &dyn Gate, session: &Session, filter: &str) -> Result<Permit, ReasonCode> {
     if filter.starts_with("$share/") {
         return Err(ReasonCode::SharedSubscriptionsNotSupported);
     }
-    let answer = gate.may(session, Action::Subscribe, filter).await;
+    let answer = decide(gate, session, Action::Subscribe, filter).await;
     answer.map_err(|denial| reason::of_subscribe_denial(&denial))
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use trunkline_bus::log::{LogError, Page, ReadLimit};
 use trunkline_gate::{Action, Denial, Gate, Permit, Refusal, Session};
 use trunkline_mqtt_wire::QoS;
@@ -34,6 +35,8 @@ pub(super) struct Member {
     caught: VecDeque<Item>,
     page: Option<BoxFuture<'static, Result<Page, LogError>>>,
     recheck: Option<BoxFuture<'static, Recheck>>,
+    /// Since when it is not known what the client may have; nothing is sent to it meanwhile.
+    pub(super) uncertain_since: Option<Instant>,
     /// The topic of the message being sent.
     topic: String,
 }
@@ -69,6 +72,7 @@ impl Member {
             caught: VecDeque::new(),
             page: None,
             recheck: None,
+            uncertain_since: None,
             topic: String::new(),
         }
     }
@@ -135,6 +139,7 @@ impl Member {
         if self.recheck.is_some() {
             return;
         }
+        self.uncertain_since.get_or_insert_with(Instant::now);
         let (gate, session) = (Arc::clone(gate), self.session.clone());
         let lapsed = self
             .subscriber
@@ -248,7 +253,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Err(Denial::Unavailable) => {}
             }
         }
-        if !member.is_current() {
+        if member.is_current() {
+            member.uncertain_since = None;
+        } else {
             member.start_recheck(&self.adapter.gate);
         }
         Ok(())
@@ -290,7 +297,8 @@ async fn finished<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
     outcome
 }
 
-/// Asks whether `session` and its `lapsed` subscriptions are allowed. What cannot be answered is not asked again at once.
+/// Asks whether `session` and its `lapsed` subscriptions are allowed. What cannot be answered, or not be relied on for want of a lease, is
+/// not asked again at once.
 async fn recheck(gate: Arc<dyn Gate>, session: Session, lapsed: Vec<Arc<Subscription>>) -> Recheck {
     let answer = gate.recheck(&session).await;
     let mut subscriptions = Vec::with_capacity(lapsed.len());
@@ -304,7 +312,11 @@ async fn recheck(gate: Arc<dyn Gate>, session: Session, lapsed: Vec<Arc<Subscrip
         Ok(permit) => permit.grant.holds(),
         Err(denial) => *denial != Denial::Unavailable,
     };
-    if answer == Err(Refusal::Unavailable) || !subscriptions.iter().all(holds) {
+    let is_settled = match answer {
+        Ok(()) => session.is_undisturbed() && subscriptions.iter().all(holds),
+        Err(refusal) => refusal != Refusal::Unavailable,
+    };
+    if !is_settled {
         tokio::time::sleep(RECHECK_PAUSE).await;
     }
     Recheck {

@@ -43,7 +43,7 @@ impl Machine {
     pub fn not_taken(&mut self, packet_id: Option<PacketId>, error: &AppendError, out: &mut BytesMut) -> Step {
         match reason::of_append_error(error) {
             Some(reason) => self.refuse(packet_id, reason, out),
-            None => self.disconnect(ReasonCode::UnspecifiedError, Cause::Failed, out),
+            None => self.unknown(error, out),
         }
     }
 
@@ -61,11 +61,11 @@ impl Machine {
             return Step::Wait;
         }
         let reason = match outcome {
-            Ok(()) => Some(ReasonCode::Success),
-            Err(error) => reason::of_append_error(error),
-        };
-        let Some(reason) = reason else {
-            return self.disconnect(ReasonCode::UnspecifiedError, Cause::Failed, out);
+            Ok(()) => ReasonCode::Success,
+            Err(error) => match reason::of_append_error(error) {
+                Some(reason) => reason,
+                None => return self.unknown(error, out),
+            },
         };
         if reason.is_error() && self.version() == Version::V3 {
             return self.disconnect(reason, Cause::PublishRefused, out);
@@ -80,6 +80,14 @@ impl Machine {
     /// Whether a PUBACK is still owed.
     pub fn is_owing(&self) -> bool {
         !self.acks.is_empty()
+    }
+
+    /// Ends the connection over a publish whose outcome is unknown.
+    fn unknown(&mut self, error: &AppendError, out: &mut BytesMut) -> Step {
+        match error {
+            AppendError::Unanswered => self.busy(out),
+            _ => self.failed(out),
+        }
     }
 
     /// Refuses a publish: by a PUBACK in its turn, by silence at QoS 0, and on 3.1.1, which knows no refusal, by closing.

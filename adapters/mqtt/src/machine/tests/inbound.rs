@@ -80,6 +80,12 @@ fn a_full_log_is_a_quota_and_an_unknown_outcome_is_never_answered() {
     assert!(matches!(step, Step::Close(Cause::Failed)));
     assert_eq!(bench.goodbye(), Some(ReasonCode::UnspecifiedError));
 
+    let mut bench = Bench::open(Version::V5);
+    bench.publish(1);
+    let step = bench.machine.appended(Err(&AppendError::Unanswered), &mut bench.out);
+    assert!(matches!(step, Step::Close(Cause::Busy)));
+    assert_eq!(bench.goodbye(), Some(ReasonCode::ServerBusy));
+
     let mut bench = Bench::open(Version::V3);
     bench.publish(1);
     let step = bench.machine.appended(Err(&full()), &mut bench.out);
