@@ -38,7 +38,11 @@ impl Strain {
     async fn start(ground: &Ground) -> Self {
         let trial = Trial::on(ground.path(), &ground.access(), 2).await;
         let targets = &trial.site.targets;
-        let loads = [(Protocol::Mqtt5, 2, 16), (Protocol::Mqtt3, 2, 16), (Protocol::Http, 2, 4)];
+        let loads = [
+            (Protocol::Mqtt5, 2, 16),
+            (Protocol::Mqtt3, 2, 16),
+            (Protocol::Http, 2, 4),
+        ];
         let loads = loads.map(|(protocol, connections, window)| {
             let plan = Plan {
                 rate: Some(RATE),
@@ -58,7 +62,12 @@ impl Strain {
     #[track_caller]
     fn works(&self, limit: Duration) -> impl Future<Output = ()> {
         let before = self.counts();
-        let has_more = move || self.counts().iter().zip(before).all(|(now, before)| *now >= before + WORKING);
+        let has_more = move || {
+            self.counts()
+                .iter()
+                .zip(before)
+                .all(|(now, before)| *now >= before + WORKING)
+        };
         until(limit, move || std::future::ready(has_more()))
     }
 
@@ -69,7 +78,10 @@ impl Strain {
         let acknowledges = returned.elapsed();
         let left = HEAL_WITHIN.saturating_sub(acknowledges);
         until(left, async || self.trial.site.quiesce(left).await.is_ok()).await;
-        eprintln!("{what}: acknowledges {acknowledges:?} later, stores {:?}", returned.elapsed());
+        eprintln!(
+            "{what}: acknowledges {acknowledges:?} later, stores {:?}",
+            returned.elapsed()
+        );
     }
 
     /// Waits until nothing is acknowledged over MQTT, and over HTTP neither if `is_http_too`; gives the count.

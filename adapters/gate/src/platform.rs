@@ -182,7 +182,11 @@ impl Gate for PlatformGate {
 
     async fn may(&self, session: &Session, action: Action, topic: &str) -> Result<Permit, Denial> {
         let place = Place::parse(topic, action)?;
-        let decided = timeout(ANSWER_TIME_MAX, self.decide_in_turn(session.principal(), action, &place)).await;
+        let decided = timeout(
+            ANSWER_TIME_MAX,
+            self.decide_in_turn(session.principal(), action, &place),
+        )
+        .await;
         let answer = decided.unwrap_or(Err(Denial::Unavailable));
         answer.map(|grant| place.permit(grant))
     }

@@ -264,7 +264,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn busy_deadline(&self) -> Option<Instant> {
         let asked = self.work.is_some().then_some(self.asked);
         let uncertain = self.member.as_ref().and_then(|member| member.uncertain_since);
-        asked.into_iter().chain(uncertain).min().map(|since| since + BUSY_TIME_MAX)
+        asked
+            .into_iter()
+            .chain(uncertain)
+            .min()
+            .map(|since| since + BUSY_TIME_MAX)
     }
 
     fn answer_deadline(&self) -> Option<Instant> {

@@ -32,8 +32,9 @@ const KEEPER: &str = r#"
 log=$1; shift
 "$@" >>"$log" 2>&1 &
 server=$!
+exec 2>/dev/null
 read -r _
-kill -KILL "$server" 2>/dev/null
+kill -KILL "$server"
 wait "$server"
 "#;
 

@@ -55,5 +55,9 @@ async fn whatever_dies_or_stands_still_nothing_is_lost_and_it_heals_by_itself() 
 async fn nothing_is_acknowledged_for(strain: &Strain, outage: Duration) {
     let count = strain.stands_still(true).await;
     tokio::time::sleep(outage).await;
-    assert_eq!(strain.counts().iter().sum::<u64>(), count, "acknowledged, and stored nowhere");
+    assert_eq!(
+        strain.counts().iter().sum::<u64>(),
+        count,
+        "acknowledged, and stored nowhere"
+    );
 }

@@ -132,9 +132,16 @@ impl Ground {
     pub(crate) async fn domain(&self, route: &str) -> Domain {
         let anonymous = Http::new(self.access().http);
         let login = json!({ "username": EMAIL, "password": PASSWORD });
-        let token = anonymous.post("/users/tokens/issue", &login).await.expect(201).text_at("/access_token");
+        let token = anonymous
+            .post("/users/tokens/issue", &login)
+            .await
+            .expect(201)
+            .text_at("/access_token");
         let owner = anonymous.with_token(&token);
-        let domain = owner.post("/domains", &json!({ "name": route, "route": route })).await.expect(201);
+        let domain = owner
+            .post("/domains", &json!({ "name": route, "route": route }))
+            .await
+            .expect(201);
         Domain {
             id: domain.text_at("/id"),
             route: route.to_owned(),
@@ -195,12 +202,18 @@ impl Ground {
     fn spawn(&self, process: &Process, config: &Path) -> Child {
         let roles: Vec<String> = process.part.roles().iter().map(Role::to_string).collect();
         let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
-        command.args(["serve", "--log", "warn", "--roles", &roles.join(","), "--config"]).arg(config);
+        command
+            .args(["serve", "--log", "warn", "--roles", &roles.join(","), "--config"])
+            .arg(config);
         for (name, address) in LISTENERS.iter().zip(process.listen) {
             let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
             command.arg(format!("--{name}")).arg(address.to_string());
         }
-        let log = File::options().create(true).append(true).open(self.path().join("log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path().join("log"))
+            .unwrap();
         command
             .current_dir(self.path())
             .stdin(Stdio::null())

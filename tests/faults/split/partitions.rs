@@ -53,11 +53,18 @@ async fn without_the_services_who_is_known_is_served_and_nobody_else_is_told_no(
     assert!(after >= BUSY_AFTER && after < BUSY_AFTER + SLACK, "{after:?}");
     assert_eq!(answer, 503);
     assert_eq!(admitted, ReasonCode::ServerUnavailable);
-    assert_eq!(warm.publish(&topic, QoS::AtLeastOnce, "b").await, ReasonCode::Success, "its lease lives on");
+    assert_eq!(
+        warm.publish(&topic, QoS::AtLeastOnce, "b").await,
+        ReasonCode::Success,
+        "its lease lives on"
+    );
 
     lines().for_each(trunkline_testkit::Proxy::heal);
     until(HEAL_WITHIN, async || connect(mqtt, third).await == ReasonCode::Success).await;
-    until(HEAL_WITHIN, async || post(ground.access().http, &topic, third).await == 202).await;
+    until(HEAL_WITHIN, async || {
+        post(ground.access().http, &topic, third).await == 202
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +84,11 @@ async fn whatever_line_to_a_server_fails_nothing_is_lost_and_it_heals_by_itself(
     let told = client.closed_within(BUSY_AFTER + SLACK).await;
     assert!(is_busy(&told), "nothing is acknowledged: {told:?}");
     assert!(asked.elapsed() >= BUSY_AFTER, "{:?}", asked.elapsed());
-    assert_eq!(strain.counts()[..2].iter().sum::<u64>(), count, "acknowledged, and stored nowhere");
+    assert_eq!(
+        strain.counts()[..2].iter().sum::<u64>(),
+        count,
+        "acknowledged, and stored nowhere"
+    );
     mqtt.to_nats.heal();
     strain.heals("MQTT cut off from NATS").await;
 

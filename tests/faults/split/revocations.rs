@@ -48,9 +48,16 @@ async fn a_revocation_stops_a_client_of_another_process_even_one_that_is_cut_off
     mqtt.to_deciders().for_each(Proxy::hold);
     let granted = Instant::now();
     domain.connect(&channel, &next, &["publish"]).await;
-    assert!(granted.elapsed() < REVOKED_WITHIN, "a grant waits for nobody: {:?}", granted.elapsed());
+    assert!(
+        granted.elapsed() < REVOKED_WITHIN,
+        "a grant waits for nobody: {:?}",
+        granted.elapsed()
+    );
     let asked = Instant::now();
-    until(REVOKED_UNTOLD_WITHIN, async || disconnect(&domain, &channel, &other).await.status == 204).await;
+    until(REVOKED_UNTOLD_WITHIN, async || {
+        disconnect(&domain, &channel, &other).await.status == 204
+    })
+    .await;
     assert!(asked.elapsed() < REVOKED_UNTOLD_WITHIN, "{:?}", asked.elapsed());
     client.send(&publish(&domain.topic(&channel))).await;
     let told = client.closed_within(CLOSED_WITHIN).await;
@@ -76,7 +83,10 @@ async fn a_revocation_that_cannot_be_confirmed_says_so_and_is_repeated_until_it_
         assert_eq!(pending.text_at("/reason"), "REVOCATION_PENDING");
     }
     ground.nats.thaw();
-    until(HEAL_WITHIN, async || disconnect(&domain, &channel, &device).await.status == 204).await;
+    until(HEAL_WITHIN, async || {
+        disconnect(&domain, &channel, &device).await.status == 204
+    })
+    .await;
     let refused = client.publish(&domain.topic(&channel), QoS::AtLeastOnce, "b").await;
     assert_eq!(refused, ReasonCode::NotAuthorized);
 }
