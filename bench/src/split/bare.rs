@@ -18,7 +18,9 @@ const STREAM: &str = "bench_bare";
 const SUBJECT: &str = "bench.bare";
 /// Envelopes that are made before the clock runs and are sent in turn, so that making them costs the peer nothing.
 const ENVELOPES: usize = 1_024;
-/// Time in which messages and acknowledgements are counted beyond the last publish.
+/// How long the server keeps ids of messages, as in the streams of the platform.
+const IDS_WINDOW: Duration = Duration::from_secs(60);
+/// Longest wait for an acknowledgement.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// How many messages were acknowledged, and in what time, with `in_flight` of them under way.
@@ -29,6 +31,7 @@ pub(super) async fn run(nats: &str, in_flight: usize, payload_bytes: usize, time
     let config = stream::Config {
         name: STREAM.to_owned(),
         subjects: vec![format!("{SUBJECT}.*")],
+        duplicate_window: IDS_WINDOW,
         ..stream::Config::default()
     };
     jetstream.create_stream(config).await?;
