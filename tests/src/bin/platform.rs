@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
         Command::Serve(flags) => Config::load_slice(&flags, std::env::vars()).map(|config| (config, Shape::Split)),
     };
     let ended = match loaded {
-        Ok((config, shape)) => run(&config, shape).await,
+        Ok((config, shape)) => Box::pin(run(&config, shape)).await,
         Err(error) => Err(error),
     };
     match ended {
