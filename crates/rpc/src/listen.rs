@@ -122,7 +122,7 @@ impl Connection {
         // hyper times the head of a request only once it knows the version, so whoever does not come so far is timed here.
         let begun = async {
             match tls {
-                Some(tls) => Begun::Tls(tls.accept(stream).await),
+                Some(tls) => Begun::Tls(tls.accept(stream).await.map(Box::new)),
                 None => Begun::Plain(says_its_version(&stream).await.then_some(stream)),
             }
         };
@@ -132,7 +132,7 @@ impl Connection {
         };
         match begun {
             Ok(Begun::Plain(Some(stream))) => self.serve(stream, router).await,
-            Ok(Begun::Tls(Ok(stream))) => self.serve(stream, router).await,
+            Ok(Begun::Tls(Ok(stream))) => self.serve(*stream, router).await,
             Ok(Begun::Tls(Err(error))) => tracing::warn!(%error, "a process could not be let in"),
             Ok(Begun::Plain(None)) | Err(_) => {}
         }
@@ -159,7 +159,7 @@ enum Begun {
     /// With the first bytes of HTTP; none when there were none.
     Plain(Option<TcpStream>),
     /// With a handshake.
-    Tls(io::Result<TlsStream<TcpStream>>),
+    Tls(io::Result<Box<TlsStream<TcpStream>>>),
 }
 
 /// Waits until the first bytes tell HTTP/1 from HTTP/2; `false` when there will be none.
