@@ -57,12 +57,12 @@ impl Keys {
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub(crate) fn make(folder: PathBuf) -> Result<(Self, bool), Error> {
-        let unusable = |error: std::io::Error| unusable(&folder, error.to_string());
-        make_folder(&folder).map_err(unusable)?;
+    pub(crate) fn make(folder: &Path) -> Result<(Self, bool), Error> {
+        let unusable = |error: std::io::Error| unusable(folder, error.to_string());
+        make_folder(folder).map_err(unusable)?;
         let lock = lock_file(&folder.join(LOCK_FILE)).map_err(unusable)?;
         lock.lock().map_err(unusable)?;
-        let keys = Self(folder.clone());
+        let keys = Self(folder.to_owned());
         let platform = folder.join(PLATFORM_FILE);
         if platform.exists() {
             return Ok((keys, false));
@@ -127,11 +127,11 @@ mod tests {
     fn keys_are_made_once_and_one_that_went_missing_is_not_made_anew() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("keys");
-        let (keys, were_made) = Keys::make(folder.clone()).unwrap();
+        let (keys, were_made) = Keys::make(&folder).unwrap();
         assert!(were_made);
         let (id, token) = (keys.platform_id().unwrap(), keys.read(Key::Token).unwrap());
         fs::remove_file(folder.join("service")).unwrap();
-        let (keys, were_made) = Keys::make(folder).unwrap();
+        let (keys, were_made) = Keys::make(&folder).unwrap();
         assert!(!were_made);
         assert_eq!(
             (keys.platform_id().unwrap(), keys.read(Key::Token).unwrap()),

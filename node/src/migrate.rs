@@ -33,7 +33,7 @@ pub async fn migrate(config: &Config) -> Result<Vec<String>, Error> {
         url_of(role)?;
     }
 
-    let (keys, were_made) = Keys::make(folder.clone())?;
+    let (keys, were_made) = Keys::make(&folder)?;
     let platform = keys.platform_id()?;
     let mut done = vec![format!("platform {platform}")];
     done.push(match were_made {

@@ -45,7 +45,7 @@ pub(crate) struct Bus {
 
 enum Backend {
     Embedded([EmbeddedBus; 3]),
-    Nats(NatsBus),
+    Nats(Box<NatsBus>),
 }
 
 impl Bus {
@@ -107,7 +107,7 @@ impl Bus {
             events: bus.events.clone(),
             dead: bus.dead.clone(),
             state: bus.state.clone(),
-            backend: Backend::Nats(bus),
+            backend: Backend::Nats(Box::new(bus)),
         })
     }
 
