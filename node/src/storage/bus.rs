@@ -44,7 +44,7 @@ pub(crate) struct Bus {
 }
 
 enum Backend {
-    Embedded([EmbeddedBus; 3]),
+    Embedded(Box<[EmbeddedBus; 3]>),
     Nats(Box<NatsBus>),
 }
 
@@ -84,7 +84,7 @@ impl Bus {
             events: events.log.clone(),
             dead: dead.log.clone(),
             state: bus.state.clone(),
-            backend: Backend::Embedded([bus, events, dead]),
+            backend: Backend::Embedded(Box::new([bus, events, dead])),
         })
     }
 
@@ -143,7 +143,7 @@ impl Bus {
     pub(crate) async fn close(self) {
         match self.backend {
             Backend::Embedded(buses) => {
-                for bus in buses {
+                for bus in *buses {
                     bus.close().await;
                 }
             }
