@@ -22,7 +22,7 @@ pub use proxy::Proxy;
 pub use server::PostgresServer;
 pub use tempfile::TempDir;
 pub use tool::tool;
-pub use wait::{until, until_some};
+pub use wait::{throughout, until, until_some};
 
 /// An empty folder that is removed when it is dropped.
 ///

@@ -49,3 +49,23 @@ where
         }
     }
 }
+
+/// Looks for the whole of `time` whether `condition` holds.
+///
+/// # Panics
+///
+/// As soon as it does not hold, naming the caller's line.
+#[track_caller]
+pub fn throughout<Holds>(time: Duration, mut condition: impl FnMut() -> Holds) -> impl Future<Output = ()>
+where
+    Holds: Future<Output = bool>,
+{
+    let caller = Location::caller();
+    async move {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            assert!(condition().await, "what {caller} relies on did not hold for {time:?}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}

@@ -100,7 +100,8 @@ async fn whatever_line_to_a_server_fails_nothing_is_lost_and_it_heals_by_itself(
 
     for (line, what) in [(&store.to_nats, "NATS"), (&store.to_postgres, "Postgres")] {
         line.hold();
-        tokio::time::sleep(CUT).await;
+        let cut = Instant::now();
+        until(WAIT, async || cut.elapsed() > CUT).await;
         strain.works(WAIT).await;
         line.heal();
         strain.heals(&format!("the writer cut off from {what}")).await;
