@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::command;
@@ -23,7 +23,23 @@ impl Apt {
     /// Makes the private state inside `within` and fetches the package lists of the host's own sources.
     pub(crate) fn open(within: &Path) -> Result<Apt> {
         let state = tempfile::Builder::new().prefix("apt-").tempdir_in(within)?;
-        write_settings(state.path())?;
+        Self::with_settings(state, "")
+    }
+
+    /// The same for the sources of packages, which the host's own lists need not name.
+    pub(crate) fn open_for_sources(within: &Path) -> Result<Apt> {
+        let state = tempfile::Builder::new().prefix("apt-").tempdir_in(within)?;
+        let lists = state.path().join("sources");
+        write_source_lists(&lists)?;
+        let only = format!(
+            "Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"{}\";\n",
+            lists.display()
+        );
+        Self::with_settings(state, &only)
+    }
+
+    fn with_settings(state: TempDir, settings: &str) -> Result<Apt> {
+        write_settings(state.path(), settings)?;
         let apt = Apt { state };
         // One unreachable third-party source fails the update although Debian's own lists arrived; whether what we
         // need is there shows when it is downloaded.
@@ -52,6 +68,25 @@ impl Apt {
         for file in files {
             command::quiet(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(target))?;
         }
+        Ok(())
+    }
+
+    /// Downloads the source of `package`, and extracts it with Debian's changes into the new folder `target`.
+    pub(crate) fn unpack_source(&self, package: &str, target: &Path) -> Result<()> {
+        let downloads = tempfile::tempdir_in(self.state.path())?;
+        let mut download = self.get("source");
+        download
+            .args(["--download-only", package])
+            .current_dir(downloads.path());
+        command::quiet(&mut download)?;
+        let is_description = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "dsc");
+        let mut files = fs::read_dir(downloads.path())?.filter_map(|entry| Some(entry.ok()?.path()));
+        let description = files
+            .find(is_description)
+            .with_context(|| format!("apt-get downloaded no source of {package}"))?;
+        let mut extract = Command::new("dpkg-source");
+        extract.args(["--no-check", "--extract"]).arg(description).arg(target);
+        command::quiet(&mut extract).context("Debian's package dpkg-dev is needed to extract a source")?;
         Ok(())
     }
 
@@ -95,7 +130,7 @@ fn libraries_in(plan: &str) -> Vec<String> {
 }
 
 /// Writes the settings that keep apt inside `folder`, on top of the host's own.
-fn write_settings(folder: &Path) -> Result<()> {
+fn write_settings(folder: &Path, more: &str) -> Result<()> {
     for needed in ["state/lists/partial", "cache/archives/partial", "parts"] {
         fs::create_dir_all(folder.join(needed))?;
     }
@@ -105,11 +140,38 @@ fn write_settings(folder: &Path) -> Result<()> {
     // the system's caches; the sandbox user because he may not enter a home folder.
     let private = format!(
         "#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\nAPT::Sandbox::User \"\";\n\
-         Dir::State \"{home}/state\";\nDir::State::status \"{INSTALLED}\";\nDir::Cache \"{home}/cache\";\n"
+         Dir::State \"{home}/state\";\nDir::State::status \"{INSTALLED}\";\nDir::Cache \"{home}/cache\";\n{more}"
     );
     fs::write(folder.join("parts/zz-private"), private)?;
     fs::write(folder.join("apt.conf"), format!("Dir::Etc::parts \"{home}/parts\";\n"))?;
     Ok(())
+}
+
+/// Writes the host's lists to `folder`, as lists of sources.
+fn write_source_lists(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
+    let lists = parts
+        .map(|entry| entry.path())
+        .chain([PathBuf::from("/etc/apt/sources.list")]);
+    for list in lists {
+        if let (Some(name), Ok(text)) = (list.file_name(), fs::read_to_string(&list)) {
+            let lines = text.lines().map(of_sources);
+            fs::write(folder.join(name), lines.map(|line| line + "\n").collect::<String>())?;
+        }
+    }
+    Ok(())
+}
+
+/// A line of a list of packages, in either of apt's two forms, as one of their sources.
+fn of_sources(line: &str) -> String {
+    if let Some(rest) = line.strip_prefix("deb ") {
+        return format!("deb-src {rest}");
+    }
+    match line.strip_prefix("Types:").map(str::trim) {
+        Some(_) => "Types: deb-src".to_owned(),
+        None => line.to_owned(),
+    }
 }
 
 /// The host's settings matter: a proxy is often named there. Those that this user may not read are left out.
@@ -132,4 +194,20 @@ fn only_libraries_that_the_programs_load_are_taken_from_a_plan() {
                 Inst liblocale-gettext-perl (1 Debian [amd64])\nInst libpq-dev [15.1] (15.2 Debian [amd64])\n\
                 Inst mosquitto (2 Debian [amd64])\nInst libcjson1 (1 Debian [amd64])\nConf libwrap0 (7 Debian [amd64])\n";
     assert_eq!(libraries_in(plan), ["libpq5", "libcjson1"]);
+}
+
+#[test]
+fn a_list_of_packages_becomes_one_of_their_sources() {
+    for (line, expected) in [
+        (
+            "deb [signed-by=/k] http://deb.debian.org/debian bookworm main",
+            "deb-src [signed-by=/k] http://deb.debian.org/debian bookworm main",
+        ),
+        ("Types: deb", "Types: deb-src"),
+        ("Types: deb deb-src", "Types: deb-src"),
+        ("Suites: bookworm", "Suites: bookworm"),
+        ("# deb", "# deb"),
+    ] {
+        assert_eq!(of_sources(line), expected);
+    }
 }

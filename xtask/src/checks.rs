@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::deps::{CARGO_DENY, Deps, MOSQUITTO, NATS, OPENAPI_VALIDATOR, POSTGRES, STRACE};
+use crate::deps::{CARGO_DENY, Deps, MOSQUITTO, MOSQUITTO_TESTS, NATS, OPENAPI_VALIDATOR, POSTGRES, STRACE};
 use crate::postgres::Postgres;
 use crate::{command, repository};
 
@@ -84,10 +84,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Brings what the chosen steps need.
 fn bring(deps: &Deps, options: &Options) -> Result<()> {
     let needed_by_lint = if options.no_lint { None } else { Some(&CARGO_DENY) };
-    [&POSTGRES, &NATS, &MOSQUITTO, &STRACE, &OPENAPI_VALIDATOR]
-        .into_iter()
-        .chain(needed_by_lint)
-        .try_for_each(|tool| deps.bring(tool))
+    [
+        &POSTGRES,
+        &NATS,
+        &MOSQUITTO,
+        &MOSQUITTO_TESTS,
+        &STRACE,
+        &OPENAPI_VALIDATOR,
+    ]
+    .into_iter()
+    .chain(needed_by_lint)
+    .try_for_each(|tool| deps.bring(tool))
 }
 
 /// Runs the tests beside one Postgres, which stops when they end.
@@ -125,7 +132,7 @@ fn test_runner() -> Command {
 }
 
 /// The variables by which tests find their tools.
-pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 5] {
+pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 6] {
     [
         ("TRUNKLINE_TEST_NATS_SERVER", deps.program(&NATS, "nats-server")),
         (
@@ -136,6 +143,7 @@ pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 5] {
             "TRUNKLINE_TEST_MOSQUITTO_SUB",
             deps.program(&MOSQUITTO, "mosquitto_sub"),
         ),
+        ("TRUNKLINE_TEST_MOSQUITTO_TESTS", deps.contents(&MOSQUITTO_TESTS)),
         ("TRUNKLINE_TEST_STRACE", deps.program(&STRACE, "strace")),
         (
             "TRUNKLINE_TEST_OPENAPI_VALIDATOR",

@@ -20,6 +20,13 @@ enum Source {
         programs: &'static [(&'static str, &'static str)],
         edition: u32,
     },
+    /// One folder of the source of a Debian package, with Debian's changes; `holds` is a file that is in it.
+    Unbuilt {
+        package: &'static str,
+        folder: &'static str,
+        holds: &'static str,
+        edition: u32,
+    },
     /// A Python distribution, pinned; pip writes its programs.
     Python {
         package: &'static str,
@@ -69,6 +76,17 @@ pub(crate) const MOSQUITTO: Tool = Tool {
     yours: "TRUNKLINE_MOSQUITTO_BIN",
 };
 
+pub(crate) const MOSQUITTO_TESTS: Tool = Tool {
+    name: "mosquitto-tests",
+    source: Source::Unbuilt {
+        package: "mosquitto",
+        folder: "test",
+        holds: "mosq_test.py",
+        edition: 1,
+    },
+    yours: "TRUNKLINE_MOSQUITTO_TESTS",
+};
+
 pub(crate) const STRACE: Tool = Tool {
     name: "strace",
     source: Source::Debian {
@@ -108,10 +126,22 @@ pub(crate) const NATS: Tool = Tool {
     yours: "TRUNKLINE_NATS_BIN",
 };
 
-const TOOLS: [&Tool; 6] = [&POSTGRES, &MOSQUITTO, &STRACE, &OPENAPI_VALIDATOR, &CARGO_DENY, &NATS];
+const TOOLS: [&Tool; 7] = [
+    &POSTGRES,
+    &MOSQUITTO,
+    &MOSQUITTO_TESTS,
+    &STRACE,
+    &OPENAPI_VALIDATOR,
+    &CARGO_DENY,
+    &NATS,
+];
 
 /// The name of the file that says which version of a tool its folder holds.
 const STAMP: &str = ".version";
+/// The folder of a tree that has programs.
+const PROGRAMS: &str = "bin";
+/// The folder of a tree that has sources.
+const SOURCES: &str = "source";
 
 /// The cache folder.
 pub(crate) struct Deps {
@@ -185,9 +215,13 @@ impl Deps {
 
     /// Where a program of a brought tool is.
     pub(crate) fn program(&self, tool: &Tool, program: &str) -> PathBuf {
+        self.contents(tool).join(program)
+    }
+
+    /// The folder with what a brought tool is used for: its programs, or its source.
+    pub(crate) fn contents(&self, tool: &Tool) -> PathBuf {
         tool.own_folder()
-            .unwrap_or_else(|| self.tree(tool).join("bin"))
-            .join(program)
+            .unwrap_or_else(|| self.tree(tool).join(tool.subfolder()))
     }
 
     /// The folder of a tool in the cache; it may be copied elsewhere as a whole.
@@ -200,7 +234,7 @@ impl Deps {
         for tool in TOOLS {
             let state = match (tool.own_folder(), self.stamp(tool)) {
                 (Some(folder), _) => format!("yours, {}={}", tool.yours, folder.display()),
-                (None, Some(version)) => format!("{version}, in {}", self.tree(tool).join("bin").display()),
+                (None, Some(version)) => format!("{version}, in {}", self.contents(tool).display()),
                 (None, None) => format!("not there; `cargo xtask deps {}` brings it", tool.name),
             };
             println!("{:18} {state}", tool.name);
@@ -209,8 +243,8 @@ impl Deps {
 
     /// Prints the folders of all programs as they stand in PATH.
     pub(crate) fn print_path(&self) {
-        let folders = TOOLS.map(|tool| tool.own_folder().unwrap_or_else(|| self.tree(tool).join("bin")));
-        let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        let programs = TOOLS.into_iter().filter(|tool| tool.subfolder() == PROGRAMS);
+        let folders: Vec<String> = programs.map(|tool| self.contents(tool).display().to_string()).collect();
         println!("{}", folders.join(":"));
     }
 
@@ -240,6 +274,12 @@ impl Deps {
                     let run = format!("LD_LIBRARY_PATH=\"{libraries}\" exec \"$root/{path}\" \"$@\"");
                     write_program(&partial.join("bin").join(program), &run)?;
                 }
+            }
+            Source::Unbuilt { package, folder, .. } => {
+                let source = partial.join("whole");
+                Apt::open_for_sources(&self.folder)?.unpack_source(package, &source)?;
+                fs::rename(source.join(folder), partial.join(SOURCES))?;
+                remove_folder(&source)?;
             }
             Source::Python {
                 package,
@@ -295,8 +335,17 @@ impl Tool {
     fn programs(&self) -> Vec<&'static str> {
         match self.source {
             Source::Debian { programs, .. } => programs.iter().map(|(program, _)| *program).collect(),
+            Source::Unbuilt { holds, .. } => vec![holds],
             Source::Python { program, .. } => vec![program],
             Source::Cargo { package, .. } => vec![package],
+        }
+    }
+
+    /// The folder in its tree that has what it is used for.
+    fn subfolder(&self) -> &'static str {
+        match self.source {
+            Source::Unbuilt { .. } => SOURCES,
+            Source::Debian { .. } | Source::Python { .. } | Source::Cargo { .. } => PROGRAMS,
         }
     }
 
@@ -304,6 +353,12 @@ impl Tool {
     fn version(&self) -> Result<String> {
         Ok(match self.source {
             Source::Debian { packages, edition, .. } => format!("{}, edition {edition}", packages.join(" ")),
+            Source::Unbuilt {
+                package,
+                folder,
+                edition,
+                ..
+            } => format!("{folder} of {package}'s source, edition {edition}"),
             // Its libraries are compiled for one version of Python.
             Source::Python { package, version, .. } => {
                 let python = command::quiet(Command::new("python3").arg("--version"))?;

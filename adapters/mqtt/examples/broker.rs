@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::EmbeddedBus;
 use trunkline_bus::embedded::Config;
 use trunkline_core::SystemClock;
 use trunkline_gate::OpenGate;
 use trunkline_mqtt::{Adapter, Deps, Settings};
+use trunkline_mqtt_wire::Limits;
 
 /// A broker FOR TESTING ONLY: anybody may publish and subscribe to anything.
 #[derive(Parser)]
@@ -27,7 +29,17 @@ struct Arguments {
     /// Topic filter that nobody may subscribe to; may be given more than once.
     #[arg(long)]
     deny_subscribe: Vec<String>,
+    /// Announce what Mosquitto announces: its scripts compare every byte of CONNACK.
+    #[arg(long)]
+    as_mosquitto: bool,
 }
+
+/// What Mosquitto announces, which has no limit for a packet but the standard's.
+const MOSQUITTO: Settings = Settings {
+    payload_bytes_max: Limits::STANDARD_PACKET_BYTES_MAX as usize,
+    keep_alive_s_max: u16::MAX,
+    receive_max: 20,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,7 +54,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock,
         metrics: trunkline_telemetry::Metrics::new(),
     };
-    let adapter = Adapter::open(deps, Settings::default())?;
+    let settings = match arguments.as_mosquitto {
+        true => MOSQUITTO,
+        false => Settings::default(),
+    };
+    let adapter = Adapter::open(deps, settings)?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port))).await?;
     println!("ready mqtt={}", listener.local_addr()?);
 
@@ -55,7 +71,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let stop = stop.clone();
         async move { adapter.serve(listener, stop).await }
     });
-    tokio::signal::ctrl_c().await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
     stop.cancel();
     serving.await?;
     stop_router.cancel();

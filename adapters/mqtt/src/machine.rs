@@ -48,6 +48,8 @@ pub struct Settings {
     pub payload_bytes_max: usize,
     /// Seconds of keep alive that are granted at most.
     pub keep_alive_s_max: u16,
+    /// Messages at QoS 1 and 2 that a client may have under way to us, [`RECEIVE_MAX`] at most: the Receive Maximum that is announced.
+    pub receive_max: u16,
 }
 
 impl Default for Settings {
@@ -55,6 +57,7 @@ impl Default for Settings {
         Self {
             payload_bytes_max: trunkline_bus::envelope::PAYLOAD_BYTES_DEFAULT,
             keep_alive_s_max: KEEP_ALIVE_S_MAX,
+            receive_max: RECEIVE_MAX,
         }
     }
 }
@@ -183,7 +186,8 @@ impl Cause {
 
 impl Machine {
     /// A machine for a connection that was just accepted at `now` on the caller's clock.
-    pub fn new(settings: Settings, now: Duration) -> Self {
+    pub fn new(mut settings: Settings, now: Duration) -> Self {
+        settings.receive_max = settings.receive_max.clamp(1, RECEIVE_MAX);
         let packet_bytes_max = settings.payload_bytes_max + PACKET_OVERHEAD_BYTES_MAX;
         let limits = Limits {
             connect_bytes_max: CONNECT_BYTES_MAX,
@@ -239,7 +243,7 @@ impl Machine {
     pub fn may_read(&self) -> bool {
         match self.phase {
             Phase::Silent => true,
-            Phase::Open => self.version() == Version::V5 || self.acks.len() < usize::from(RECEIVE_MAX),
+            Phase::Open => self.version() == Version::V5 || self.acks.len() < usize::from(self.settings.receive_max),
             Phase::Admitting(_) | Phase::Closed => false,
         }
     }

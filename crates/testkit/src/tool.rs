@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// The path of a tool: `mosquitto_pub`, `mosquitto_sub` or `openapi_validator`.
+/// The path of a tool: `mosquitto_pub`, `mosquitto_sub`, `openapi_validator`, or `mosquitto_tests`, a folder of scripts.
 ///
 /// # Panics
 ///

@@ -6,11 +6,11 @@ use bytes::BytesMut;
 use trunkline_core::{Secret, SessionId};
 use trunkline_gate::{Credentials, Refusal};
 use trunkline_mqtt_wire::{
-    ConnAck, ConnAckProperties, Connect, Packet, PacketType, QoS, ReasonCode, Utf8Bytes, Version,
+    ConnAck, ConnAckProperties, Connect, Limits, Packet, PacketType, QoS, ReasonCode, Utf8Bytes, Version,
 };
 
 use super::{Cause, Machine, Phase, Step};
-use crate::limits::{PACKET_OVERHEAD_BYTES_MAX, RECEIVE_MAX, WINDOW_MAX};
+use crate::limits::{PACKET_OVERHEAD_BYTES_MAX, WINDOW_MAX};
 use crate::reason::{self, Feature};
 
 /// What a client said of itself.
@@ -120,10 +120,13 @@ impl Machine {
 
     /// What MQTT 5 clients are told to keep to; 3.1.1 has no place for it.
     fn terms(&self, opening: &Opening) -> ConnAckProperties {
-        let packet_bytes_max = u32::try_from(self.settings.payload_bytes_max + PACKET_OVERHEAD_BYTES_MAX).ok();
+        let packet_bytes_max = u32::try_from(self.settings.payload_bytes_max + PACKET_OVERHEAD_BYTES_MAX);
+        let packet_bytes_max = packet_bytes_max
+            .ok()
+            .filter(|bytes| *bytes < Limits::STANDARD_PACKET_BYTES_MAX);
         ConnAckProperties {
             session_expiry_s: Some(0),
-            receive_maximum: NonZeroU16::new(RECEIVE_MAX),
+            receive_maximum: NonZeroU16::new(self.settings.receive_max),
             maximum_qos: Some(QoS::AtLeastOnce),
             retain_available: Some(false),
             maximum_packet_bytes: packet_bytes_max.and_then(NonZeroU32::new),

@@ -6,7 +6,6 @@ use trunkline_gate::Denial;
 use trunkline_mqtt_wire::{Ack, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, Utf8Bytes, Version};
 
 use super::{AckSlot, Cause, Machine, Step};
-use crate::limits::RECEIVE_MAX;
 use crate::reason::{self, Feature};
 
 impl Machine {
@@ -24,7 +23,7 @@ impl Machine {
         if publish.payload.len() > self.settings.payload_bytes_max {
             return self.disconnect(ReasonCode::PacketTooLarge, Cause::OverLimit, out);
         }
-        if publish.packet_id.is_some() && self.acks.len() >= usize::from(RECEIVE_MAX) {
+        if publish.packet_id.is_some() && self.acks.len() >= usize::from(self.settings.receive_max) {
             return self.disconnect(ReasonCode::ReceiveMaximumExceeded, Cause::OverLimit, out);
         }
         let is_text = properties.is_some_and(|properties| properties.payload_is_utf8 == Some(true));
