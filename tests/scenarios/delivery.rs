@@ -62,9 +62,9 @@ async fn a_message_arrives_at_the_lower_qos_of_its_two_ends(world: World) {
     for subscribing in BOTH {
         for publishing in BOTH {
             let mut publisher = boiler.publisher(publishing).await;
-            for granted in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            for granted in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
                 let mut subscriber = boiler.subscriber(subscribing, "subscriber", "", granted).await;
-                for published in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+                for published in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
                     let payload = format!("{published:?}");
                     let answer = publisher.publish(&boiler.topic, published, payload.clone()).await;
                     assert_eq!(answer, ReasonCode::Success);

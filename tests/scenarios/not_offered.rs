@@ -15,7 +15,7 @@ scenarios!(
     connack_announces_what_is_not_offered,
     what_is_not_offered_is_refused_by_name_over_mqtt_5,
     what_is_not_offered_is_refused_over_3_1_1,
-    qos_2_is_granted_as_1_and_a_shared_subscription_is_not_granted,
+    a_shared_subscription_is_not_granted,
 );
 
 async fn boiler(world: &World) -> (String, Device) {
@@ -50,7 +50,7 @@ async fn connack_announces_what_is_not_offered(world: World) {
     let terms = connack.properties;
     assert_eq!(connack.reason, ReasonCode::Success);
     assert_eq!(terms.session_expiry_s, Some(0));
-    assert_eq!(terms.maximum_qos, Some(QoS::AtLeastOnce));
+    assert_eq!(terms.maximum_qos, None, "QoS 2 is said by absence");
     assert_eq!(terms.retain_available, Some(false));
     assert_eq!(terms.shared_subscription_available, Some(false));
     assert_eq!(terms.subscription_id_available, Some(false));
@@ -80,8 +80,7 @@ async fn what_is_not_offered_is_refused_by_name_over_mqtt_5(world: World) {
         assert!(connack.properties.reason_string.is_some_and(|words| !words.is_empty()));
         assert!(client.closed().await.is_empty());
     }
-    let (packet_id, qos) = (Some(PacketId::MIN), QoS::ExactlyOnce);
-    let twice = publish_packet(&topic, qos, "refused");
+    let packet_id = Some(PacketId::MIN);
     let kept = publish_packet(&topic, QoS::AtMostOnce, "refused");
     let alias = PublishProperties {
         topic_alias: Some(NonZeroU16::MIN),
@@ -92,10 +91,6 @@ async fn what_is_not_offered_is_refused_by_name_over_mqtt_5(world: World) {
         ..AuthProperties::default()
     };
     let refused = [
-        (
-            Packet::Publish(Publish { packet_id, ..twice }),
-            ReasonCode::QosNotSupported,
-        ),
         (
             Packet::Publish(Publish { retain: true, ..kept }),
             ReasonCode::RetainNotSupported,
@@ -150,43 +145,29 @@ async fn what_is_not_offered_is_refused_over_3_1_1(world: World) {
         assert_eq!(connack.reason, ReasonCode::ServerUnavailable, "return code 3");
         assert!(client.closed().await.is_empty());
     }
-    let twice = publish_packet(&topic, QoS::ExactlyOnce, "refused");
-    let kept = publish_packet(&topic, QoS::AtMostOnce, "refused");
-    for publish in [
-        Publish {
-            packet_id: Some(PacketId::MIN),
-            ..twice
-        },
-        Publish { retain: true, ..kept },
-    ] {
-        let mut client = log_in(&world, Version::V3, &device).await;
-        client.send(&Packet::Publish(publish)).await;
-        assert_eq!(goodbye(client).await, None);
-    }
+    let kept = Publish {
+        retain: true,
+        ..publish_packet(&topic, QoS::AtMostOnce, "refused")
+    };
+    let mut client = log_in(&world, Version::V3, &device).await;
+    client.send(&Packet::Publish(kept)).await;
+    assert_eq!(goodbye(client).await, None);
     world.stop().await;
 }
 
-async fn qos_2_is_granted_as_1_and_a_shared_subscription_is_not_granted(world: World) {
+async fn a_shared_subscription_is_not_granted(world: World) {
     let (topic, device) = boiler(&world).await;
     for version in BOTH {
         let mut client = log_in(&world, version, &device).await;
         let shared = format!("$share/group/{topic}");
-        let reasons = match version {
-            Version::V3 => {
-                let granted = client.subscribe(&topic, QoS::ExactlyOnce).await;
-                vec![granted, client.subscribe(&shared, QoS::AtLeastOnce).await]
-            }
-            Version::V5 => {
-                let mut twice = filter(&topic);
-                twice.qos = QoS::ExactlyOnce;
-                client.subscribe_all(vec![twice, filter(&shared)]).await
-            }
-        };
+        let mut twice = filter(&topic);
+        twice.qos = QoS::ExactlyOnce;
+        let reasons = client.subscribe_all(vec![twice, filter(&shared)]).await;
         let refused = match version {
             Version::V3 => ReasonCode::UnspecifiedError,
             Version::V5 => ReasonCode::SharedSubscriptionsNotSupported,
         };
-        assert_eq!(reasons, [ReasonCode::GrantedQos1, refused]);
+        assert_eq!(reasons, [ReasonCode::GrantedQos2, refused]);
         assert!(client.settle().await.is_empty(), "the connection goes on");
     }
     world.stop().await;

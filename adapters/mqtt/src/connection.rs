@@ -37,7 +37,7 @@ pub(crate) struct Connection<S> {
     output: BytesMut,
     /// What the stream was given and may still hold back.
     is_flushed: bool,
-    /// One per QoS 1 message that the log has taken, in their order, with when the message came.
+    /// One per message at QoS 1 or 2 that the log has taken, in their order, with when the message came.
     receipts: VecDeque<(Receipt, Instant)>,
     /// What the next packet has to wait for.
     work: Option<BoxFuture<'static, Done>>,

@@ -4,11 +4,11 @@
 //! log, and the tasks that carry bytes. Does not own who may do what (`trunkline-gate`), what is durable (`trunkline-bus`) or
 //! how packets look (`trunkline-mqtt-wire`).
 //!
-//! **Invariants:** a PUBACK leaves only when the log holds the message, and in the order in which messages came; a message is
+//! **Invariants:** a PUBACK or PUBREC leaves only when the log holds the message, and in the order in which messages came; a message is
 //! delivered only from the log or its tap, and only under a grant that holds at that moment; a client that does not read costs
 //! bounded memory and nobody else's time; no input of a client ends more than its own connection.
 //!
-//! **Deliberately absent, and refused by name:** wills, retained messages, QoS 2, persistent sessions, shared subscriptions,
+//! **Deliberately absent, and refused by name:** wills, retained messages, persistent sessions, shared subscriptions,
 //! subscription identifiers, topic aliases, enhanced authentication.
 
 mod adapter;

@@ -10,9 +10,12 @@ pub const CONNECT_BYTES_MAX: u32 = 16 * 1024;
 pub const TOPIC_BYTES_MAX: u16 = 1_024;
 /// Subscriptions of one session.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
-/// QoS 1 messages that a client may have sent without having their PUBACK: the Receive Maximum that is announced.
+/// Messages at QoS 1 and 2 that a client may have sent without having their PUBACK or PUBCOMP: the Receive Maximum that is announced
+/// at most.
 pub const RECEIVE_MAX: u16 = 256;
-/// QoS 1 messages sent to a client that it has not acknowledged; its own Receive Maximum may be lower.
+/// Times that a connection may repeat a message at QoS 2 that it has not released.
+pub const REPEATS_MAX: u8 = 1;
+/// Messages at QoS 1 and 2 sent to a client that it has not acknowledged to the end; its own Receive Maximum may be lower.
 pub const WINDOW_MAX: u16 = 256;
 /// Longest keep alive that MQTT 5 clients are granted, in seconds. 3.1.1 has no way to be told.
 pub const KEEP_ALIVE_S_MAX: u16 = 7_200;

@@ -6,6 +6,8 @@
 mod connect;
 mod deliver;
 mod inbound;
+mod inflight;
+mod received;
 mod subscribe;
 
 use std::collections::VecDeque;
@@ -14,8 +16,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use trunkline_gate::Credentials;
 use trunkline_mqtt_wire::{
-    Ack, DecodeError, Decoder, Disconnect, Limits, Packet, PacketId, PacketType, Publish, ReasonCode, SubscribeFilter,
-    Utf8Bytes, Version, encode, encoded_bytes,
+    Ack, DecodeError, Decoder, Disconnect, Limits, Packet, PacketId, PacketType, Publish, QoS, ReasonCode,
+    SubscribeFilter, Utf8Bytes, Version, encode, encoded_bytes,
 };
 
 pub use deliver::{Delivered, Offer};
@@ -25,7 +27,8 @@ use crate::limits::{
 };
 use crate::reason::Feature;
 use connect::{Opening, Peer};
-use deliver::Inflight;
+use inflight::Inflight;
+use received::Received;
 
 /// One client's end of the protocol, from its first byte to its last.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ pub struct Machine {
     phase: Phase,
     peer: Peer,
     acks: VecDeque<AckSlot>,
+    received: Received,
     inflight: Inflight,
     /// When the client was last heard, on the caller's clock.
     heard: Duration,
@@ -75,10 +79,11 @@ enum Phase {
     Closed,
 }
 
-/// The PUBACK of one PUBLISH, in its place in the order of arrival.
+/// The PUBACK or PUBREC of one PUBLISH, in its place in the order of arrival.
 #[derive(Debug)]
 struct AckSlot {
     packet_id: PacketId,
+    qos: QoS,
     answer: Option<ReasonCode>,
 }
 
@@ -202,6 +207,7 @@ impl Machine {
             phase: Phase::Silent,
             peer: Peer::default(),
             acks: VecDeque::new(),
+            received: Received::default(),
             inflight: Inflight::default(),
             heard: now,
             unsupported: None,
@@ -296,10 +302,10 @@ impl Machine {
         match packet {
             Packet::Connect(connect) => self.connect(*connect, out),
             Packet::Publish(publish) => self.publish(publish, out),
-            Packet::PubAck(ack) => {
-                self.inflight.release(ack.packet_id);
-                Step::Continue
-            }
+            Packet::PubAck(ack) => self.acknowledged(&ack, out),
+            Packet::PubRec(ack) => self.was_received(&ack, out),
+            Packet::PubComp(ack) => self.was_completed(&ack, out),
+            Packet::PubRel(ack) => self.release(&ack, out),
             Packet::Subscribe(subscribe) => self.subscribe(subscribe, out),
             Packet::Unsubscribe(unsubscribe) => Step::Unsubscribe {
                 packet_id: unsubscribe.packet_id,
@@ -314,14 +320,10 @@ impl Machine {
                 Step::Close(Cause::Left)
             }
             Packet::Auth(_) => self.refuse_feature(Feature::EnhancedAuthentication, out),
-            // QoS 2 is granted to nobody, so nobody has anything to say about it; the rest is for clients, and the codec refuses it.
-            Packet::PubRec(_)
-            | Packet::PubRel(_)
-            | Packet::PubComp(_)
-            | Packet::ConnAck(_)
-            | Packet::SubAck(_)
-            | Packet::UnsubAck(_)
-            | Packet::PingResp => self.disconnect(ReasonCode::ProtocolError, Cause::Malformed, out),
+            // These are for clients, and the codec refuses them.
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                self.disconnect(ReasonCode::ProtocolError, Cause::Malformed, out)
+            }
         }
     }
 
@@ -391,7 +393,9 @@ fn leave_out_words(packet: &mut Packet) {
     match packet {
         Packet::ConnAck(connack) => connack.properties.reason_string = None,
         Packet::Disconnect(disconnect) => disconnect.properties.reason_string = None,
-        Packet::PubAck(Ack { properties, .. }) => properties.reason_string = None,
+        Packet::PubAck(Ack { properties, .. }) | Packet::PubRec(Ack { properties, .. }) => {
+            properties.reason_string = None;
+        }
         _ => {}
     }
 }

@@ -44,11 +44,12 @@ impl Message {
         self.place
     }
 
-    /// QoS of a delivery by a subscription that was granted `granted`; QoS 2 is granted to nobody.
+    /// QoS of a delivery by a subscription that was granted `granted`.
     pub(crate) fn qos_for(&self, granted: QoS) -> QoS {
         match self.envelope.qos {
             0 => QoS::AtMostOnce,
-            _ => granted.min(QoS::AtLeastOnce),
+            1 => granted.min(QoS::AtLeastOnce),
+            _ => granted,
         }
     }
 

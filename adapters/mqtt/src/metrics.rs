@@ -10,10 +10,10 @@ use crate::reason::Feature;
 pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused_over_limit: Counter,
-    pub(crate) published: [Counter; 2],
+    pub(crate) published: [Counter; 3],
     pub(crate) publish_refused: Counter,
     pub(crate) publish_dropped: Counter,
-    pub(crate) delivered: [Counter; 2],
+    pub(crate) delivered: [Counter; 3],
     pub(crate) lost_full: Counter,
     pub(crate) lost_trimmed: Counter,
     pub(crate) lost_expired: Counter,
@@ -25,7 +25,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Self {
-        let by_qos = |name, help| ["0", "1"].map(|qos| registry.counter(name, help, &[("qos", qos)]));
+        let by_qos = |name, help| ["0", "1", "2"].map(|qos| registry.counter(name, help, &[("qos", qos)]));
         let lost = |cause| {
             let help = "Messages that a subscriber did not get, by cause";
             registry.counter("trunkline_mqtt_undelivered_total", help, &[("cause", cause)])
@@ -75,10 +75,7 @@ impl Metrics {
     }
 }
 
-/// The counter of one QoS; QoS 2 is neither taken nor given.
-pub(crate) const fn of_qos(counters: &[Counter; 2], qos: QoS) -> &Counter {
-    match qos {
-        QoS::AtMostOnce => &counters[0],
-        QoS::AtLeastOnce | QoS::ExactlyOnce => &counters[1],
-    }
+/// The counter of one QoS.
+pub(crate) const fn of_qos(counters: &[Counter; 3], qos: QoS) -> &Counter {
+    &counters[qos as usize]
 }

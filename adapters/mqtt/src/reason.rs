@@ -14,8 +14,6 @@ pub enum Feature {
     PersistentSession,
     /// Enhanced authentication.
     EnhancedAuthentication,
-    /// QoS 2 in a PUBLISH.
-    Qos2,
     /// The retain flag in a PUBLISH.
     Retain,
     /// A `$share/` filter.
@@ -26,11 +24,10 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature that is not offered.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::Will,
         Self::PersistentSession,
         Self::EnhancedAuthentication,
-        Self::Qos2,
         Self::Retain,
         Self::SharedSubscription,
         Self::SubscriptionId,
@@ -42,7 +39,6 @@ impl Feature {
             Self::Will => "will",
             Self::PersistentSession => "persistent_session",
             Self::EnhancedAuthentication => "enhanced_authentication",
-            Self::Qos2 => "qos2",
             Self::Retain => "retain",
             Self::SharedSubscription => "shared_subscription",
             Self::SubscriptionId => "subscription_id",
@@ -54,7 +50,6 @@ impl Feature {
         match self {
             Self::Will | Self::PersistentSession => ReasonCode::ImplementationSpecificError,
             Self::EnhancedAuthentication => ReasonCode::BadAuthenticationMethod,
-            Self::Qos2 => ReasonCode::QosNotSupported,
             Self::Retain => ReasonCode::RetainNotSupported,
             Self::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
             Self::SubscriptionId => ReasonCode::SubscriptionIdentifiersNotSupported,
@@ -67,7 +62,6 @@ impl Feature {
             Self::Will => "wills are not offered yet; connect without one",
             Self::PersistentSession => "persistent sessions are not offered yet; connect with a clean session",
             Self::EnhancedAuthentication => "enhanced authentication is not offered; use user name and password",
-            Self::Qos2 => "QoS 2 is not offered yet; publish with QoS 0 or 1",
             Self::Retain => "retained messages are not offered yet; publish without the retain flag",
             Self::SharedSubscription => "shared subscriptions are not offered yet; subscribe without $share",
             Self::SubscriptionId => "subscription identifiers are not offered yet; subscribe without one",

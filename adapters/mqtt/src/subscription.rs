@@ -45,10 +45,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What is granted of what is asked for: QoS 1 at most.
-    pub(crate) fn granted(asked: &SubscribeFilter) -> Self {
+    pub(crate) const fn of(asked: &SubscribeFilter) -> Self {
         Self {
-            qos: asked.qos.min(QoS::AtLeastOnce),
+            qos: asked.qos,
             no_local: asked.no_local,
             retain_as_published: asked.retain_as_published,
         }

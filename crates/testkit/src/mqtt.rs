@@ -134,7 +134,7 @@ impl Client {
         }
     }
 
-    /// Publishes and, at QoS 1, waits for the answer; what arrives before it is kept. QoS 0 is always success.
+    /// Publishes and, at QoS 1 and 2, waits for the answers; what arrives before them is kept. QoS 0 is always success.
     pub async fn publish(&mut self, topic: &str, qos: QoS, payload: impl Into<Bytes>) -> ReasonCode {
         self.publish_packet(publish_packet(topic, qos, payload)).await
     }
@@ -146,12 +146,20 @@ impl Client {
             return ReasonCode::Success;
         }
         let id = *publish.packet_id.get_or_insert(self.next_id());
+        let is_released = publish.qos == QoS::ExactlyOnce;
         self.send(&Packet::Publish(publish)).await;
         let answers = |packet: &Packet| match packet {
             Packet::PubAck(ack) | Packet::PubRec(ack) if ack.packet_id == id => Some(ack.reason),
             _ => None,
         };
-        self.find(answers).await
+        let reason = self.find(answers).await;
+        if is_released && !reason.is_error() {
+            self.send(&Packet::PubRel(Ack::success(id))).await;
+            let completes =
+                |packet: &Packet| matches!(packet, Packet::PubComp(ack) if ack.packet_id == id).then_some(());
+            self.find(completes).await;
+        }
+        reason
     }
 
     /// Subscribes to a filter and waits for the answer; what arrives before it is kept.
@@ -204,9 +212,16 @@ impl Client {
             Packet::Publish(publish) => publish,
             other => panic!("a message was waited for, and {other:?} came"),
         };
-        if publish.qos == QoS::AtLeastOnce {
-            let id = publish.packet_id.expect("the decoder refuses QoS 1 without an id");
-            self.send(&Packet::PubAck(Ack::success(id))).await;
+        match (publish.packet_id, publish.qos) {
+            (None, _) | (Some(_), QoS::AtMostOnce) => {}
+            (Some(id), QoS::AtLeastOnce) => self.send(&Packet::PubAck(Ack::success(id))).await,
+            (Some(id), QoS::ExactlyOnce) => {
+                self.send(&Packet::PubRec(Ack::success(id))).await;
+                let releases =
+                    |packet: &Packet| matches!(packet, Packet::PubRel(ack) if ack.packet_id == id).then_some(());
+                self.find(releases).await;
+                self.send(&Packet::PubComp(Ack::success(id))).await;
+            }
         }
         publish
     }

@@ -16,6 +16,7 @@ use trunkline_proto::messages::v1::{Protocol, UserProperty};
 use super::{Connection, ended};
 use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE, SUBSCRIPTIONS_MAX};
 use crate::machine::{Cause, Step};
+use crate::metrics::of_qos;
 use crate::reason;
 use crate::subscription::{Options, Subscription};
 
@@ -24,7 +25,7 @@ pub(super) enum Done {
     /// Whether the message may be published is decided.
     Permitted(Publish, Result<Permit, Denial>),
     /// The log has room again and took the message, or did not.
-    Taken(PacketId, Result<Receipt, AppendError>),
+    Taken(Publish, Result<Receipt, AppendError>),
     /// Each filter is decided.
     Filters {
         packet_id: PacketId,
@@ -58,13 +59,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) fn done(&mut self, done: Done) -> Result<(), Cause> {
         match done {
             Done::Permitted(publish, answer) => self.decided(publish, answer),
-            Done::Taken(packet_id, Ok(receipt)) => {
-                self.machine.awaiting(packet_id);
-                self.adapter.metrics.published[1].increment();
-                self.receipts.push_back((receipt, self.asked));
+            Done::Taken(publish, Ok(receipt)) => {
+                self.taken(&publish, receipt);
                 Ok(())
             }
-            Done::Taken(packet_id, Err(error)) => self.not_taken(Some(packet_id), &error),
+            Done::Taken(publish, Err(error)) => self.not_taken(&publish, &error),
             Done::Filters {
                 packet_id,
                 filters,
@@ -99,41 +98,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Appends a message that may be published. At QoS 0 nobody waits for the log.
     fn decided(&mut self, publish: Publish, answer: Result<Permit, Denial>) -> Result<(), Cause> {
         let metrics = Arc::clone(&self.adapter.metrics);
-        let packet_id = publish.packet_id;
         let permit = match answer {
             Ok(permit) => permit,
             Err(denial) => {
                 metrics.publish_refused.increment();
-                let step = self.machine.deny(packet_id, &denial, &mut self.output);
+                let step = self.machine.deny(&publish, &denial, &mut self.output);
                 return ended(&step);
             }
         };
         let entry = match self.seal(&publish, &permit)? {
             Ok(entry) => entry,
-            Err(error) => return self.not_taken(packet_id, &error),
+            Err(error) => return self.not_taken(&publish, &error),
         };
-        let Some(packet_id) = packet_id else {
-            metrics.published[0].increment();
+        if publish.qos == QoS::AtMostOnce {
+            of_qos(&metrics.published, publish.qos).increment();
             if !self.adapter.log.append_unacknowledged(entry) {
                 metrics.publish_dropped.increment();
             }
             return Ok(());
-        };
+        }
         match self.adapter.log.try_append(entry) {
-            Ok(receipt) => self.done(Done::Taken(packet_id, Ok(receipt))),
-            Err(TryAppendError::Refused(error)) => self.not_taken(Some(packet_id), &error),
-            Err(TryAppendError::Busy(entry)) => self.wait_for_room(publish, packet_id, permit, entry),
+            Ok(receipt) => {
+                self.taken(&publish, receipt);
+                Ok(())
+            }
+            Err(TryAppendError::Refused(error)) => self.not_taken(&publish, &error),
+            Err(TryAppendError::Busy(entry)) => self.wait_for_room(publish, permit, entry),
+        }
+    }
+
+    /// The log has taken a message at QoS 1 or 2: it is answered when the receipt says what came of it.
+    fn taken(&mut self, publish: &Publish, receipt: Receipt) {
+        if let Some(packet_id) = publish.packet_id {
+            self.machine.awaiting(packet_id, publish.qos);
+            of_qos(&self.adapter.metrics.published, publish.qos).increment();
+            self.receipts.push_back((receipt, self.asked));
         }
     }
 
     /// Appends once the log has room. A permission that lapsed by then counts for nothing: it is asked for again.
-    fn wait_for_room(
-        &mut self,
-        publish: Publish,
-        packet_id: PacketId,
-        permit: Permit,
-        entry: NewEntry,
-    ) -> Result<(), Cause> {
+    fn wait_for_room(&mut self, publish: Publish, permit: Permit, entry: NewEntry) -> Result<(), Cause> {
         let session = self.member.as_ref().ok_or(Cause::Failed)?.session.clone();
         let (gate, log) = (Arc::clone(&self.adapter.gate), Arc::clone(&self.adapter.log));
         self.work = Some(Box::pin(async move {
@@ -145,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             tokio::select! {
                 biased;
                 () = lapsed => {}
-                taken = log.append(entry) => return Done::Taken(packet_id, taken),
+                taken = log.append(entry) => return Done::Taken(publish, taken),
             }
             let answer = decide(gate.as_ref(), &session, Action::Publish, &publish.topic).await;
             Done::Permitted(publish, answer)
@@ -171,9 +175,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         )
     }
 
-    fn not_taken(&mut self, packet_id: Option<PacketId>, error: &AppendError) -> Result<(), Cause> {
+    fn not_taken(&mut self, publish: &Publish, error: &AppendError) -> Result<(), Cause> {
         self.adapter.metrics.publish_refused.increment();
-        let step = self.machine.not_taken(packet_id, error, &mut self.output);
+        let step = self.machine.not_taken(publish, error, &mut self.output);
         ended(&step)
     }
 
@@ -204,10 +208,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(permit) => permit,
             Err(reason) => return reason,
         };
-        let options = Options::granted(asked);
+        let options = Options::of(asked);
         let granted = match options.qos {
             QoS::AtMostOnce => ReasonCode::GRANTED_QOS0,
-            QoS::AtLeastOnce | QoS::ExactlyOnce => ReasonCode::GrantedQos1,
+            QoS::AtLeastOnce => ReasonCode::GrantedQos1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQos2,
         };
         let router = &self.adapter.router;
         if let Some(known) = member.subscriber.find(&asked.filter) {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use trunkline_core::{Secret, SessionId};
 use trunkline_gate::{Credentials, Refusal};
 use trunkline_mqtt_wire::{
-    ConnAck, ConnAckProperties, Connect, Limits, Packet, PacketType, QoS, ReasonCode, Utf8Bytes, Version,
+    ConnAck, ConnAckProperties, Connect, Limits, Packet, PacketType, ReasonCode, Utf8Bytes, Version,
 };
 
 use super::{Cause, Machine, Phase, Step};
@@ -19,7 +19,7 @@ pub(super) struct Peer {
     pub(super) client_id: Utf8Bytes,
     /// Seconds of silence allowed, before they are counted one and a half times; 0 for any.
     pub(super) keep_alive_s: u16,
-    /// QoS 1 messages that it takes without having acknowledged them.
+    /// Messages at QoS 1 and 2 that it takes without having acknowledged them.
     pub(super) window: u16,
     /// Bytes of a packet that it takes.
     pub(super) packet_bytes_max: usize,
@@ -127,7 +127,6 @@ impl Machine {
         ConnAckProperties {
             session_expiry_s: Some(0),
             receive_maximum: NonZeroU16::new(self.settings.receive_max),
-            maximum_qos: Some(QoS::AtLeastOnce),
             retain_available: Some(false),
             maximum_packet_bytes: packet_bytes_max.and_then(NonZeroU32::new),
             assigned_client_id: opening.has_assigned_id.then(|| self.peer.client_id.clone()),

@@ -1,9 +1,7 @@
-//! PUBLISH to the client: packet ids, the window of what it has not acknowledged, and the limits that it named.
-
-use std::collections::VecDeque;
+//! PUBLISH to the client, within the window of what it has not acknowledged and the limits that it named.
 
 use bytes::BytesMut;
-use trunkline_mqtt_wire::{Outgoing, PacketId, QoS, SharedProperties};
+use trunkline_mqtt_wire::{Outgoing, QoS, SharedProperties};
 
 use super::Machine;
 
@@ -37,17 +35,10 @@ pub enum Delivered {
     Expired,
 }
 
-/// Packet ids of the messages that the client has not acknowledged, in the order in which they were sent.
-#[derive(Debug, Default)]
-pub(super) struct Inflight {
-    ids: VecDeque<PacketId>,
-    last: u16,
-}
-
 impl Machine {
-    /// Whether a message at QoS 1 could be delivered now.
+    /// Whether a message at QoS 1 or 2 could be delivered now.
     pub fn has_window(&self) -> bool {
-        self.inflight.ids.len() < usize::from(self.peer.window)
+        self.inflight.len() < usize::from(self.peer.window)
     }
 
     /// Writes a message to the client at the wall-clock time `now_ns`, if it may have it.
@@ -80,37 +71,8 @@ impl Machine {
             return Delivered::TooLarge;
         }
         if let Some(packet_id) = packet_id {
-            self.inflight.take(packet_id);
+            self.inflight.take(packet_id, offer.qos);
         }
         Delivered::Sent
-    }
-}
-
-impl Inflight {
-    /// An id that no unacknowledged message has. There is one: the window is far smaller than the number of ids.
-    fn free_id(&self) -> PacketId {
-        let mut id = self.last;
-        loop {
-            id = id.checked_add(1).unwrap_or(1);
-            if let Some(id) = PacketId::new(id)
-                && !self.ids.contains(&id)
-            {
-                return id;
-            }
-        }
-    }
-
-    fn take(&mut self, id: PacketId) {
-        self.last = id.get();
-        self.ids.push_back(id);
-    }
-
-    /// Forgets an acknowledged message. Clients answer in order, so it is nearly always the first; an unknown id is nothing.
-    pub(super) fn release(&mut self, id: PacketId) {
-        if self.ids.front() == Some(&id) {
-            self.ids.pop_front();
-        } else if let Some(position) = self.ids.iter().position(|other| *other == id) {
-            self.ids.remove(position);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! PUBLISH from the client and its PUBACK, which leaves in the order of arrival and never before the log has the message.
+//! PUBLISH from the client and its PUBACK or PUBREC, which leaves in the order of arrival and never before the log has the message.
 
 use bytes::BytesMut;
 use trunkline_bus::log::AppendError;
@@ -14,42 +14,49 @@ impl Machine {
         if properties.is_some_and(|properties| properties.topic_alias.is_some()) {
             return self.disconnect(ReasonCode::TopicAliasInvalid, Cause::OverLimit, out);
         }
-        if publish.qos == QoS::ExactlyOnce {
-            return self.refuse_feature(Feature::Qos2, out);
-        }
         if publish.retain {
             return self.refuse_feature(Feature::Retain, out);
         }
         if publish.payload.len() > self.settings.payload_bytes_max {
             return self.disconnect(ReasonCode::PacketTooLarge, Cause::OverLimit, out);
         }
-        if publish.packet_id.is_some() && self.acks.len() >= usize::from(self.settings.receive_max) {
+        if let Some(step) = self.repeated(&publish, out) {
+            return step;
+        }
+        if publish.packet_id.is_some() && self.is_at_receive_maximum() {
             return self.disconnect(ReasonCode::ReceiveMaximumExceeded, Cause::OverLimit, out);
         }
         let is_text = properties.is_some_and(|properties| properties.payload_is_utf8 == Some(true));
         if is_text && std::str::from_utf8(&publish.payload).is_err() {
-            return self.refuse(publish.packet_id, ReasonCode::PayloadFormatInvalid, out);
+            return self.refuse(publish.packet_id, publish.qos, ReasonCode::PayloadFormatInvalid, out);
         }
         Step::Publish(publish)
     }
 
+    /// Whether the client has as many messages under way as it was told that it may. 3.1.1 cannot tell, so there it is only held back.
+    fn is_at_receive_maximum(&self) -> bool {
+        let is_told = self.version() == Version::V5;
+        is_told && self.acks.len() + self.received.len() >= usize::from(self.settings.receive_max)
+    }
+
     /// Refuses a publish that the gate denied.
-    pub fn deny(&mut self, packet_id: Option<PacketId>, denial: &Denial, out: &mut BytesMut) -> Step {
-        self.refuse(packet_id, reason::of_publish_denial(denial), out)
+    pub fn deny(&mut self, publish: &Publish, denial: &Denial, out: &mut BytesMut) -> Step {
+        self.refuse(publish.packet_id, publish.qos, reason::of_publish_denial(denial), out)
     }
 
     /// Refuses a publish that the log would not even take.
-    pub fn not_taken(&mut self, packet_id: Option<PacketId>, error: &AppendError, out: &mut BytesMut) -> Step {
+    pub fn not_taken(&mut self, publish: &Publish, error: &AppendError, out: &mut BytesMut) -> Step {
         match reason::of_append_error(error) {
-            Some(reason) => self.refuse(packet_id, reason, out),
+            Some(reason) => self.refuse(publish.packet_id, publish.qos, reason, out),
             None => self.unknown(error, out),
         }
     }
 
-    /// Keeps a place for the PUBACK of a message that the log has taken and not yet acknowledged.
-    pub fn awaiting(&mut self, packet_id: PacketId) {
+    /// Keeps a place for the PUBACK or PUBREC of a message that the log has taken and not yet acknowledged.
+    pub fn awaiting(&mut self, packet_id: PacketId, qos: QoS) {
         self.acks.push_back(AckSlot {
             packet_id,
+            qos,
             answer: None,
         });
     }
@@ -76,7 +83,7 @@ impl Machine {
         Step::Continue
     }
 
-    /// Whether a PUBACK is still owed.
+    /// Whether a PUBACK or PUBREC is still owed.
     pub fn is_owing(&self) -> bool {
         !self.acks.is_empty()
     }
@@ -89,14 +96,15 @@ impl Machine {
         }
     }
 
-    /// Refuses a publish: by a PUBACK in its turn, by silence at QoS 0, and on 3.1.1, which knows no refusal, by closing.
-    fn refuse(&mut self, packet_id: Option<PacketId>, reason: ReasonCode, out: &mut BytesMut) -> Step {
+    /// Refuses a publish: by its answer in its turn, by silence at QoS 0, and on 3.1.1, which knows no refusal, by closing.
+    fn refuse(&mut self, packet_id: Option<PacketId>, qos: QoS, reason: ReasonCode, out: &mut BytesMut) -> Step {
         if self.version() == Version::V3 {
             return self.disconnect(reason, Cause::PublishRefused, out);
         }
         if let Some(packet_id) = packet_id {
             self.acks.push_back(AckSlot {
                 packet_id,
+                qos,
                 answer: Some(reason),
             });
             self.send_acks(out);
@@ -104,20 +112,28 @@ impl Machine {
         Step::Continue
     }
 
-    /// Sends every PUBACK whose turn has come.
-    fn send_acks(&mut self, out: &mut BytesMut) {
-        while let Some(AckSlot {
+    /// Sends every PUBACK and PUBREC whose turn has come.
+    pub(super) fn send_acks(&mut self, out: &mut BytesMut) {
+        while let Some(&AckSlot {
             packet_id,
+            qos,
             answer: Some(reason),
         }) = self.acks.front()
         {
             debug_assert!(reason.is_allowed_in(PacketType::PubAck), "{reason} in a PUBACK");
-            let mut ack = Ack::with_reason(*packet_id, *reason);
+            let mut ack = Ack::with_reason(packet_id, reason);
             if reason.is_error() && self.peer.wants_words {
                 ack.properties.reason_string = Utf8Bytes::try_from(reason.to_string()).ok();
             }
-            self.send(Packet::PubAck(ack), out);
+            let answer = match qos {
+                QoS::AtMostOnce | QoS::AtLeastOnce => Packet::PubAck(ack),
+                QoS::ExactlyOnce => Packet::PubRec(ack),
+            };
+            self.send(answer, out);
             self.acks.pop_front();
+            if qos == QoS::ExactlyOnce && !reason.is_error() {
+                self.received.hold(packet_id);
+            }
         }
     }
 }

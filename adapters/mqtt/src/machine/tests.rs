@@ -21,6 +21,7 @@ mod inbound;
 mod life;
 mod outbound;
 mod property;
+mod qos2;
 
 const BOTH: [Version; 2] = [Version::V3, Version::V5];
 
@@ -83,7 +84,7 @@ impl Bench {
     /// A publish as far as the log: the client's message is allowed and taken.
     fn publish(&mut self, id: u16) {
         assert!(matches!(self.send(&publish(id)), Step::Publish(_)));
-        self.machine.awaiting(packet_id(id));
+        self.machine.awaiting(packet_id(id), QoS::AtLeastOnce);
     }
 
     fn received(&mut self) -> Option<Packet> {
@@ -153,11 +154,16 @@ fn connect() -> Connect {
 }
 
 fn publish(id: u16) -> Packet {
-    Packet::Publish(Publish {
+    Packet::Publish(numbered(id))
+}
+
+/// A message at QoS 1, or at QoS 0 for the id 0.
+fn numbered(id: u16) -> Publish {
+    Publish {
         qos: if id == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
         packet_id: PacketId::new(id),
         ..message()
-    })
+    }
 }
 
 fn message() -> Publish {

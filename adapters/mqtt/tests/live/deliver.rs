@@ -12,6 +12,7 @@ async fn a_message_reaches_its_subscriber_at_every_qos_in_every_version() {
             for (qos, granted) in [
                 (QoS::AtMostOnce, ReasonCode::GRANTED_QOS0),
                 (QoS::AtLeastOnce, ReasonCode::GrantedQos1),
+                (QoS::ExactlyOnce, ReasonCode::GrantedQos2),
             ] {
                 let mut publisher = broker.client(publishing, "publisher").await;
                 let mut subscriber = broker.client(subscribing, "subscriber").await;
@@ -30,13 +31,47 @@ async fn a_message_reaches_its_subscriber_at_every_qos_in_every_version() {
 }
 
 #[tokio::test]
-async fn qos_2_is_granted_as_1() {
+async fn a_delivery_has_the_lower_qos_of_message_and_subscription() {
+    let broker = Broker::start().await;
+    let every = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    for granted in every {
+        let mut subscriber = broker.client(Version::V5, "subscriber").await;
+        subscriber.subscribe("a", granted).await;
+        for published in every {
+            publisher.publish("a", "21.5", published).await;
+            assert_eq!(subscriber.take().await.qos, granted.min(published));
+        }
+        subscriber.is_quiet().await;
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_at_qos_2_that_is_repeated_is_published_once() {
     let broker = Broker::start().await;
     let mut subscriber = broker.client(Version::V5, "subscriber").await;
-    assert_eq!(
-        subscriber.subscribe("a", QoS::ExactlyOnce).await,
-        ReasonCode::GrantedQos1
-    );
+    subscriber.subscribe("a", QoS::ExactlyOnce).await;
+    for version in BOTH {
+        let mut publisher = broker.client(version, "publisher").await;
+        let mut message = Publish {
+            qos: QoS::ExactlyOnce,
+            packet_id: Some(PacketId::MIN),
+            topic: text("a"),
+            ..Publish::default()
+        };
+        for dup in [false, true] {
+            message.dup = dup;
+            publisher.send(&Packet::Publish(message.clone())).await;
+            assert_eq!(publisher.receive().await, Packet::PubRec(Ack::success(PacketId::MIN)));
+        }
+        publisher.send(&Packet::PubRel(Ack::success(PacketId::MIN))).await;
+        assert_eq!(publisher.receive().await, Packet::PubComp(Ack::success(PacketId::MIN)));
+        assert!(subscriber.take().await.payload.is_empty());
+        publisher.publish("a", "the id is free", QoS::ExactlyOnce).await;
+        assert_eq!(&subscriber.take().await.payload[..], b"the id is free");
+    }
+    subscriber.is_quiet().await;
     broker.stop().await;
 }
 

@@ -182,8 +182,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// The next message, acknowledged if it wants to be.
     async fn take(&mut self) -> Publish {
         let publish = self.message().await;
-        if let Some(id) = publish.packet_id {
-            self.send(&Packet::PubAck(Ack::success(id))).await;
+        match publish.packet_id {
+            Some(id) if publish.qos == QoS::ExactlyOnce => {
+                self.send(&Packet::PubRec(Ack::success(id))).await;
+                assert_eq!(self.receive().await, Packet::PubRel(Ack::success(id)));
+                self.send(&Packet::PubComp(Ack::success(id))).await;
+            }
+            Some(id) => self.send(&Packet::PubAck(Ack::success(id))).await,
+            None => {}
         }
         publish
     }
@@ -200,8 +206,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.send(&Packet::Publish(message)).await;
         packet_id?;
         match self.receive().await {
-            Packet::PubAck(ack) => Some(ack.reason),
-            other => panic!("expected PUBACK, got {other:?}"),
+            Packet::PubAck(ack) if qos == QoS::AtLeastOnce => Some(ack.reason),
+            Packet::PubRec(ack) if qos == QoS::ExactlyOnce => {
+                if !ack.reason.is_error() {
+                    self.send(&Packet::PubRel(Ack::success(ack.packet_id))).await;
+                    assert_eq!(self.receive().await, Packet::PubComp(Ack::success(ack.packet_id)));
+                }
+                Some(ack.reason)
+            }
+            other => panic!("expected the answer to a publish, got {other:?}"),
         }
     }
 

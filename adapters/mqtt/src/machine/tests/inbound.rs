@@ -24,9 +24,7 @@ fn a_refusal_waits_for_the_pubacks_before_it() {
     let mut bench = Bench::open(Version::V5);
     bench.publish(1);
     bench.send(&publish(2));
-    bench
-        .machine
-        .deny(Some(packet_id(2)), &Denial::NotAuthorized, &mut bench.out);
+    bench.machine.deny(&numbered(2), &Denial::NotAuthorized, &mut bench.out);
     assert_eq!(bench.ack(), None);
     bench.machine.appended(Ok(()), &mut bench.out);
     assert_eq!(bench.ack(), Some((1, ReasonCode::Success)));
@@ -44,14 +42,14 @@ fn a_denied_publish_has_its_reason_on_mqtt_5_and_closes_on_3_1_1() {
         let mut bench = Bench::open(Version::V5);
         bench.send(&publish(1));
         assert!(matches!(
-            bench.machine.deny(Some(packet_id(1)), &denial, &mut bench.out),
+            bench.machine.deny(&numbered(1), &denial, &mut bench.out),
             Step::Continue
         ));
         assert_eq!(bench.ack(), Some((1, reason)));
         for id in [0, 1] {
             let mut bench = Bench::open(Version::V3);
             bench.send(&publish(id));
-            let step = bench.machine.deny(PacketId::new(id), &denial, &mut bench.out);
+            let step = bench.machine.deny(&numbered(id), &denial, &mut bench.out);
             assert!(matches!(step, Step::Close(Cause::PublishRefused)));
             assert!(bench.out.is_empty());
         }
@@ -63,7 +61,7 @@ fn a_denied_publish_at_qos_0_is_dropped_in_silence_on_mqtt_5() {
     let mut bench = Bench::open(Version::V5);
     bench.send(&publish(0));
     assert!(matches!(
-        bench.machine.deny(None, &Denial::NotAuthorized, &mut bench.out),
+        bench.machine.deny(&numbered(0), &Denial::NotAuthorized, &mut bench.out),
         Step::Continue
     ));
     assert!(bench.out.is_empty());
@@ -102,11 +100,6 @@ fn what_a_publish_may_not_have_ends_the_connection() {
         })),
         ..message()
     };
-    let qos2 = Publish {
-        qos: QoS::ExactlyOnce,
-        packet_id: PacketId::new(1),
-        ..message()
-    };
     let retained = Publish {
         retain: true,
         ..message()
@@ -117,7 +110,6 @@ fn what_a_publish_may_not_have_ends_the_connection() {
     };
     let table = [
         (alias, ReasonCode::TopicAliasInvalid, false),
-        (qos2, ReasonCode::QosNotSupported, true),
         (retained, ReasonCode::RetainNotSupported, true),
         (large, ReasonCode::PacketTooLarge, true),
     ];
@@ -178,9 +170,7 @@ fn words_are_left_out_where_the_client_does_not_want_them() {
         connect.properties.request_problem_information = Some(wants_words);
         let mut bench = Bench::open_with(Version::V5, connect);
         bench.send(&publish(1));
-        bench
-            .machine
-            .deny(Some(packet_id(1)), &Denial::NotAuthorized, &mut bench.out);
+        bench.machine.deny(&numbered(1), &Denial::NotAuthorized, &mut bench.out);
         let Some(Packet::PubAck(ack)) = bench.received() else {
             panic!("expected PUBACK");
         };

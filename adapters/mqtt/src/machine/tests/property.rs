@@ -4,24 +4,28 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn qos() -> impl Strategy<Value = QoS> {
+    prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)]
+}
+
 /// Packets as a client may send them, sensible or not.
 fn packets() -> impl Strategy<Value = Packet> {
     let id = (1..5_u16).prop_map(packet_id);
-    let qos = prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)];
-    let publish = (qos, id.clone(), any::<bool>(), prop::option::of(1..3_u16)).prop_map(|(qos, id, retain, alias)| {
-        Packet::Publish(Publish {
-            qos,
-            retain,
-            packet_id: (qos != QoS::AtMostOnce).then_some(id),
-            properties: alias.map(|alias| {
-                Box::new(PublishProperties {
-                    topic_alias: NonZeroU16::new(alias),
-                    ..PublishProperties::default()
-                })
-            }),
-            ..message()
-        })
-    });
+    let publish =
+        (qos(), id.clone(), any::<bool>(), prop::option::of(1..3_u16)).prop_map(|(qos, id, retain, alias)| {
+            Packet::Publish(Publish {
+                qos,
+                retain,
+                packet_id: (qos != QoS::AtMostOnce).then_some(id),
+                properties: alias.map(|alias| {
+                    Box::new(PublishProperties {
+                        topic_alias: NonZeroU16::new(alias),
+                        ..PublishProperties::default()
+                    })
+                }),
+                ..message()
+            })
+        });
     prop_oneof![
         Just(Packet::Connect(Box::new(connect()))),
         publish,
@@ -49,7 +53,7 @@ enum Happening {
     Garbage(Vec<u8>),
     Admitted(bool),
     Appended(bool),
-    Delivered(bool),
+    Delivered(QoS),
     Ticked(u64),
     TakenOver,
 }
@@ -60,7 +64,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => prop::collection::vec(any::<u8>(), 0..20).prop_map(Happening::Garbage),
         2 => any::<bool>().prop_map(Happening::Admitted),
         2 => any::<bool>().prop_map(Happening::Appended),
-        2 => any::<bool>().prop_map(Happening::Delivered),
+        2 => qos().prop_map(Happening::Delivered),
         1 => (0..200_u64).prop_map(Happening::Ticked),
         1 => Just(Happening::TakenOver),
     ];
@@ -90,17 +94,17 @@ proptest! {
                     true => bench.machine.appended(Ok(()), &mut bench.out),
                     false => bench.machine.appended(Err(&full()), &mut bench.out),
                 },
-                Happening::Delivered(is_certain) => {
+                Happening::Delivered(qos) => {
                     if bench.machine.is_open() {
-                        bench.deliver(if is_certain { QoS::AtLeastOnce } else { QoS::AtMostOnce });
+                        bench.deliver(qos);
                     }
                     Step::Continue
                 }
                 Happening::Ticked(seconds) => bench.machine.tick(Duration::from_secs(seconds), &mut bench.out),
                 Happening::TakenOver => bench.machine.taken_over(&mut bench.out),
             };
-            if let Step::Publish(Publish { packet_id: Some(id), .. }) = step {
-                bench.machine.awaiting(id);
+            if let Step::Publish(Publish { packet_id: Some(id), qos, .. }) = step {
+                bench.machine.awaiting(id, qos);
             }
             while bench.received().is_some() {
                 prop_assert!(!has_ended, "something is said after the end");

@@ -1,0 +1,123 @@
+//! What a client was sent at QoS 1 and 2 and has not answered to the end: packet ids, and what each waits for.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use trunkline_mqtt_wire::{Ack, Packet, PacketId, QoS, ReasonCode, Version};
+
+use super::{Cause, Machine, Step};
+
+/// Packet ids that are taken, in the order in which their messages were sent. The window bounds their number.
+#[derive(Debug, Default)]
+pub(super) struct Inflight {
+    sent: VecDeque<Sent>,
+    last: u16,
+}
+
+#[derive(Debug)]
+struct Sent {
+    id: PacketId,
+    awaits: Awaits,
+}
+
+/// What a message waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    /// QoS 1: PUBACK.
+    Ack,
+    /// QoS 2: PUBREC.
+    Received,
+    /// QoS 2: PUBCOMP, since PUBREL was sent.
+    Completed,
+}
+
+impl Inflight {
+    pub(super) fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// An id that no unanswered message has. There is one: the window is far smaller than the number of ids.
+    pub(super) fn free_id(&self) -> PacketId {
+        let mut id = self.last;
+        loop {
+            id = id.checked_add(1).unwrap_or(1);
+            if let Some(id) = PacketId::new(id)
+                && self.position(id).is_none()
+            {
+                return id;
+            }
+        }
+    }
+
+    /// Takes a free id for a message that is being sent at QoS 1 or 2.
+    pub(super) fn take(&mut self, id: PacketId, qos: QoS) {
+        let awaits = match qos {
+            QoS::AtMostOnce | QoS::AtLeastOnce => Awaits::Ack,
+            QoS::ExactlyOnce => Awaits::Received,
+        };
+        self.last = id.get();
+        self.sent.push_back(Sent { id, awaits });
+    }
+
+    fn awaits(&self, id: PacketId) -> Option<Awaits> {
+        self.position(id).map(|position| self.sent[position].awaits)
+    }
+
+    fn release(&mut self, id: PacketId) {
+        if let Some(position) = self.position(id) {
+            self.sent.remove(position);
+        }
+    }
+
+    /// Clients answer in order, so it is nearly always the first.
+    fn position(&self, id: PacketId) -> Option<usize> {
+        self.sent.iter().position(|sent| sent.id == id)
+    }
+}
+
+impl Machine {
+    /// PUBACK. An id that is not taken is nothing; one of a message at QoS 2 is an error.
+    pub(super) fn acknowledged(&mut self, ack: &Ack, out: &mut BytesMut) -> Step {
+        match self.inflight.awaits(ack.packet_id) {
+            None => {}
+            Some(Awaits::Ack) => self.inflight.release(ack.packet_id),
+            Some(Awaits::Received | Awaits::Completed) => return self.misnamed(out),
+        }
+        Step::Continue
+    }
+
+    /// PUBREC: the message is the client's, unless it says that it does not take it.
+    pub(super) fn was_received(&mut self, ack: &Ack, out: &mut BytesMut) -> Step {
+        let id = ack.packet_id;
+        let reason = match self.inflight.awaits(id) {
+            Some(Awaits::Ack) => return self.misnamed(out),
+            Some(Awaits::Received | Awaits::Completed) if ack.reason.is_error() => {
+                self.inflight.release(id);
+                return Step::Continue;
+            }
+            Some(Awaits::Received | Awaits::Completed) => ReasonCode::Success,
+            None if self.version() == Version::V5 => ReasonCode::PacketIdentifierNotFound,
+            None => ReasonCode::Success,
+        };
+        if let Some(position) = self.inflight.position(id) {
+            self.inflight.sent[position].awaits = Awaits::Completed;
+        }
+        self.send(Packet::PubRel(Ack::with_reason(id, reason)), out);
+        Step::Continue
+    }
+
+    /// PUBCOMP: the end of a message at QoS 2.
+    pub(super) fn was_completed(&mut self, ack: &Ack, out: &mut BytesMut) -> Step {
+        match self.inflight.awaits(ack.packet_id) {
+            None => {}
+            Some(Awaits::Completed) => self.inflight.release(ack.packet_id),
+            Some(Awaits::Ack | Awaits::Received) => return self.misnamed(out),
+        }
+        Step::Continue
+    }
+
+    /// Ends the connection over an answer that is not the one that the message waits for.
+    fn misnamed(&mut self, out: &mut BytesMut) -> Step {
+        self.disconnect(ReasonCode::ProtocolError, Cause::Malformed, out)
+    }
+}
