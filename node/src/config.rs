@@ -146,7 +146,7 @@ pub struct Admin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logging {
-    /// Filter such as `info` or `info,trunkline_mqtt=debug`.
+    /// Filter such as `info,trunkline_mqtt=debug`. Default `info,async_nats=off`: what the NATS client has to say, the bus says.
     pub filter: String,
 }
 
@@ -209,7 +209,7 @@ impl Default for Admin {
 impl Default for Logging {
     fn default() -> Self {
         Self {
-            filter: "info".to_owned(),
+            filter: "info,async_nats=off".to_owned(),
         }
     }
 }

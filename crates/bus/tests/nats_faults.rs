@@ -4,6 +4,7 @@
 
 mod on_nats;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -19,7 +20,7 @@ use trunkline_bus::log::{AppendError, Appended, ReadLimit, Shard, TryAppendError
 use trunkline_bus::nats::{ACK_WAIT_MAX, NatsHealth, Standing};
 use trunkline_bus::state::{Expect, Key};
 use trunkline_core::{DomainId, MessageId};
-use trunkline_testkit::until;
+use trunkline_testkit::{Proxy, until};
 
 async fn append(log: &dyn Log, domain: DomainId, payload: &str) -> Result<Appended, AppendError> {
     log.append(entry(domain, payload.to_owned())).await?.await
@@ -60,6 +61,44 @@ async fn append_until(log: Arc<dyn Log>, domain: DomainId, stop: Arc<AtomicBool>
     acknowledged
 }
 
+/// Asserts that a log that holds `held` kept what one publisher was told is `kept`: once, and in the order in which it was appended.
+#[track_caller]
+fn assert_kept_in_order(held: &[MessageId], kept: &[MessageId]) {
+    let unique: HashSet<_> = held.iter().collect();
+    assert_eq!(unique.len(), held.len(), "one message, one entry");
+    assert!(
+        kept.iter().all(|id| unique.contains(id)),
+        "nothing acknowledged is lost"
+    );
+    let kept: HashSet<_> = kept.iter().collect();
+    let stored: Vec<_> = held.iter().filter(|id| kept.contains(id)).collect();
+    // The ids of one publisher grow.
+    let swapped = stored.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    assert_eq!(swapped, 0, "entries that stand before earlier ones");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_break_under_load_leave_the_order_as_it_was() {
+    let mut platform = Platform::start().await;
+    let server = platform.nats.url();
+    let proxy = Proxy::before(server.trim_start_matches("nats://")).await;
+    platform.config.urls = vec![format!("nats://{}", proxy.address())];
+    let bus = platform.writer().await;
+    let (domain, stop) = (DomainId::new(), Arc::new(AtomicBool::new(false)));
+    let publisher = tokio::spawn(append_until(bus.log.clone(), domain, stop.clone()));
+    let shard = bus.log.shard_of(domain);
+    for _ in 0..20 {
+        let reached = bus.log.head(shard).unwrap() + 300;
+        until(HEAL_WAIT_MAX, async || bus.log.head(shard).unwrap() >= reached).await;
+        proxy.reset();
+    }
+    stop.store(true, SeqCst);
+    let acknowledged = in_time("the publisher's end", publisher).await.unwrap();
+    assert_eq!(bus.log.stats().refused, 0, "what was under way is sent again");
+    assert_kept_in_order(&ids_of(&*bus.log, shard).await, &acknowledged);
+    bus.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9_of_the_server_and_nobody_is_refused() {
     let mut platform = Platform::start().await;
@@ -81,12 +120,7 @@ async fn what_was_acknowledged_survives_kill_9_of_the_server_and_nobody_is_refus
     let stats = bus.log.stats();
     assert_eq!(stats.refused, 0, "what was under way is sent again");
     let held = ids_of(&*bus.log, shard).await;
-    let unique: std::collections::HashSet<_> = held.iter().collect();
-    assert_eq!(unique.len(), held.len(), "one message, one entry");
-    assert!(
-        acknowledged.iter().all(|id| unique.contains(id)),
-        "nothing acknowledged is lost"
-    );
+    assert_kept_in_order(&held, &acknowledged);
     bus.close().await;
 }
 

@@ -1,9 +1,8 @@
 //! Connections to NATS: their options, and what is known of how they stand.
 //!
-//! A process has two: one for the bulk of the logs, one for all else, so that a lease is never renewed behind megabytes of
-//! messages.
+//! A process has two that come back by themselves: one to read the bulk of the logs, one for all else, so that a lease is never
+//! renewed behind megabytes of messages. Each log that is appended to has an outlet of its own beside them.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::identity::{Identity, Lives};
 use super::{NatsConfig, NatsError, VERSION_MIN};
 use crate::feed::locked;
 
@@ -24,7 +24,7 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 const RECONNECT_REST_MAX: Duration = Duration::from_secs(1);
 /// How long the server may take to answer a question.
 pub(super) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
-/// Commands that may wait for the socket. Few, since those of a broken connection are sent first on the next one.
+/// Commands that may wait for the socket of one connection.
 const COMMANDS_MAX: usize = 256;
 /// News that may wait in one subscription; what comes on top is lost, and told as lost.
 const NEWS_MAX: usize = 2_048;
@@ -53,27 +53,14 @@ pub(super) struct Connection {
     complaint: Arc<Mutex<Option<String>>>,
 }
 
-/// Whether a connection hears what it says itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Echo {
-    Heard,
-    Unheard,
-}
-
 impl Connection {
-    pub(super) async fn open(config: &NatsConfig, name: &str, echo: Echo) -> Result<Self, NatsError> {
+    pub(super) async fn open(config: &NatsConfig, identity: Identity, name: &str) -> Result<Self, NatsError> {
         let (tell, link) = watch::channel(Link {
             is_up: true,
             ..Link::default()
         });
         let complaint = Arc::new(Mutex::new(None));
-        let mut options = identity(config)
-            .await?
-            .name(format!("trunkline {name}"))
-            .connection_timeout(CONNECT_WAIT_MAX)
-            .request_timeout(Some(ANSWER_WAIT_MAX))
-            .ping_interval(PING_EVERY)
-            .client_capacity(COMMANDS_MAX)
+        let options = basics(config, identity, Lives::Many, name)
             .subscription_capacity(NEWS_MAX)
             .reconnect_delay_callback(rest_before)
             .event_callback({
@@ -84,13 +71,6 @@ impl Connection {
                     std::future::ready(())
                 }
             });
-        if echo == Echo::Unheard {
-            options = options.no_echo();
-        }
-        if let Some(user) = &config.user {
-            // Answers come under the user's name, so that no user needs the right to listen to those of another.
-            options = options.custom_inbox_prefix(format!("_INBOX.{user}"));
-        }
         let urls = config.urls.join(", ");
         let client = options
             .connect(config.urls.clone())
@@ -138,44 +118,30 @@ impl Connection {
     }
 }
 
-async fn identity(config: &NatsConfig) -> Result<ConnectOptions, NatsError> {
-    let mut options = ConnectOptions::new();
-    if let Some(user) = &config.user {
-        let password = match (&config.password, &config.password_file) {
-            (Some(password), _) => password.clone(),
-            (None, Some(file)) => first_line(file).await?,
-            (None, None) => String::new(),
-        };
-        options = options.user_and_password(user.clone(), password);
-    }
-    if let Some(file) = &config.credentials_file {
-        let read = options.credentials_file(file).await;
-        options = read.map_err(|cause| unreadable(file, &cause))?;
-    }
+/// What all connections have in common.
+pub(super) fn basics(config: &NatsConfig, identity: Identity, lives: Lives, name: &str) -> ConnectOptions {
+    let mut options = identity
+        .options(lives)
+        .name(format!("trunkline {name}"))
+        .connection_timeout(CONNECT_WAIT_MAX)
+        .request_timeout(Some(ANSWER_WAIT_MAX))
+        .ping_interval(PING_EVERY)
+        .client_capacity(COMMANDS_MAX);
     if let Some(file) = &config.tls_ca {
         options = options.add_root_certificates(file.clone()).require_tls(true);
     }
     if let (Some(certificate), Some(key)) = (&config.tls_certificate, &config.tls_key) {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    Ok(options)
-}
-
-async fn first_line(file: &Path) -> Result<String, NatsError> {
-    let text = tokio::fs::read_to_string(file)
-        .await
-        .map_err(|cause| unreadable(file, &cause))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-fn unreadable(file: &Path, cause: &std::io::Error) -> NatsError {
-    NatsError::File {
-        file: file.display().to_string(),
-        cause: cause.to_string(),
+    if let Some(user) = &config.user {
+        // Answers come under the user's name, so that no user needs the right to listen to those of another.
+        options = options.custom_inbox_prefix(format!("_INBOX.{user}"));
     }
+    options
 }
 
-fn rest_before(attempt: usize) -> Duration {
+/// The rest before attempt `attempt` to connect, from 1.
+pub(super) fn rest_before(attempt: usize) -> Duration {
     let doublings = u32::try_from(attempt).unwrap_or(u32::MAX).min(10);
     (Duration::from_millis(10) * 2_u32.pow(doublings)).min(RECONNECT_REST_MAX)
 }
@@ -203,7 +169,8 @@ fn notice(event: &Event, name: &str, tell: &watch::Sender<Link>, complaint: &Mut
     }
 }
 
-fn refusal(error: &async_nats::ConnectError, urls: &str) -> NatsError {
+/// What the client says, in our words.
+pub(super) fn refusal(error: &async_nats::ConnectError, urls: &str) -> NatsError {
     match error.kind() {
         ConnectErrorKind::ServerParse => NatsError::Config(format!("`urls`: {error}")),
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Tls => {

@@ -2,7 +2,8 @@
 //!
 //! A log is a stream for each shard; a keyspace is a bucket. The server republishes whatever it stores, so that followers hear it
 //! as it happens and read by position what they missed; nothing of a consumer is kept on the server but its position, in a
-//! bucket. A process has two connections, one for the bulk of the logs and one for the rest.
+//! bucket. A process has two connections, one to read the bulk of the logs and one for the rest, and one more for each log that it
+//! appends to.
 //!
 //! **Invariants:** nothing is acknowledged that the server did not acknowledge; streams refuse when they are full and are trimmed by
 //! us alone; every wait for the server is bounded; what may have been missed is told as missed.
@@ -27,6 +28,7 @@ mod connect;
 mod error;
 mod feeder;
 mod health;
+mod identity;
 mod lapses;
 mod leader;
 mod live;
@@ -34,6 +36,7 @@ mod log;
 mod losses;
 mod monitor;
 mod names;
+mod outlet;
 mod pages;
 mod state;
 mod streams;
@@ -51,11 +54,13 @@ pub use error::NatsError;
 pub use health::{NatsHealth, Standing};
 pub use log::ACK_WAIT_MAX;
 
-use self::connect::{Connection, Echo};
+use self::connect::Connection;
+use self::identity::Identity;
 use self::live::NatsLive;
 use self::log::{Limits, NatsLog, Parts, Running};
 use self::losses::{Lookout, Renewal};
 use self::names::{LogName, Names};
+use self::outlet::Outlets;
 use self::state::NatsState;
 use self::streams::{DEAD_BYTES_MAX, EVENTS_BYTES_MAX, Streams};
 
@@ -119,8 +124,7 @@ impl NatsBus {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NatsError> {
         config.check().map_err(NatsError::Config)?;
-        let bulk = Connection::open(config, "log", Echo::Unheard).await?;
-        let control = Connection::open(config, "state", Echo::Heard).await?;
+        let (bulk, control, outlets) = connect(config).await?;
         let names = Arc::new(Names::new(&config.prefix));
         let streams = Streams {
             connection: &control,
@@ -141,6 +145,8 @@ impl NatsBus {
             let (facts, heads) = streams.check_log(log, &*clock).await?;
             let parts = Parts {
                 connection: bulk.clone(),
+                outlets: outlets.clone(),
+                inbox: bulk.client.new_inbox(),
                 state: state.clone(),
                 names: names.clone(),
                 log,
@@ -197,6 +203,14 @@ impl NatsBus {
     }
 }
 
+/// The connections for logs and for the rest, and what opens further ones to append.
+async fn connect(config: &NatsConfig) -> Result<(Connection, Connection, Outlets), NatsError> {
+    let identity = Identity::read(config).await?;
+    let bulk = Connection::open(config, identity.clone(), "log").await?;
+    let control = Connection::open(config, identity.clone(), "state").await?;
+    Ok((bulk, control, Outlets::new(config, identity)))
+}
+
 /// What `log` may hold on a server that takes messages of `payload_bytes_max`.
 fn limits(config: &NatsConfig, log: LogName, payload_bytes_max: usize) -> Limits {
     // Headers and the like come on top of an envelope.
@@ -241,7 +255,7 @@ const fn small_limits(entry_bytes_max: u64) -> Limits {
 /// See [`NatsError`].
 pub async fn provision(config: &NatsConfig, platform: Uuid, clock: &dyn Clock) -> Result<Vec<String>, NatsError> {
     config.check().map_err(NatsError::Config)?;
-    let connection = Connection::open(config, "migrate", Echo::Heard).await?;
+    let connection = Connection::open(config, Identity::read(config).await?, "migrate").await?;
     let streams = Streams {
         connection: &connection,
         config,

@@ -1,4 +1,7 @@
 //! Appending: one task publishes what was taken, many at a time, and resolves receipts as acknowledgements come.
+//!
+//! **Invariant:** entries of one log that this process appends are stored in the order in which they were taken, also when the
+//! connection breaks on the way (see [`outlet`](crate::nats::outlet)).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -6,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message, PublishError, StatusCode, Subscriber};
+use async_nats::{Client, HeaderMap, Message, PublishError, StatusCode};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::warn;
+use tracing::{debug, warn};
 use trunkline_core::{DomainId, MessageId};
 
 use super::shared::Shared;
@@ -20,8 +23,9 @@ use crate::feed::locked;
 use crate::log::{AppendError, Appended, Quota, ReceiptSender, Shard};
 use crate::nats::NatsError;
 use crate::nats::api::{ApiError, code, read_ack};
-use crate::nats::connect::{ANSWER_WAIT_MAX, Link};
+use crate::nats::connect::rest_before;
 use crate::nats::names::Answer;
+use crate::nats::outlet::Outlet;
 
 /// Entries that wait for their acknowledgements at most: fewer than news may wait in a subscription.
 const IN_FLIGHT_ENTRIES_MAX: usize = 1_024;
@@ -58,79 +62,58 @@ pub(super) struct Appender {
     /// The number of the first in flight: acknowledgements come under it.
     first_number: u64,
     in_flight_bytes: usize,
-    inbox: String,
-    acks: Subscriber,
-    link: watch::Receiver<Link>,
-    breaks: u64,
+    /// What entries are sent over; none until the first entry comes, and while a broken one is replaced.
+    outlet: Option<Outlet>,
+    opening: Option<Opening>,
+    /// Outlets that were tried since the last acknowledgement.
+    attempts: usize,
 }
 
-type Sending<'client> = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send + 'client>>;
+type Sending = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Outlet, NatsError>> + Send>>;
 
 impl Appender {
-    pub(super) async fn open(
-        shared: Arc<Shared>,
-        trimmer: Option<Arc<Trimmer>>,
-        queue: mpsc::UnboundedReceiver<Job>,
-    ) -> Result<Self, NatsError> {
-        let connection = &shared.parts.connection;
-        let inbox = connection.client.new_inbox();
-        let subscribed = tokio::time::timeout(ANSWER_WAIT_MAX, connection.client.subscribe(format!("{inbox}.*")));
-        let failed = |cause: String| NatsError::Failed {
-            step: "listening to acknowledgements",
-            cause,
-        };
-        let acks = subscribed
-            .await
-            .map_err(|_| failed("no answer in time".to_owned()))?
-            .map_err(|error| failed(error.to_string()))?;
-        let mut link = connection.link.clone();
-        let breaks = link.borrow_and_update().breaks;
-        Ok(Self {
+    pub(super) fn new(shared: Arc<Shared>, trimmer: Option<Arc<Trimmer>>, queue: mpsc::UnboundedReceiver<Job>) -> Self {
+        Self {
+            shared,
             trimmer,
             queue,
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             first_number: 0,
             in_flight_bytes: 0,
-            inbox,
-            acks,
-            link,
-            breaks,
-            shared,
-        })
+            outlet: None,
+            opening: None,
+            attempts: 0,
+        }
     }
 
     /// Runs until the log is closed and every receipt has resolved.
     pub(super) async fn run(mut self) {
-        let client = self.shared.parts.connection.client.clone();
         let closing = self.shared.closing.clone();
-        let mut sending: Option<Sending<'_>> = None;
+        let mut sending: Option<Sending> = None;
         let mut expiry = interval(EXPIRE_EVERY);
         expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if sending.is_none() {
-                sending = self.next_to_send(&client).await;
+                sending = self.next_to_send().await;
             }
             let is_idle = self.waiting.is_empty() && self.in_flight.is_empty();
             if is_idle && closing.is_cancelled() && self.queue.is_empty() {
                 return;
             }
-            // All branches are cancel safe; the one that sends is kept over the turns until it is done.
+            // All branches are cancel safe; those that send and connect are kept over the turns until they are done.
             tokio::select! {
                 biased;
-                Some(ack) = self.acks.next() => {
-                    self.acknowledged(&ack);
-                    while let Some(Some(ack)) = self.acks.next().now_or_never() {
-                        self.acknowledged(&ack);
-                    }
-                }
-                Ok(()) = self.link.changed() => {
-                    if self.link_changed() {
+                ack = next_ack(&mut self.outlet) => match ack {
+                    Some(ack) => self.acknowledged_all(&ack),
+                    None => {
                         sending = None;
+                        self.broke();
                     }
-                }
-                sent = async { sending.as_mut().expect("there is something to send").await }, if sending.is_some() => {
-                    sending = None;
+                },
+                outlet = finished(&mut self.opening) => self.opened(outlet),
+                sent = finished(&mut sending) => {
                     if let Err(error) = sent {
                         warn!(%error, "an entry could not be handed to the connection");
                     }
@@ -142,22 +125,48 @@ impl Appender {
         }
     }
 
-    /// Begins to send the first that waits, if there is room for it in flight.
-    async fn next_to_send<'client>(&mut self, client: &'client Client) -> Option<Sending<'client>> {
-        if !self.link.borrow().is_up {
-            return None;
+    /// Begins to connect, unless that is begun; after failures with a rest before it.
+    fn connect(&mut self) {
+        if self.opening.is_some() {
+            return;
         }
+        let (parts, attempts) = (&self.shared.parts, self.attempts);
+        let opening = parts.outlets.clone().open(parts.log, parts.inbox.clone());
+        self.attempts += 1;
+        self.opening = Some(Box::pin(async move {
+            if attempts > 0 {
+                tokio::time::sleep(rest_before(attempts)).await;
+            }
+            opening.await
+        }));
+    }
+
+    fn opened(&mut self, outlet: Result<Outlet, NatsError>) {
+        match outlet {
+            Ok(outlet) => self.outlet = Some(outlet),
+            // The first of a row is told; the rest stands in health.
+            Err(error) if self.attempts == 1 => warn!(%error, "there is no way to NATS for entries"),
+            Err(error) => debug!(%error, "there is no way to NATS for entries"),
+        }
+    }
+
+    /// Begins to send the first that waits, if there is room for it in flight.
+    async fn next_to_send(&mut self) -> Option<Sending> {
         loop {
             let first = self.waiting.front()?;
+            let Some(outlet) = &self.outlet else {
+                self.connect();
+                return None;
+            };
+            let client = outlet.client.clone();
             let bytes = self.in_flight_bytes + first.payload.len();
             if self.in_flight.len() >= IN_FLIGHT_ENTRIES_MAX
                 || (bytes > IN_FLIGHT_BYTES_MAX && !self.in_flight.is_empty())
             {
                 return None;
             }
-            let refusal = self
-                .refusal(first.shard, first.domain, first.payload.len() as u64)
-                .await;
+            let (shard, domain, bytes) = (first.shard, first.domain, first.payload.len() as u64);
+            let refusal = refusal(&self.shared, self.trimmer.as_deref(), (shard, domain), bytes).await;
             let job = self.waiting.pop_front()?;
             match refusal {
                 Some(refusal) => self.answer(job, Err(refusal)),
@@ -166,31 +175,30 @@ impl Appender {
         }
     }
 
-    /// Why there is no room for the entry, after trying to make some where that is our part.
-    async fn refusal(&self, shard: Shard, domain: DomainId, bytes: u64) -> Option<AppendError> {
-        let limits = &self.shared.parts.limits;
-        let quota = locked(&self.shared.ledger).full(domain, bytes, limits)?;
-        let quota = match &self.trimmer {
-            Some(trimmer) => trimmer.make_room(shard, domain, bytes).await?,
-            None => quota,
-        };
-        Some(AppendError::Full {
-            quota,
-            retry_after: RETRY_AFTER,
-        })
-    }
-
-    fn send<'client>(&mut self, client: &'client Client, job: Job) -> Sending<'client> {
+    fn send(&mut self, client: Arc<Client>, job: Job) -> Sending {
         let parts = &self.shared.parts;
         let subject = parts.names.entry_subject(parts.log, job.shard, job.domain, job.answer);
         let number = self.first_number + self.in_flight.len() as u64;
-        let reply = format!("{}.{number}", self.inbox);
+        let reply = format!("{}.{number}", parts.inbox);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", job.id.uuid().simple().to_string());
         let payload = job.payload.clone();
         self.in_flight_bytes += payload.len();
         self.in_flight.push_back(Some(job));
-        Box::pin(client.publish_with_reply_and_headers(subject, reply, headers, payload))
+        Box::pin(async move {
+            client
+                .publish_with_reply_and_headers(subject, reply, headers, payload)
+                .await
+        })
+    }
+
+    /// Takes `ack` and those behind it that are there.
+    fn acknowledged_all(&mut self, ack: &Message) {
+        self.attempts = 0;
+        self.acknowledged(ack);
+        while let Some(Some(Some(ack))) = self.outlet.as_mut().map(|outlet| outlet.acks.next().now_or_never()) {
+            self.acknowledged(&ack);
+        }
     }
 
     fn acknowledged(&mut self, message: &Message) {
@@ -269,23 +277,21 @@ impl Appender {
         }
     }
 
-    /// Puts what was in flight back, in its order, if the connection broke; says whether it did.
-    fn link_changed(&mut self) -> bool {
-        let link = *self.link.borrow_and_update();
-        if link.breaks == self.breaks {
-            return false;
-        }
-        self.breaks = link.breaks;
+    /// Gives the outlet up, with all that it holds, and puts what was in flight back in its order.
+    fn broke(&mut self) {
+        self.outlet = None;
         self.first_number += self.in_flight.len() as u64;
         self.in_flight_bytes = 0;
         for job in self.in_flight.drain(..).rev().flatten() {
             self.waiting.push_front(Job { is_again: true, ..job });
         }
-        true
     }
 
     /// Answers what has waited too long. Both queues are in the order of their deadlines.
     fn expire(&mut self) {
+        if let Some(outlet) = &self.outlet {
+            outlet.look();
+        }
         let now = Instant::now();
         while let Some(Some(first)) = self.in_flight.front_mut()
             && first.deadline <= now
@@ -303,6 +309,47 @@ impl Appender {
             self.answer(job, Err(AppendError::Unanswered));
         }
     }
+}
+
+/// Why there is no room for an entry of `bytes` at `place`, after trying to make some where that is our part.
+async fn refusal(
+    shared: &Shared,
+    trimmer: Option<&Trimmer>,
+    place: (Shard, DomainId),
+    bytes: u64,
+) -> Option<AppendError> {
+    let (shard, domain) = place;
+    let quota = locked(&shared.ledger).full(domain, bytes, &shared.parts.limits)?;
+    let quota = match trimmer {
+        Some(trimmer) => trimmer.make_room(shard, domain, bytes).await?,
+        None => quota,
+    };
+    Some(AppendError::Full {
+        quota,
+        retry_after: RETRY_AFTER,
+    })
+}
+
+/// The next acknowledgement, or nothing when the outlet broke; never, while there is none. Cancel safe.
+async fn next_ack(outlet: &mut Option<Outlet>) -> Option<Message> {
+    let Some(outlet) = outlet else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        ack = outlet.acks.next() => ack,
+        () = outlet.broken.cancelled() => None,
+    }
+}
+
+/// What came of `work`, which is then over; never, while there is none. Cancel safe.
+async fn finished<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    let Some(pending) = work else {
+        return std::future::pending().await;
+    };
+    let outcome = pending.await;
+    *work = None;
+    outcome
 }
 
 /// What a publisher is told when the server refuses.

@@ -69,7 +69,7 @@ impl NatsLog {
             }
         };
         let (jobs, queue) = mpsc::unbounded_channel();
-        let appender = Appender::open(shared.clone(), trimmer.clone(), queue).await?;
+        let appender = Appender::new(shared.clone(), trimmer.clone(), queue);
         let appender = tokio::spawn(appender.run());
         let log = Arc::new(Self {
             shared: shared.clone(),

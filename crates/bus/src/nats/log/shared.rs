@@ -17,6 +17,7 @@ use crate::log::{Durability, LogError, LogStats, Page, ReadLimit, Shard};
 use crate::nats::connect::Connection;
 use crate::nats::losses::{Failure, Watched};
 use crate::nats::names::{LogName, Names};
+use crate::nats::outlet::Outlets;
 use crate::nats::pages::{self, Held};
 use crate::nats::streams::LogFacts;
 use crate::ring::Ring;
@@ -33,6 +34,9 @@ const TAP_LIMIT: FeedLimit = FeedLimit {
 /// What a log is made of.
 pub(in crate::nats) struct Parts {
     pub(in crate::nats) connection: Connection,
+    pub(in crate::nats) outlets: Outlets,
+    /// What the subjects begin with at which this process waits for acknowledgements.
+    pub(in crate::nats) inbox: String,
     pub(in crate::nats) state: Arc<dyn State>,
     pub(in crate::nats) names: Arc<Names>,
     pub(in crate::nats) log: LogName,

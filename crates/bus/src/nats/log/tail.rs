@@ -57,6 +57,13 @@ pub(super) fn listen_for_taps(shared: &Arc<Shared>) {
         let listening = async {
             let mut heard = subscribe(&shared, subject).await;
             while let Some(message) = heard.next().await {
+                // Listeners got what this process publishes as it was taken.
+                if message
+                    .reply
+                    .is_some_and(|reply| reply.starts_with(&shared.parts.inbox))
+                {
+                    continue;
+                }
                 let bytes = message.payload.len();
                 if let Ok(envelope) = envelope::decode(message.payload) {
                     shared.tap.send(&Arc::new(envelope), bytes);
@@ -169,7 +176,16 @@ impl Follower<'_> {
         let stream = self.shared.stream(self.shard);
         let mut is_full = true;
         while is_full && self.last < last && connection.link.borrow().is_up {
-            match pages::page(connection, &stream, self.last + 1, CATCH_UP_LIMIT).await {
+            let mut link = self.link.clone();
+            let breaks = link.borrow().breaks;
+            // Cancel safe: a page that is not there yet is asked for again.
+            let page = tokio::select! {
+                biased;
+                page = pages::page(connection, &stream, self.last + 1, CATCH_UP_LIMIT) => page,
+                // Its answer is lost with the connection; once that is up again, this is called again.
+                _ = link.wait_for(|now| now.breaks != breaks) => return,
+            };
+            match page {
                 Ok(page) => {
                     let bytes: usize = page.iter().map(|held| held.payload.len()).sum();
                     is_full = page.len() >= CATCH_UP_LIMIT.entries || bytes >= CATCH_UP_LIMIT.bytes / 2;
