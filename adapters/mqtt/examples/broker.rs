@@ -39,6 +39,7 @@ const MOSQUITTO: Settings = Settings {
     payload_bytes_max: Limits::STANDARD_PACKET_BYTES_MAX as usize,
     keep_alive_s_max: u16::MAX,
     receive_max: 20,
+    topic_alias_max: 10,
 };
 
 #[tokio::main]

@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     }
                     return Err(cause);
                 }
-                Step::Continue | Step::Publish(_) | Step::Subscribe { .. } | Step::Unsubscribe { .. } => {
+                Step::Continue | Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe { .. } => {
                     return Err(Cause::Malformed);
                 }
             }

@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use trunkline_core::{ChannelId, DomainId, SessionId};
 
-use crate::mailbox::Item;
 use crate::message::Message;
 use crate::subscription::{Subscriber, Subscription};
 
@@ -77,12 +76,8 @@ impl Index {
         let is_exact = |session_id| exact.is_some_and(|exact| exact.contains_key(session_id));
         let wild = channel.wild.iter().filter(|(session_id, _)| !is_exact(session_id));
         for (_, Entry { subscriber, .. }) in exact.into_iter().flatten().chain(wild) {
-            let Some(subscription) = subscriber.choose(message) else {
+            let Some(item) = subscriber.choose(message) else {
                 continue;
-            };
-            let item = Item {
-                message: Arc::clone(message),
-                subscription,
             };
             match subscriber.mailbox.put(item) {
                 true => taken += 1,
@@ -156,6 +151,7 @@ mod tests {
                 qos,
                 no_local: false,
                 retain_as_published: false,
+                id: None,
             };
             let subscription = Arc::new(Subscription::new(filter, &permit, options, 0));
             subscriber.add(Arc::clone(&subscription));

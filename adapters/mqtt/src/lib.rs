@@ -8,8 +8,8 @@
 //! delivered only from the log or its tap, and only under a grant that holds at that moment; a client that does not read costs
 //! bounded memory and nobody else's time; no input of a client ends more than its own connection.
 //!
-//! **Deliberately absent, and refused by name:** wills, retained messages, persistent sessions, shared subscriptions,
-//! subscription identifiers, topic aliases, enhanced authentication.
+//! **Deliberately absent, and refused by name:** wills, retained messages, persistent sessions, shared subscriptions, enhanced
+//! authentication.
 
 mod adapter;
 mod connection;

@@ -17,6 +17,8 @@ pub const RECEIVE_MAX: u16 = 256;
 pub const REPEATS_MAX: u8 = 1;
 /// Messages at QoS 1 and 2 sent to a client that it has not acknowledged to the end; its own Receive Maximum may be lower.
 pub const WINDOW_MAX: u16 = 256;
+/// Topic aliases of a connection, in each direction.
+pub const TOPIC_ALIASES_MAX: u16 = 32;
 /// Longest keep alive that MQTT 5 clients are granted, in seconds. 3.1.1 has no way to be told.
 pub const KEEP_ALIVE_S_MAX: u16 = 7_200;
 

@@ -3,6 +3,7 @@
 //! [`Machine::next`] takes what a client sent and says what is to be done outside; what came of it is told by the method that
 //! the [`Step`] names. Answers are appended to the buffer that every call is given.
 
+mod alias;
 mod connect;
 mod deliver;
 mod inbound;
@@ -16,16 +17,18 @@ use std::time::Duration;
 use bytes::BytesMut;
 use trunkline_gate::Credentials;
 use trunkline_mqtt_wire::{
-    Ack, DecodeError, Decoder, Disconnect, Limits, Packet, PacketId, PacketType, Publish, QoS, ReasonCode,
-    SubscribeFilter, Utf8Bytes, Version, encode, encoded_bytes,
+    Ack, DecodeError, Decoder, Disconnect, Limits, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, Subscribe,
+    Utf8Bytes, Version, encode, encoded_bytes,
 };
 
 pub use deliver::{Delivered, Offer};
 
 use crate::limits::{
-    CONNECT_BYTES_MAX, KEEP_ALIVE_S_MAX, PACKET_OVERHEAD_BYTES_MAX, RECEIVE_MAX, SUBSCRIPTIONS_MAX, TOPIC_BYTES_MAX,
+    CONNECT_BYTES_MAX, KEEP_ALIVE_S_MAX, PACKET_OVERHEAD_BYTES_MAX, RECEIVE_MAX, SUBSCRIPTIONS_MAX, TOPIC_ALIASES_MAX,
+    TOPIC_BYTES_MAX,
 };
 use crate::reason::Feature;
+use alias::{Given, Told};
 use connect::{Opening, Peer};
 use inflight::Inflight;
 use received::Received;
@@ -40,6 +43,8 @@ pub struct Machine {
     acks: VecDeque<AckSlot>,
     received: Received,
     inflight: Inflight,
+    told: Told,
+    given: Given,
     /// When the client was last heard, on the caller's clock.
     heard: Duration,
     unsupported: Option<Feature>,
@@ -54,6 +59,8 @@ pub struct Settings {
     pub keep_alive_s_max: u16,
     /// Messages at QoS 1 and 2 that a client may have under way to us, [`RECEIVE_MAX`] at most: the Receive Maximum that is announced.
     pub receive_max: u16,
+    /// Topic aliases that an MQTT 5 client may give on a connection, [`TOPIC_ALIASES_MAX`] at most.
+    pub topic_alias_max: u16,
 }
 
 impl Default for Settings {
@@ -62,6 +69,7 @@ impl Default for Settings {
             payload_bytes_max: trunkline_bus::envelope::PAYLOAD_BYTES_DEFAULT,
             keep_alive_s_max: KEEP_ALIVE_S_MAX,
             receive_max: RECEIVE_MAX,
+            topic_alias_max: TOPIC_ALIASES_MAX,
         }
     }
 }
@@ -98,13 +106,8 @@ pub enum Step {
     Admit(Credentials),
     /// Ask whether the message may be published; then [`Machine::awaiting`] and append it, or [`Machine::deny`].
     Publish(Publish),
-    /// Ask for each of these filters, and tell [`Machine::subscribed`].
-    Subscribe {
-        /// What the answer is called by.
-        packet_id: PacketId,
-        /// The filters in their order.
-        filters: Vec<SubscribeFilter>,
-    },
+    /// Ask for each of its filters, and tell [`Machine::subscribed`].
+    Subscribe(Subscribe),
     /// Remove these subscriptions, and tell [`Machine::unsubscribed`].
     Unsubscribe {
         /// What the answer is called by.
@@ -193,6 +196,7 @@ impl Machine {
     /// A machine for a connection that was just accepted at `now` on the caller's clock.
     pub fn new(mut settings: Settings, now: Duration) -> Self {
         settings.receive_max = settings.receive_max.clamp(1, RECEIVE_MAX);
+        settings.topic_alias_max = settings.topic_alias_max.min(TOPIC_ALIASES_MAX);
         let packet_bytes_max = settings.payload_bytes_max + PACKET_OVERHEAD_BYTES_MAX;
         let limits = Limits {
             connect_bytes_max: CONNECT_BYTES_MAX,
@@ -209,6 +213,8 @@ impl Machine {
             acks: VecDeque::new(),
             received: Received::default(),
             inflight: Inflight::default(),
+            told: Told::default(),
+            given: Given::default(),
             heard: now,
             unsupported: None,
         }
@@ -306,7 +312,7 @@ impl Machine {
             Packet::PubRec(ack) => self.was_received(&ack, out),
             Packet::PubComp(ack) => self.was_completed(&ack, out),
             Packet::PubRel(ack) => self.release(&ack, out),
-            Packet::Subscribe(subscribe) => self.subscribe(subscribe, out),
+            Packet::Subscribe(subscribe) => self.subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => Step::Unsubscribe {
                 packet_id: unsubscribe.packet_id,
                 filters: unsubscribe.filters,
@@ -335,12 +341,24 @@ impl Machine {
         };
         let reason = error.reason();
         match self.phase {
-            Phase::Silent if self.decoder.version().is_some() => self.refuse_connect(reason, None, cause, out),
+            Phase::Silent if self.is_worth_connack(reason) => self.refuse_connect(reason, None, cause, out),
             Phase::Silent | Phase::Admitting(_) | Phase::Closed => {
                 self.phase = Phase::Closed;
                 Step::Close(cause)
             }
             Phase::Open => self.disconnect(reason, cause, out),
+        }
+    }
+
+    /// Whether a CONNECT that is none is answered: in a version that was named, and on 3.1.1 only where it has words for it [MQTT-3.1.4-1].
+    fn is_worth_connack(&self, reason: ReasonCode) -> bool {
+        match self.decoder.version() {
+            None => false,
+            Some(Version::V3) => matches!(
+                reason,
+                ReasonCode::UnsupportedProtocolVersion | ReasonCode::ClientIdentifierNotValid
+            ),
+            Some(Version::V5) => true,
         }
     }
 

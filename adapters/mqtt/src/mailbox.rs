@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use trunkline_mqtt_wire::QoS;
+use trunkline_mqtt_wire::{QoS, SubscriptionId};
 
 use crate::limits::{QUEUE_BYTES_MAX, QUEUE_ENTRIES_KEPT, QUEUE_ENTRIES_MAX};
 use crate::message::Message;
@@ -16,6 +16,8 @@ use crate::subscription::Subscription;
 pub(crate) struct Item {
     pub(crate) message: Arc<Message>,
     pub(crate) subscription: Arc<Subscription>,
+    /// The identifiers of all subscriptions of the session that matched.
+    pub(crate) ids: Vec<SubscriptionId>,
 }
 
 /// What waits for one session.
@@ -132,6 +134,7 @@ mod tests {
             qos,
             no_local: false,
             retain_as_published: false,
+            id: None,
         };
         Arc::new(Subscription::new("a", &permit, options, 0))
     }
@@ -144,6 +147,7 @@ mod tests {
         Item {
             message: Arc::new(Message::new(Arc::new(envelope), Some(sequence))),
             subscription: Arc::clone(subscription),
+            ids: Vec::new(),
         }
     }
 

@@ -18,19 +18,16 @@ pub enum Feature {
     Retain,
     /// A `$share/` filter.
     SharedSubscription,
-    /// A subscription identifier.
-    SubscriptionId,
 }
 
 impl Feature {
     /// Every feature that is not offered.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Will,
         Self::PersistentSession,
         Self::EnhancedAuthentication,
         Self::Retain,
         Self::SharedSubscription,
-        Self::SubscriptionId,
     ];
 
     /// Its name in metrics and logs.
@@ -41,7 +38,6 @@ impl Feature {
             Self::EnhancedAuthentication => "enhanced_authentication",
             Self::Retain => "retain",
             Self::SharedSubscription => "shared_subscription",
-            Self::SubscriptionId => "subscription_id",
         }
     }
 
@@ -52,7 +48,6 @@ impl Feature {
             Self::EnhancedAuthentication => ReasonCode::BadAuthenticationMethod,
             Self::Retain => ReasonCode::RetainNotSupported,
             Self::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
-            Self::SubscriptionId => ReasonCode::SubscriptionIdentifiersNotSupported,
         }
     }
 
@@ -64,7 +59,6 @@ impl Feature {
             Self::EnhancedAuthentication => "enhanced authentication is not offered; use user name and password",
             Self::Retain => "retained messages are not offered yet; publish without the retain flag",
             Self::SharedSubscription => "shared subscriptions are not offered yet; subscribe without $share",
-            Self::SubscriptionId => "subscription identifiers are not offered yet; subscribe without one",
         }
     }
 }

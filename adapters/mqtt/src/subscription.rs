@@ -4,9 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use trunkline_core::{ChannelId, DomainId, SessionId};
 use trunkline_gate::{Grant, Permit};
-use trunkline_mqtt_wire::{QoS, SubscribeFilter};
+use trunkline_mqtt_wire::{QoS, SubscribeFilter, SubscriptionId};
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Item, Mailbox};
 use crate::message::Message;
 
 /// One session as the router sees it.
@@ -42,14 +42,17 @@ pub(crate) struct Options {
     pub(crate) qos: QoS,
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
+    /// What deliveries by it are marked with.
+    pub(crate) id: Option<SubscriptionId>,
 }
 
 impl Options {
-    pub(crate) const fn of(asked: &SubscribeFilter) -> Self {
+    pub(crate) const fn of(asked: &SubscribeFilter, id: Option<SubscriptionId>) -> Self {
         Self {
             qos: asked.qos,
             no_local: asked.no_local,
             retain_as_published: asked.retain_as_published,
+            id,
         }
     }
 }
@@ -95,18 +98,27 @@ impl Subscriber {
         subscriptions.retain(|other| !Arc::ptr_eq(other, subscription));
     }
 
-    /// The subscription by which the session gets `message`: where several match, it gets it once, by the one with the highest
-    /// QoS, and among equals by the oldest.
-    pub(crate) fn choose(&self, message: &Message) -> Option<Arc<Subscription>> {
+    /// `message` as the session gets it: where several subscriptions match, it gets it once, by the one with the highest QoS, and
+    /// among equals by the oldest, marked with the identifiers of all.
+    pub(crate) fn choose(&self, message: &Arc<Message>) -> Option<Item> {
         let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
         let mut chosen: Option<(&Arc<Subscription>, QoS)> = None;
+        let mut ids = Vec::new();
         for subscription in subscriptions.iter() {
-            let qos = subscription.options().qos;
-            if subscription.wants(message, self.session_id) && chosen.is_none_or(|(_, highest)| qos > highest) {
-                chosen = Some((subscription, qos));
+            if !subscription.wants(message, self.session_id) {
+                continue;
+            }
+            let options = subscription.options();
+            ids.extend(options.id);
+            if chosen.is_none_or(|(_, highest)| options.qos > highest) {
+                chosen = Some((subscription, options.qos));
             }
         }
-        chosen.map(|(subscription, _)| Arc::clone(subscription))
+        chosen.map(|(subscription, _)| Item {
+            message: Arc::clone(message),
+            subscription: Arc::clone(subscription),
+            ids,
+        })
     }
 }
 
@@ -239,6 +251,7 @@ mod tests {
         qos: QoS::AtLeastOnce,
         no_local: false,
         retain_as_published: false,
+        id: None,
     };
 
     /// A subscription whose subtopic begins at `subtopic_at`; 0 stands for free topics.

@@ -174,10 +174,10 @@ properties! {
 
     /// Properties of CONNACK.
     ConnAckProperties {
+        /// The highest topic alias that the server takes.
+        topic_alias_maximum: Option<u16> = TopicAliasMaximum,
         /// The session expiry in force instead of the one asked for, in seconds.
         session_expiry_s: Option<u32> = SessionExpiryInterval,
-        /// How many QoS 1 and 2 publications the server takes at a time.
-        receive_maximum: Option<NonZeroU16> = ReceiveMaximum,
         /// The highest QoS taken, 0 or 1; 2 is said by absence, and encoded so.
         maximum_qos: Option<QoS> = MaximumQos,
         /// Whether retained messages are offered.
@@ -186,8 +186,6 @@ properties! {
         maximum_packet_bytes: Option<NonZeroU32> = MaximumPacketSize,
         /// The identifier given to a client that came without one.
         assigned_client_id: Option<Utf8Bytes> = AssignedClientIdentifier,
-        /// The highest topic alias that the server takes.
-        topic_alias_maximum: Option<u16> = TopicAliasMaximum,
         /// Words for a human.
         reason_string: Option<Utf8Bytes> = ReasonString,
         /// The application's own.
@@ -208,6 +206,8 @@ properties! {
         authentication_method: Option<Utf8Bytes> = AuthenticationMethod,
         /// What the method needs.
         authentication_data: Option<Secret> = AuthenticationData,
+        /// How many QoS 1 and 2 publications the server takes at a time.
+        receive_maximum: Option<NonZeroU16> = ReceiveMaximum,
     }
 
     /// Properties of PUBLISH.

@@ -10,7 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::NewEntry;
 use trunkline_bus::log::{AppendError, Receipt, TryAppendError};
 use trunkline_gate::{Action, Denial, Gate, Permit, Publication, Session, stamp};
-use trunkline_mqtt_wire::{PacketId, Publish, PublishProperties, QoS, ReasonCode, SubscribeFilter, Utf8Bytes};
+use trunkline_mqtt_wire::{
+    PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscribeFilter, Utf8Bytes,
+};
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
 
 use super::{Connection, ended};
@@ -27,11 +29,7 @@ pub(super) enum Done {
     /// The log has room again and took the message, or did not.
     Taken(Publish, Result<Receipt, AppendError>),
     /// Each filter is decided.
-    Filters {
-        packet_id: PacketId,
-        filters: Vec<SubscribeFilter>,
-        answers: Vec<Result<Permit, ReasonCode>>,
-    },
+    Filters(Subscribe, Vec<Result<Permit, ReasonCode>>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -46,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Step::Wait => break,
                 Step::Continue => {}
                 Step::Publish(publish) => self.publish(publish)?,
-                Step::Subscribe { packet_id, filters } => self.subscribe(packet_id, filters),
+                Step::Subscribe(subscribe) => self.subscribe(subscribe),
                 Step::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
                 Step::Admit(_) => return Err(Cause::Malformed),
                 Step::Close(cause) => return Err(cause),
@@ -64,16 +62,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(())
             }
             Done::Taken(publish, Err(error)) => self.not_taken(&publish, &error),
-            Done::Filters {
-                packet_id,
-                filters,
-                answers,
-            } => {
-                let granted = filters.iter().zip(answers);
+            Done::Filters(subscribe, answers) => {
+                let id = subscribe.properties.subscription_id;
+                let granted = subscribe.filters.iter().zip(answers);
                 let reasons = granted
-                    .map(|(filter, answer)| self.add_subscription(filter, answer))
+                    .map(|(filter, answer)| self.add_subscription(filter, Options::of(filter, id), answer))
                     .collect();
-                self.machine.subscribed(packet_id, reasons, &mut self.output);
+                self.machine.subscribed(subscribe.packet_id, reasons, &mut self.output);
                 Ok(())
             }
         }
@@ -181,26 +176,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         ended(&step)
     }
 
-    fn subscribe(&mut self, packet_id: PacketId, filters: Vec<SubscribeFilter>) {
+    fn subscribe(&mut self, subscribe: Subscribe) {
         let Some(member) = &self.member else {
             return;
         };
         let (gate, session) = (Arc::clone(&self.adapter.gate), member.session.clone());
         self.work = Some(Box::pin(async move {
-            let mut answers = Vec::with_capacity(filters.len());
-            for filter in &filters {
+            let mut answers = Vec::with_capacity(subscribe.filters.len());
+            for filter in &subscribe.filters {
                 answers.push(decide_filter(gate.as_ref(), &session, &filter.filter).await);
             }
-            Done::Filters {
-                packet_id,
-                filters,
-                answers,
-            }
+            Done::Filters(subscribe, answers)
         }));
     }
 
     /// Makes a granted subscription active, and tells the answer to it.
-    fn add_subscription(&mut self, asked: &SubscribeFilter, answer: Result<Permit, ReasonCode>) -> ReasonCode {
+    fn add_subscription(
+        &mut self,
+        asked: &SubscribeFilter,
+        options: Options,
+        answer: Result<Permit, ReasonCode>,
+    ) -> ReasonCode {
         let Some(member) = &self.member else {
             return ReasonCode::UnspecifiedError;
         };
@@ -208,7 +204,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(permit) => permit,
             Err(reason) => return reason,
         };
-        let options = Options::of(asked);
         let granted = match options.qos {
             QoS::AtMostOnce => ReasonCode::GRANTED_QOS0,
             QoS::AtLeastOnce => ReasonCode::GrantedQos1,

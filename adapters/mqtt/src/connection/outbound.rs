@@ -124,11 +124,11 @@ impl Member {
                 return;
             }
             let message = Arc::new(Message::new(entry.envelope, Some(entry.sequence)));
-            let Some(subscription) = self.subscriber.choose(&message) else {
+            let Some(item) = self.subscriber.choose(&message) else {
                 continue;
             };
-            if message.qos_for(subscription.options().qos) != QoS::AtMostOnce {
-                self.caught.push_back(Item { message, subscription });
+            if message.qos_for(item.subscription.options().qos) != QoS::AtMostOnce {
+                self.caught.push_back(item);
             }
         }
         self.subscriber.mailbox.has_caught_up(page.next);
@@ -189,6 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 qos: message.qos_for(options.qos),
                 retain: options.retain_as_published && envelope.retain,
                 expires_at_ns: envelope.expires_at,
+                subscription_ids: &item.ids,
                 shared: message.shared(),
                 payload: &envelope.payload,
             };
@@ -348,6 +349,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             no_local: false,
             retain_as_published: false,
+            id: None,
         };
         let directory = Arc::new(crate::directory::Directory::default());
         let seat = directory.take(session.client_id(), Utf8Bytes::default());
@@ -376,7 +378,12 @@ mod tests {
         for sequence in 1..=last {
             let message = Arc::new(Message::new(envelope(&subscription), Some(sequence)));
             let subscription = Arc::clone(&subscription);
-            assert!(mailbox.put(Item { message, subscription }));
+            let ids = Vec::new();
+            assert!(mailbox.put(Item {
+                message,
+                subscription,
+                ids
+            }));
         }
         while matches!(mailbox.take(), Next::Item(_)) {}
         let trimmed = Page {

@@ -9,6 +9,7 @@ use trunkline_mqtt_wire::{
     ConnAck, ConnAckProperties, Connect, Limits, Packet, PacketType, ReasonCode, Utf8Bytes, Version,
 };
 
+use super::alias::Given;
 use super::{Cause, Machine, Phase, Step};
 use crate::limits::{PACKET_OVERHEAD_BYTES_MAX, WINDOW_MAX};
 use crate::reason::{self, Feature};
@@ -46,6 +47,7 @@ pub(super) struct Opening {
     clean_start: bool,
     has_assigned_id: bool,
     has_capped_keep_alive: bool,
+    asks_for_expiry: bool,
 }
 
 impl Machine {
@@ -74,6 +76,7 @@ impl Machine {
                 .map_or(usize::MAX, |bytes| bytes.get() as usize),
             wants_words: properties.request_problem_information.unwrap_or(true),
         };
+        self.given = Given::new(properties.topic_alias_maximum.unwrap_or(0));
         if properties.authentication_method.is_some() {
             return self.refuse_opening(Feature::EnhancedAuthentication, out);
         }
@@ -90,6 +93,7 @@ impl Machine {
             clean_start: connect.clean_start,
             has_assigned_id,
             has_capped_keep_alive: connect.keep_alive_s > keep_alive_s_max,
+            asks_for_expiry: connect.properties.session_expiry_s.is_some_and(|seconds| seconds > 0),
         }));
         let user_name = connect.user_name.as_deref().unwrap_or_default();
         Step::Admit(Credentials::of_client(user_name, Secret::new(secret)))
@@ -125,13 +129,12 @@ impl Machine {
             .ok()
             .filter(|bytes| *bytes < Limits::STANDARD_PACKET_BYTES_MAX);
         ConnAckProperties {
-            session_expiry_s: Some(0),
+            session_expiry_s: opening.asks_for_expiry.then_some(0),
             receive_maximum: NonZeroU16::new(self.settings.receive_max),
             retain_available: Some(false),
             maximum_packet_bytes: packet_bytes_max.and_then(NonZeroU32::new),
+            topic_alias_maximum: Some(self.settings.topic_alias_max),
             assigned_client_id: opening.has_assigned_id.then(|| self.peer.client_id.clone()),
-            wildcard_subscription_available: Some(true),
-            subscription_id_available: Some(false),
             shared_subscription_available: Some(false),
             server_keep_alive_s: opening.has_capped_keep_alive.then_some(self.peer.keep_alive_s),
             ..ConnAckProperties::default()

@@ -1,7 +1,7 @@
 //! PUBLISH to the client, within the window of what it has not acknowledged and the limits that it named.
 
 use bytes::BytesMut;
-use trunkline_mqtt_wire::{Outgoing, QoS, SharedProperties};
+use trunkline_mqtt_wire::{Outgoing, QoS, SharedProperties, SubscriptionId};
 
 use super::Machine;
 
@@ -16,6 +16,8 @@ pub struct Offer<'message> {
     pub retain: bool,
     /// When the message lapses, in nanoseconds since the Unix epoch; 0 for never.
     pub expires_at_ns: i64,
+    /// The identifiers of the client's subscriptions that matched.
+    pub subscription_ids: &'message [SubscriptionId],
     /// The properties that all subscribers get.
     pub shared: &'message SharedProperties,
     /// The message itself.
@@ -52,23 +54,37 @@ impl Machine {
             return Delivered::WindowFull;
         }
         let packet_id = (offer.qos != QoS::AtMostOnce).then(|| self.inflight.free_id());
-        let outgoing = Outgoing {
+        let version = self.version();
+        let mut alias = self.given.choose(offer.topic);
+        let mut outgoing = Outgoing {
             dup: false,
             qos: offer.qos,
             retain: offer.retain,
-            topic: offer.topic,
+            topic: match alias {
+                Some(alias) if alias.is_known => "",
+                Some(_) | None => offer.topic,
+            },
             packet_id,
             // Rounded up: a message with some life left never arrives with none.
             message_expiry_s: expires.then(|| u32::try_from((left_ns - 1) / 1_000_000_000 + 1).unwrap_or(u32::MAX)),
-            topic_alias: None,
-            subscription_ids: &[],
+            topic_alias: alias.map(|alias| alias.number),
+            subscription_ids: offer.subscription_ids,
             shared: offer.shared,
             payload: offer.payload,
         };
-        let version = self.version();
-        let bytes = outgoing.encoded_bytes(version);
-        if bytes.is_ok_and(|bytes| bytes > self.peer.packet_bytes_max) || outgoing.encode(version, out).is_err() {
+        let is_too_large = |outgoing: &Outgoing<'_>| {
+            let bytes = outgoing.encoded_bytes(version);
+            bytes.is_ok_and(|bytes| bytes > self.peer.packet_bytes_max)
+        };
+        // A new alias comes with its topic and makes the packet larger.
+        if alias.is_some_and(|alias| !alias.is_known) && is_too_large(&outgoing) {
+            (alias, outgoing.topic_alias) = (None, None);
+        }
+        if is_too_large(&outgoing) || outgoing.encode(version, out).is_err() {
             return Delivered::TooLarge;
+        }
+        if let Some(alias) = alias {
+            self.given.used(offer.topic, alias);
         }
         if let Some(packet_id) = packet_id {
             self.inflight.take(packet_id, offer.qos);

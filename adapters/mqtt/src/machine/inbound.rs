@@ -9,10 +9,9 @@ use super::{AckSlot, Cause, Machine, Step};
 use crate::reason::{self, Feature};
 
 impl Machine {
-    pub(super) fn publish(&mut self, publish: Publish, out: &mut BytesMut) -> Step {
-        let properties = publish.properties.as_deref();
-        if properties.is_some_and(|properties| properties.topic_alias.is_some()) {
-            return self.disconnect(ReasonCode::TopicAliasInvalid, Cause::OverLimit, out);
+    pub(super) fn publish(&mut self, mut publish: Publish, out: &mut BytesMut) -> Step {
+        if let Err((reason, cause)) = self.resolve_alias(&mut publish) {
+            return self.disconnect(reason, cause, out);
         }
         if publish.retain {
             return self.refuse_feature(Feature::Retain, out);
@@ -26,6 +25,7 @@ impl Machine {
         if publish.packet_id.is_some() && self.is_at_receive_maximum() {
             return self.disconnect(ReasonCode::ReceiveMaximumExceeded, Cause::OverLimit, out);
         }
+        let properties = publish.properties.as_deref();
         let is_text = properties.is_some_and(|properties| properties.payload_is_utf8 == Some(true));
         if is_text && std::str::from_utf8(&publish.payload).is_err() {
             return self.refuse(publish.packet_id, publish.qos, ReasonCode::PayloadFormatInvalid, out);

@@ -7,10 +7,7 @@ use super::{Machine, Step};
 use crate::reason::Feature;
 
 impl Machine {
-    pub(super) fn subscribe(&mut self, subscribe: Subscribe, out: &mut BytesMut) -> Step {
-        if subscribe.properties.subscription_id.is_some() {
-            return self.refuse_feature(Feature::SubscriptionId, out);
-        }
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Step {
         if subscribe
             .filters
             .iter()
@@ -18,10 +15,7 @@ impl Machine {
         {
             self.unsupported = Some(Feature::SharedSubscription);
         }
-        Step::Subscribe {
-            packet_id: subscribe.packet_id,
-            filters: subscribe.filters,
-        }
+        Step::Subscribe(subscribe)
     }
 
     /// Answers a SUBSCRIBE, one reason per filter, once what was granted is active.

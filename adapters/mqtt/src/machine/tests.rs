@@ -16,6 +16,7 @@ use super::{Cause, Delivered, Machine, Offer, Settings, Step};
 use crate::limits::{RECEIVE_MAX, WINDOW_MAX};
 use crate::reason::Feature;
 
+mod alias;
 mod connect;
 mod inbound;
 mod life;
@@ -137,6 +138,7 @@ fn offer() -> Offer<'static> {
         qos: QoS::AtMostOnce,
         retain: false,
         expires_at_ns: 0,
+        subscription_ids: &[],
         shared: &SHARED,
         payload: b"21.5",
     }

@@ -1,6 +1,6 @@
 //! From publisher to subscriber.
 
-use trunkline_mqtt_wire::{PublishProperties, Unsubscribe, UserProperty};
+use trunkline_mqtt_wire::{PublishProperties, SubscriptionId, Unsubscribe, UserProperty};
 
 use super::*;
 
@@ -223,5 +223,46 @@ async fn a_wildcard_does_not_match_topics_of_the_system() {
     publisher.publish("$own", "1", QoS::AtLeastOnce).await;
     publisher.publish("/a//b", "2", QoS::AtLeastOnce).await;
     assert_eq!(subscriber.take().await.topic, "/a//b");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_carries_the_identifiers_of_all_subscriptions_that_match() {
+    let broker = Broker::start().await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    for (filter, id) in [("a/#", Some(7)), ("a/b", Some(268_435_455)), ("+/b", None)] {
+        let packet = Packet::Subscribe(Subscribe {
+            packet_id: PacketId::MIN,
+            filters: vec![SubscribeFilter {
+                filter: text(filter),
+                ..SubscribeFilter::default()
+            }],
+            properties: SubscribeProperties {
+                subscription_id: id.and_then(SubscriptionId::new),
+                ..SubscribeProperties::default()
+            },
+        });
+        subscriber.send(&packet).await;
+        assert!(matches!(subscriber.receive().await, Packet::SubAck(_)));
+    }
+    let mut publisher = broker.client(Version::V3, "publisher").await;
+    for (topic, expected) in [("a/b", vec![7, 268_435_455]), ("a/c", vec![7]), ("b/b", vec![])] {
+        publisher.publish(topic, "21.5", QoS::AtLeastOnce).await;
+        let properties = subscriber.take().await.properties.unwrap_or_default();
+        let ids: Vec<u32> = properties.subscription_ids.iter().map(|id| id.get()).collect();
+        assert_eq!(ids, expected, "{topic}");
+    }
+    // Subscribing again replaces the identifier with what comes now, here none.
+    subscriber.subscribe("a/#", QoS::AtMostOnce).await;
+    publisher.publish("a/c", "21.5", QoS::AtLeastOnce).await;
+    assert!(
+        subscriber
+            .take()
+            .await
+            .properties
+            .unwrap_or_default()
+            .subscription_ids
+            .is_empty()
+    );
     broker.stop().await;
 }

@@ -15,12 +15,12 @@ fn a_client_is_told_what_is_not_offered() {
     assert_eq!(terms.maximum_qos, None, "QoS 2 is said by absence");
     assert_eq!(terms.retain_available, Some(false));
     assert_eq!(terms.shared_subscription_available, Some(false));
-    assert_eq!(terms.subscription_id_available, Some(false));
-    assert_eq!(terms.wildcard_subscription_available, Some(true));
-    assert_eq!(terms.session_expiry_s, Some(0));
+    assert_ne!(terms.subscription_id_available, Some(false));
+    assert_ne!(terms.wildcard_subscription_available, Some(false));
+    assert_eq!(terms.session_expiry_s, None, "as the client asked");
     assert_eq!(terms.receive_maximum, NonZeroU16::new(RECEIVE_MAX));
     assert_eq!(terms.server_keep_alive_s, Some(crate::limits::KEEP_ALIVE_S_MAX));
-    assert_eq!(terms.topic_alias_maximum, None);
+    assert_eq!(terms.topic_alias_maximum, Some(crate::limits::TOPIC_ALIASES_MAX));
     assert_eq!(terms.assigned_client_id.as_ref(), Some(bench.machine.client_id()));
     assert!(!bench.machine.client_id().is_empty());
 }
@@ -132,6 +132,22 @@ fn who_does_not_begin_with_connect_is_told_nothing() {
         let mut bench = Bench::new(version);
         assert!(matches!(bench.send(&Packet::PingReq), Step::Close(Cause::Malformed)));
         assert!(bench.out.is_empty());
+    }
+}
+
+#[test]
+fn a_malformed_connect_is_answered_on_mqtt_5_alone() {
+    for version in BOTH {
+        let mut bench = Bench::new(version);
+        let level = if version == Version::V5 { 5 } else { 4 };
+        // The reserved flag is set.
+        let mut input = BytesMut::from(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', level, 3, 0, 60, 0, 0, 0][..]);
+        let step = bench.machine.next(&mut input, Duration::ZERO, &mut bench.out);
+        assert!(matches!(step, Step::Close(Cause::Malformed)));
+        match version {
+            Version::V3 => assert!(bench.out.is_empty()),
+            Version::V5 => assert_eq!(bench.connack().reason, ReasonCode::MalformedPacket),
+        }
     }
 }
 

@@ -93,13 +93,6 @@ fn a_full_log_is_a_quota_and_an_unknown_outcome_is_never_answered() {
 
 #[test]
 fn what_a_publish_may_not_have_ends_the_connection() {
-    let alias = Publish {
-        properties: Some(Box::new(PublishProperties {
-            topic_alias: NonZeroU16::new(1),
-            ..PublishProperties::default()
-        })),
-        ..message()
-    };
     let retained = Publish {
         retain: true,
         ..message()
@@ -109,7 +102,6 @@ fn what_a_publish_may_not_have_ends_the_connection() {
         ..message()
     };
     let table = [
-        (alias, ReasonCode::TopicAliasInvalid, false),
         (retained, ReasonCode::RetainNotSupported, true),
         (large, ReasonCode::PacketTooLarge, true),
     ];

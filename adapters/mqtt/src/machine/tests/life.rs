@@ -26,18 +26,6 @@ fn every_filter_of_a_subscribe_has_its_answer() {
 }
 
 #[test]
-fn subscription_identifiers_are_not_offered() {
-    let mut bench = Bench::open(Version::V5);
-    let mut subscribe = subscribe();
-    subscribe.properties.subscription_id = SubscriptionId::new(1);
-    assert!(matches!(
-        bench.send(&Packet::Subscribe(subscribe)),
-        Step::Close(Cause::Unsupported)
-    ));
-    assert_eq!(bench.goodbye(), Some(ReasonCode::SubscriptionIdentifiersNotSupported));
-}
-
-#[test]
 fn an_unsubscribe_tells_what_was_there() {
     let mut bench = Bench::open(Version::V5);
     bench.machine.unsubscribed(packet_id(4), &[true, false], &mut bench.out);
