@@ -16,7 +16,7 @@ struct Door {
     advice: &'static str,
 }
 
-const DOORS: [Door; 6] = [
+const DOORS: [Door; 7] = [
     Door {
         crates: &["sqlx"],
         folders: &[],
@@ -51,6 +51,13 @@ const DOORS: [Door; 6] = [
         folders: &["crates/telemetry"],
         is_open: |_| true,
         advice: "OpenTelemetry is known to crates/telemetry alone; elsewhere use tracing",
+    },
+    Door {
+        crates: &["opentelemetry-proto"],
+        // The collector of the tests is the other end of it.
+        folders: &["crates/telemetry", "crates/testkit"],
+        is_open: |_| true,
+        advice: "OTLP is spoken by crates/telemetry alone; elsewhere use its Tracer",
     },
     Door {
         crates: &["axum"],
@@ -152,6 +159,7 @@ fn code_outside_a_door_is_found() {
     assert_eq!(found("auth/src/lib.rs", "use lettre::Message;"), [1]);
     assert_eq!(found("auth/src/mail.rs", "use lettre::Message;"), []);
     assert_eq!(found("node/src/main.rs", "use opentelemetry_sdk::trace;"), [1]);
+    assert_eq!(found("node/src/node.rs", "use opentelemetry_proto::tonic;"), [1]);
     assert_eq!(found("things/src/rpc.rs", "fn mount() -> axum::Router {"), [1]);
     assert_eq!(
         found("crates/rpc/src/lib.rs", "use prost_reflect::DescriptorPool;"),

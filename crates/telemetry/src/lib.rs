@@ -1,13 +1,13 @@
-//! Logs and metrics of every crate: where they go and what form they have.
+//! Logs, metrics and traces of every crate: where they go and what form they have.
 //!
-//! OpenTelemetry is deliberately absent for now: traces across processes come with the split form of the platform, and then
-//! they come here.
-//!
-//! **Invariants:** no service is known here; metrics live in a [`Metrics`] handle that is passed around, never in a global;
-//! label names and values are constants, so that no id, address or payload can become one.
+//! **Invariants:** no service is known here; metrics and traces live in a [`Metrics`] and a [`Tracer`] that are passed around, never in a
+//! global; names of metrics, labels and spans are constants, so that no id, address or payload can become one; spans carry ids, and never
+//! secrets, payloads or mail addresses; nothing is sent anywhere unless the configuration says where to.
 
 mod logs;
 mod metrics;
+pub mod traces;
 
 pub use logs::{Error, Format, init};
 pub use metrics::{Counter, Gauge, Histogram, Labels, Metrics};
+pub use traces::Tracer;

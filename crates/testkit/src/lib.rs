@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** nothing here stands in for a part of the platform; what tests run is the real thing.
 
+pub mod collector;
 pub mod http;
 pub mod mqtt;
 
@@ -16,6 +17,7 @@ mod server;
 mod tool;
 mod wait;
 
+pub use collector::Collector;
 pub use nats::Nats;
 pub use postgres::{Database, Postgres};
 pub use proxy::Proxy;
