@@ -15,7 +15,7 @@ use trunkline_bus::log::{LogError, Shard, WRITER_GROUP};
 use trunkline_bus::{DeadLetters, Log};
 use trunkline_core::Clock;
 use trunkline_store::MessageStore;
-use trunkline_telemetry::Metrics;
+use trunkline_telemetry::{Metrics, Tracer};
 
 use crate::metrics::WriterMetrics;
 use shard::ShardWriter;
@@ -33,6 +33,7 @@ struct Context {
     dead_letters: Option<DeadLetters>,
     clock: Arc<dyn Clock>,
     metrics: WriterMetrics,
+    tracer: Tracer,
 }
 
 /// Why the writer ended before it was told to.
@@ -65,6 +66,7 @@ impl Writer {
                 dead_letters: None,
                 clock,
                 metrics: WriterMetrics::new(metrics),
+                tracer: Tracer::default(),
             },
         })
     }
@@ -73,6 +75,12 @@ impl Writer {
     /// are tried for ever.
     pub fn parking_in(mut self, dead_letters: DeadLetters) -> Writer {
         self.context.dead_letters = Some(dead_letters);
+        self
+    }
+
+    /// Has batches with messages of recorded traces recorded, each linked to those traces.
+    pub fn traced_by(mut self, tracer: Tracer) -> Writer {
+        self.context.tracer = tracer;
         self
     }
 

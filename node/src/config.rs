@@ -29,7 +29,7 @@ pub struct Config {
     pub data: PathBuf,
     /// Postgres of every service that names no database of its own; each service has its schema in it.
     pub database_url: Option<String>,
-    /// Lets public listeners beyond loopback work without TLS.
+    /// Lets public listeners beyond loopback work without TLS, and spans go to a collector beyond loopback.
     pub allow_plaintext: bool,
     /// Addresses that the process listens on.
     pub listen: Listen,
@@ -45,6 +45,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is logged.
     pub logging: Logging,
+    /// What is recorded in traces, and where it goes.
+    pub telemetry: trunkline_telemetry::traces::Config,
     /// Users, domains and roles.
     pub auth: trunkline_auth::Config,
     /// Clients.
@@ -172,6 +174,7 @@ impl Default for Config {
             grants: Grants::default(),
             admin: Admin::default(),
             logging: Logging::default(),
+            telemetry: Default::default(),
             auth: Default::default(),
             things: Default::default(),
             channels: Default::default(),

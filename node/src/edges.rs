@@ -80,6 +80,7 @@ fn mqtt(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> Result<Arc<Adapter>, Er
         log: ground.storage.bus().log.clone(),
         clock: ground.clock.clone(),
         metrics: ground.metrics.clone(),
+        tracer: ground.tracer.clone(),
     };
     let settings = Settings {
         payload_bytes_max: ground.config.payload_bytes_max(),
@@ -94,6 +95,7 @@ fn publishing(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> axum::Router {
         log: ground.storage.bus().log.clone(),
         clock: ground.clock.clone(),
         metrics: ground.metrics.clone(),
+        tracer: ground.tracer.clone(),
         payload_bytes_max: ground.config.payload_bytes_max(),
     })
 }
@@ -104,7 +106,10 @@ fn everywhere(ground: &Ground<'_>, services: &Services) -> axum::Router {
     let contracts = elsewhere.iter().flat_map(|(service, _)| service.contracts());
     let forwarded = contracts.map(|contract| forward::router(&services.hub, contract));
     let forwarded = forwarded.reduce(axum::Router::merge).unwrap_or_default();
-    services.local.clone().merge(stack::inner(forwarded, &ground.metrics))
+    services
+        .local
+        .clone()
+        .merge(stack::inner(forwarded, &ground.metrics, ground.tracer))
 }
 
 /// The public gRPC router: the contracts, health and reflection.

@@ -22,6 +22,7 @@ mod ops;
 mod roles;
 mod services;
 mod storage;
+mod traces;
 
 pub use config::{Config, Flags, SliceFlags};
 pub use error::Error;

@@ -26,6 +26,7 @@ use crate::ops::Ops;
 use crate::roles::{Role, Shape};
 use crate::services::{Ground, Services};
 use crate::storage::Storage;
+use crate::traces::Traces;
 
 /// A running platform, or a slice of one.
 pub struct Node {
@@ -34,6 +35,7 @@ pub struct Node {
     ops: Ops,
     phases: Phases,
     writer: Option<JoinHandle<Result<(), trunkline_consumers::Error>>>,
+    traces: Traces,
     databases: Databases,
     storage: Storage,
 }
@@ -64,9 +66,10 @@ impl Node {
 
         let storage = Storage::open(config, shape, &roles, &clock, &health).await?;
         ops.describe(&storage);
+        let traces = Traces::open(config, (shape, &roles), (storage.platform_id, node_id), &metrics)?;
         // The writer joins the log before anything is admitted, so that nothing can be trimmed before it is stored.
         let writer = match roles.has(Role::Writer) {
-            true => Some(open_writer(&storage, &clock, &metrics).await?),
+            true => Some(open_writer(&storage, &clock, &metrics, &traces).await?),
             false => None,
         };
         let databases = Databases::open(config, storage.data.as_ref(), &roles, &health).await?;
@@ -78,6 +81,7 @@ impl Node {
             databases: &databases,
             clock,
             metrics,
+            tracer: &traces.tracer,
             health: &health,
             tls,
         };
@@ -100,6 +104,7 @@ impl Node {
             ops,
             phases,
             writer,
+            traces,
             databases,
             storage,
         })
@@ -163,6 +168,7 @@ impl Node {
         self.phases.background.end().await;
         self.databases.close().await;
         self.storage.close().await;
+        self.traces.finish().await;
         self.phases.operator.end().await;
     }
 }
@@ -210,13 +216,18 @@ fn open_tls(config: &Config) -> Result<Option<Tls>, Error> {
     opened.transpose().map_err(Error::part("TLS between processes"))
 }
 
-async fn open_writer(storage: &Storage, clock: &Arc<dyn Clock>, metrics: &Metrics) -> Result<Writer, Error> {
+async fn open_writer(
+    storage: &Storage,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+    traces: &Traces,
+) -> Result<Writer, Error> {
     let bus = storage.bus();
     let writer = Writer::open(bus.log.clone(), storage.messages(Role::Writer), clock.clone(), metrics);
     let writer = writer.await.map_err(Error::part("the writer"))?;
     let dead_letters = DeadLetters::open(bus.dead.clone());
     let dead_letters = dead_letters.await.map_err(Error::part("the log of dead letters"))?;
-    Ok(writer.parking_in(dead_letters))
+    Ok(writer.parking_in(dead_letters).traced_by(traces.tracer.clone()))
 }
 
 /// Resolves when the writer has ended by itself; never where there is none. Cancel safe: a writer that has not ended stays.

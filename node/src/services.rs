@@ -14,7 +14,7 @@ use trunkline_core::Clock;
 use trunkline_core::digest::DigestKey;
 use trunkline_rpc::transport::{PeerStamp, endpoint, in_process, remote, remote_over_tls};
 use trunkline_rpc::{Hub, RpcGuard, ServiceKey, Tls, Transport, listen, stack};
-use trunkline_telemetry::Metrics;
+use trunkline_telemetry::{Metrics, Tracer};
 use trunkline_things::Things;
 
 use crate::config::Config;
@@ -40,6 +40,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) databases: &'a Databases,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    pub(crate) tracer: &'a Tracer,
     pub(crate) health: &'a Health,
     /// For calls between processes, where the configuration has it.
     pub(crate) tls: Option<Tls>,
@@ -101,7 +102,7 @@ impl Services {
             auth,
             things,
             channels,
-            local: stack::inner(router, &ground.metrics),
+            local: stack::inner(router, &ground.metrics, ground.tracer),
         })
     }
 

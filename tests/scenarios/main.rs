@@ -20,5 +20,6 @@ mod rfc8428;
 mod slow_subscriber;
 mod standing;
 mod subject;
+mod traces;
 mod wire;
 mod wrong_requests;

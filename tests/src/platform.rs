@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trunkline::{Addresses, Config, Error, Node, Shape};
+use trunkline_telemetry::traces::Config as Telemetry;
 
 use crate::split::Split;
 
@@ -30,9 +31,10 @@ enum Form {
 
 impl Platform {
     /// Makes one that has never run.
-    pub(crate) async fn make(shape: Shape) -> Self {
+    pub(crate) async fn make(shape: Shape, telemetry: Telemetry) -> Self {
         let folder = trunkline_testkit::free_dir();
         let mut config = config(&folder);
+        config.telemetry = telemetry;
         let form = match shape {
             Shape::Whole | Shape::WholeOverSockets => {
                 config.data = folder.path().join("data");

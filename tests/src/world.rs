@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use trunkline::Shape;
+use trunkline_telemetry::traces::Config as Telemetry;
 use trunkline_testkit::http::Client;
 
 use crate::platform::{ADMIN, PASSWORD, Platform, Process};
@@ -53,7 +54,12 @@ pub struct Device {
 impl World {
     /// Starts a platform in which there is nobody but its administrator.
     pub async fn start(shape: Shape) -> Self {
-        Self::run(Platform::make(shape).await).await
+        Self::recorded(shape, Telemetry::default()).await
+    }
+
+    /// The same for a platform that tells a collector what became of messages and calls.
+    pub async fn recorded(shape: Shape, telemetry: Telemetry) -> Self {
+        Self::run(Platform::make(shape, telemetry).await).await
     }
 
     async fn run(platform: Platform) -> Self {

@@ -20,6 +20,7 @@ mod refusal;
 mod registry;
 mod session;
 mod stamp;
+mod trace;
 
 pub use credentials::{Credentials, Realm};
 pub use gate::{Action, Gate, Permit};
@@ -28,3 +29,4 @@ pub use platform::PlatformGate;
 pub use refusal::{Denial, Refusal};
 pub use session::{Grant, Session};
 pub use stamp::{Publication, stamp};
+pub use trace::PublishTrace;

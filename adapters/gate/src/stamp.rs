@@ -25,15 +25,15 @@ pub struct Publication {
     pub correlation_data: Bytes,
     /// User properties in their order.
     pub user_properties: Vec<UserProperty>,
-    /// W3C trace context; empty when the publish is not traced.
-    pub traceparent: String,
     /// Whether the payload was declared to be UTF-8 text.
     pub payload_is_text: bool,
     /// The message itself.
     pub payload: Bytes,
 }
 
-/// The envelope of `publication` by `session`, admitted now to `topic` by `permit`.
+/// The envelope of `publication` by `session`, admitted now to `topic` by `permit`. It is not traced yet: that is [`PublishTrace`]'s to say.
+///
+/// [`PublishTrace`]: crate::PublishTrace
 pub fn stamp(session: &Session, permit: &Permit, topic: &str, publication: Publication, clock: &dyn Clock) -> Envelope {
     let received_at = clock.now_ns();
     let expires_at = publication.expires_after_s.map_or(0, |after_s| {
@@ -61,7 +61,7 @@ pub fn stamp(session: &Session, permit: &Permit, topic: &str, publication: Publi
         response_topic: publication.response_topic,
         correlation_data: publication.correlation_data,
         user_properties: publication.user_properties,
-        traceparent: publication.traceparent,
+        traceparent: String::new(),
         cause: None,
         payload: publication.payload,
         payload_is_text: publication.payload_is_text,

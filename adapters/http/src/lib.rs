@@ -28,7 +28,7 @@ use axum::routing::post;
 use trunkline_bus::Log;
 use trunkline_core::Clock;
 use trunkline_gate::Gate;
-use trunkline_telemetry::Metrics;
+use trunkline_telemetry::{Metrics, Tracer};
 
 use crate::publish::Publisher;
 
@@ -42,6 +42,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Where outcomes are counted.
     pub metrics: Metrics,
+    /// What is recorded.
+    pub tracer: Tracer,
     /// Bytes of the largest message; larger ones get 413. Not above what the log takes.
     pub payload_bytes_max: usize,
 }

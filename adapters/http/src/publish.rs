@@ -13,9 +13,10 @@ use trunkline_bus::log::{Appended, TryAppendError};
 use trunkline_bus::{EnvelopeError, Log, NewEntry, Ref, Topic};
 use trunkline_core::error::{Code, Fault, reason};
 use trunkline_core::{Clock, MessageId, RequestId};
-use trunkline_gate::{Action, Credentials, Denial, Gate, Permit, Publication, Session, stamp};
+use trunkline_gate::{Action, Credentials, Denial, Gate, Permit, Publication, PublishTrace, Session, stamp};
 use trunkline_proto::messages::v1::Protocol;
-use trunkline_telemetry::{Histogram, Metrics};
+use trunkline_telemetry::traces::{traceparent_of, within};
+use trunkline_telemetry::{Histogram, Metrics, Tracer};
 
 use crate::answer::overloaded;
 use crate::limits::{
@@ -32,6 +33,7 @@ pub(crate) struct Publisher {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    tracer: Tracer,
     accepted_seconds: Histogram,
     payload_bytes_max: usize,
     room: Semaphore,
@@ -62,6 +64,7 @@ impl Publisher {
             log: deps.log,
             clock: deps.clock,
             metrics: deps.metrics,
+            tracer: deps.tracer,
             accepted_seconds,
             payload_bytes_max: deps.payload_bytes_max,
             room: Semaphore::new(REQUESTS_MAX),
@@ -72,7 +75,8 @@ impl Publisher {
     /// Publishes what `request` carries and tells how that went.
     pub(crate) async fn answer(&self, request: Request) -> Response {
         let (started, request_id) = (Instant::now(), RequestId::new());
-        match self.publish(request).await {
+        let mut trace = PublishTrace::begin(&self.tracer, "http publish", || traceparent_of(request.headers()));
+        match within(trace.scope(), self.publish(request, &mut trace)).await {
             Ok(Published { message_id, place }) => {
                 self.count("accepted");
                 self.accepted_seconds.observe(started.elapsed());
@@ -80,6 +84,7 @@ impl Publisher {
             }
             Err(fault) => {
                 self.count(outcome(&fault));
+                trace.refused(&fault.reason);
                 tracing::debug!(request.id = %request_id, reason = %fault.reason, "a publish was refused");
                 let wait = (fault.code == Code::Unavailable).then_some(RETRY_AFTER);
                 let retry_after = fault.retry_after.or(wait);
@@ -88,7 +93,7 @@ impl Publisher {
         }
     }
 
-    async fn publish(&self, request: Request) -> Result<Published, Fault> {
+    async fn publish(&self, request: Request, trace: &mut PublishTrace) -> Result<Published, Fault> {
         let (head, body) = request.into_parts();
         let name = path::topic(head.uri.path())?;
         let topic = Topic::parse(&name).map_err(|error| Denial::InvalidTopic(error).into_fault())?;
@@ -113,10 +118,12 @@ impl Publisher {
             payload,
             ..Publication::default()
         };
-        let envelope = stamp(&admission.session, &admission.permit, &name, publication, &*self.clock);
+        let mut envelope = stamp(&admission.session, &admission.permit, &name, publication, &*self.clock);
+        trace.append(&mut envelope);
         let entry = NewEntry::seal(envelope, self.payload_bytes_max).map_err(|error| unsealed(&error))?;
         let message_id = entry.id();
         let place = self.append(entry).await?;
+        trace.settled(Ok(&place));
         Ok(Published { message_id, place })
     }
 

@@ -52,6 +52,7 @@ impl Adapter {
             log: bus.log.clone(),
             clock: Arc::new(SystemClock),
             metrics: metrics.clone(),
+            tracer: Default::default(),
             payload_bytes_max: PAYLOAD_BYTES_MAX,
         });
         Self {

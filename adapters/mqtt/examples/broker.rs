@@ -54,6 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         log: bus.log.clone(),
         clock,
         metrics: trunkline_telemetry::Metrics::new(),
+        tracer: Default::default(),
     };
     let settings = match arguments.as_mosquitto {
         true => MOSQUITTO,

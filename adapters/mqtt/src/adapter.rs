@@ -13,6 +13,7 @@ use trunkline_bus::Log;
 use trunkline_bus::log::LogError;
 use trunkline_core::{ClientId, Clock};
 use trunkline_gate::Gate;
+use trunkline_telemetry::Tracer;
 
 use crate::connection::Connection;
 use crate::directory::Directory;
@@ -33,6 +34,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: trunkline_telemetry::Metrics,
+    /// What is recorded.
+    pub tracer: Tracer,
 }
 
 /// MQTT for one node.
@@ -44,6 +47,7 @@ pub struct Adapter {
     pub(crate) router: Router,
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tracer: Tracer,
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     noted: Mutex<HashSet<(ClientId, Feature)>>,
@@ -64,6 +68,7 @@ impl Adapter {
             settings,
             directory: Arc::default(),
             metrics,
+            tracer: deps.tracer,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             noted: Mutex::default(),

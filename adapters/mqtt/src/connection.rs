@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::log::{AppendError, Appended, Receipt};
-use trunkline_gate::{Credentials, Refusal};
+use trunkline_gate::{Credentials, PublishTrace, Refusal};
 
 use crate::adapter::Adapter;
 use crate::limits::{
@@ -37,17 +37,27 @@ pub(crate) struct Connection<S> {
     output: BytesMut,
     /// What the stream was given and may still hold back.
     is_flushed: bool,
-    /// One per message at QoS 1 or 2 that the log has taken, in their order, with when the message came.
-    receipts: VecDeque<(Receipt, Instant)>,
+    /// One per message at QoS 1 or 2 that the log has taken, in their order.
+    receipts: VecDeque<Taken>,
     /// What the next packet has to wait for.
     work: Option<BoxFuture<'static, Done>>,
     /// When the last packet was read: the one that `work` is for.
     asked: Instant,
+    /// What is recorded of that packet, if it is a publish.
+    trace: PublishTrace,
     member: Option<Box<Member>>,
     opened: Instant,
     /// When bytes were last taken by the peer, or there were none to take.
     moved: Instant,
     is_draining: bool,
+}
+
+/// A message that the log has taken.
+struct Taken {
+    receipt: Receipt,
+    /// When the message came.
+    asked: Instant,
+    trace: PublishTrace,
 }
 
 /// What a connection woke up for.
@@ -73,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             receipts: VecDeque::new(),
             work: None,
             asked: Instant::now(),
+            trace: PublishTrace::default(),
             member: None,
             opened: Instant::now(),
             moved: Instant::now(),
@@ -229,10 +240,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn settle(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
         let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
         ended(&step)?;
-        while let Some((receipt, _)) = self.receipts.front_mut() {
-            let Some(outcome) = receipt.now_or_never() else {
+        while let Some(taken) = self.receipts.front_mut() {
+            let Some(outcome) = (&mut taken.receipt).now_or_never() else {
                 break;
             };
+            taken.trace.settled(outcome.as_ref());
             self.receipts.pop_front();
             let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
             ended(&step)?;
@@ -257,7 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// When the oldest publish that the log took must have its answer (reliability.md B3, rule 5).
     fn receipt_deadline(&self) -> Option<Instant> {
-        self.receipts.front().map(|(_, asked)| *asked + ACK_TIME_MAX)
+        self.receipts.front().map(|taken| taken.asked + ACK_TIME_MAX)
     }
 
     /// When what the next packet waits for, and the permissions of the session, must be known.
@@ -316,11 +328,12 @@ const fn ended(step: &Step) -> Result<(), Cause> {
 }
 
 /// The outcome of the oldest message; never, while there is none. Cancel safe.
-async fn first_of(receipts: &mut VecDeque<(Receipt, Instant)>) -> Result<Appended, AppendError> {
-    let Some((receipt, _)) = receipts.front_mut() else {
+async fn first_of(receipts: &mut VecDeque<Taken>) -> Result<Appended, AppendError> {
+    let Some(taken) = receipts.front_mut() else {
         return std::future::pending().await;
     };
-    let outcome = receipt.await;
+    let outcome = (&mut taken.receipt).await;
+    taken.trace.settled(outcome.as_ref());
     receipts.pop_front();
     outcome
 }

@@ -8,6 +8,7 @@ use tracing::{error, warn};
 use trunkline_bus::StoredEntry;
 use trunkline_bus::log::{LogError, ReadLimit, Shard, WRITER_GROUP};
 use trunkline_store::{Batch, LogPosition, StoredRecord, UnreadableEntry};
+use trunkline_telemetry::traces::{Kind, TraceContext};
 
 use super::teller::Teller;
 use super::{Context, Error};
@@ -66,6 +67,8 @@ struct Pending {
     through: Option<u64>,
     /// Admission of the oldest message.
     received_at: Option<i64>,
+    /// Where the messages of recorded traces were appended, at most one for each entry.
+    causes: Vec<TraceContext>,
 }
 
 impl Pending {
@@ -226,6 +229,10 @@ impl ShardWriter {
     async fn take(&mut self, entry: StoredEntry) -> Result<(), End> {
         let sequence = entry.sequence;
         self.pending.received_at.get_or_insert(entry.envelope.received_at);
+        // Most messages are in no trace, and their text is empty.
+        self.pending
+            .causes
+            .extend(TraceContext::parse(&entry.envelope.traceparent));
         let transformed = if entry.envelope.payload.len() > INLINE_PAYLOAD_BYTES_MAX {
             let work = tokio::task::spawn_blocking(move || transform(&entry));
             work.await.map_err(|_| End::Failed(Error::Panicked))?
@@ -263,7 +270,13 @@ impl ShardWriter {
             records: &pending.records,
             unreadable: &pending.unreadable,
         };
+        let mut span = self.context.tracer.join(Kind::Consumer, "store", &pending.causes);
+        if let Some(span) = &mut span {
+            span.number("log.shard", self.shard.0.into());
+            span.number("records", pending.records.len() as i64);
+        }
         let rows = self.insert(&batch).await?;
+        drop(span);
         self.stored = through;
         self.update_lag()?;
         let undecoded = pending

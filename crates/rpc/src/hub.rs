@@ -1,7 +1,8 @@
 //! The hub: it hands out the way to a service by the service's proto name, wherever the service runs.
 //!
 //! It may be asked before the callee is mounted, so that services can be opened in any order. What every call between services
-//! needs is put on here, at both distances: who calls, the deadline, and retries of methods that the contract declares idempotent.
+//! needs is put on here, at both distances: who calls, the trace, the deadline, and retries of methods that the contract declares
+//! idempotent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, RwLock};
@@ -18,6 +19,7 @@ use trunkline_proto::guards::METHODS;
 use crate::peer::Peer;
 use crate::stack::DEADLINE_MAX;
 use crate::status;
+use crate::trace;
 use crate::transport::{PeerStamp, Transport, body_of, buffered};
 
 /// Time that a call between services may take when its caller set none.
@@ -57,13 +59,17 @@ impl Hub {
         BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
             let (hub, peer) = (hub.clone(), peer.clone());
             async move {
-                match tokio::time::timeout(deadline, hub.call(service, &peer, request, deadline)).await {
-                    Ok(answer) => answer,
-                    Err(_) => Ok(refusal(
-                        Code::DeadlineExceeded,
-                        &format!("{service} did not answer in time"),
-                    )),
+                let mut request = request;
+                let mut span = trace::calling(&mut request);
+                let call = hub.call(service, &peer, request, deadline);
+                let answer = tokio::time::timeout(deadline, call).await.unwrap_or_else(|_| {
+                    let message = format!("{service} did not answer in time");
+                    Ok(refusal(Code::DeadlineExceeded, &message))
+                });
+                if let (Some(span), Ok(answer)) = (&mut span, &answer) {
+                    trace::answered(span, answer.headers());
                 }
+                answer
             }
         }))
     }

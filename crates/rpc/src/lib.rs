@@ -1,6 +1,6 @@
 //! How services reach each other and are reached: transports, the hub, identities, the server stack and its guard.
 //!
-//! Owns what every call has in common, near or far: request id, deadline, retry, panic, peer and caller. Decides nothing about
+//! Owns what every call has in common, near or far: request id, trace, deadline, retry, panic, peer and caller. Decides nothing about
 //! products: who may do what is in the contracts, and the answer comes from [`Authorizer`].
 //!
 //! **Invariants:** a call's peer and its caller are never confused: the peer is stamped by the transport or proven by a signed
@@ -17,6 +17,7 @@ pub mod peer;
 pub mod stack;
 pub mod status;
 pub mod tls;
+mod trace;
 pub mod transport;
 mod turns;
 

@@ -11,13 +11,14 @@ use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use trunkline_core::error::{Code, Fault, reason};
 use trunkline_core::{Clock, RequestId};
-use trunkline_proto::guards::METHODS;
-use trunkline_telemetry::Metrics;
+use trunkline_telemetry::traces::{Scope, Span, within};
+use trunkline_telemetry::{Metrics, Tracer};
 
 use crate::body;
 use crate::caller::REQUEST_ID;
 use crate::peer::{PEER_TOKEN, ServiceKey};
 use crate::status;
+use crate::trace::{self, known_method};
 
 /// Time that a call may take when nobody set a shorter one.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(30);
@@ -29,10 +30,10 @@ const BODIES_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 pub(crate) const SHED_RETRY: Duration = Duration::from_secs(1);
 
 /// The layers that every call passes, near or far.
-pub fn inner(router: Router, metrics: &Metrics) -> Router {
-    let metrics = metrics.clone();
+pub fn inner(router: Router, metrics: &Metrics, tracer: &Tracer) -> Router {
+    let (metrics, tracer) = (metrics.clone(), tracer.clone());
     router.layer(from_fn(move |request: Request, next: Next| {
-        let metrics = metrics.clone();
+        let (metrics, tracer) = (metrics.clone(), tracer.clone());
         async move {
             let mut request = request;
             // Everything that is logged or refused names the request, and so does the answer.
@@ -43,9 +44,16 @@ pub fn inner(router: Router, metrics: &Metrics) -> Router {
                 .unwrap_or_default();
             request.extensions_mut().insert::<RequestId>(id);
             let path = request.uri().path().to_owned();
+            let method = known_method(&path);
+            let mut span = trace::serving(&tracer, &request, method);
             let started = Instant::now();
-            let mut response = bounded(request, next, &path, id).await;
-            observe(&metrics, &path, &response, started.elapsed());
+            let scope = span.as_ref().map(Span::scope);
+            let mut response = bounded(request, next, scope, (&path, id)).await;
+            observe(&metrics, method, &response, started.elapsed());
+            if let Some(span) = &mut span {
+                span.text("request.id", id.to_string());
+                trace::answered(span, response.headers());
+            }
             if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
@@ -59,7 +67,7 @@ pub fn inner(router: Router, metrics: &Metrics) -> Router {
 /// A caller that goes away or runs out of time does not interrupt the work, so nothing is left half done; a panic ends this call
 /// alone. The task ends with the call: its body was read before, or comes from this process, and its own calls have deadlines. Its
 /// place among the calls that are worked on is given back only then.
-async fn bounded(request: Request, next: Next, path: &str, id: RequestId) -> Response {
+async fn bounded(request: Request, next: Next, scope: Option<Scope>, (path, id): (&str, RequestId)) -> Response {
     let deadline = request
         .headers()
         .get("grpc-timeout")
@@ -68,7 +76,7 @@ async fn bounded(request: Request, next: Next, path: &str, id: RequestId) -> Res
         .min(DEADLINE_MAX);
     let place = request.extensions().get::<Place>().cloned();
     let work = tokio::spawn(async move {
-        let response = next.run(request).await;
+        let response = within(scope, next.run(request)).await;
         drop(place);
         response
     });
@@ -113,8 +121,9 @@ pub fn outer(router: Router) -> Router {
         let (places, bodies) = (places.clone(), bodies.clone());
         async move {
             let mut request = request;
-            // Nobody outside may say which request this is or which process he is.
+            // Nobody outside may say which request this is, which process he is, or that it must be recorded.
             request.headers_mut().remove(PEER_TOKEN);
+            trace::mark_outside(&mut request);
             if let Ok(value) = HeaderValue::from_str(&RequestId::new().to_string()) {
                 request.headers_mut().insert(REQUEST_ID, value);
             }
@@ -162,13 +171,8 @@ pub fn internal(router: Router, key: ServiceKey, clock: Arc<dyn Clock>) -> Route
     }))
 }
 
-fn observe(metrics: &Metrics, path: &str, response: &Response, took: Duration) {
-    let method = known_method(path);
-    let number = response
-        .headers()
-        .get("grpc-status")
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .unwrap_or(0);
+fn observe(metrics: &Metrics, method: &'static str, response: &Response, took: Duration) {
+    let number = trace::status_of(response.headers());
     let code = if number == 0 {
         "OK"
     } else {
@@ -188,14 +192,6 @@ fn observe(metrics: &Metrics, path: &str, response: &Response, took: Duration) {
             &[("method", method)],
         )
         .observe(took);
-}
-
-/// The path as the contracts spell it, so that callers cannot make labels up.
-fn known_method(path: &str) -> &'static str {
-    METHODS
-        .iter()
-        .find(|method| method.path == path)
-        .map_or("other", |method| method.path)
 }
 
 /// The time of a `grpc-timeout` header: digits and a unit (gRPC over HTTP/2, "Timeout").

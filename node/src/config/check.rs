@@ -16,6 +16,7 @@ impl Config {
             nats.check()
                 .map_err(|fault| Error::Configuration(format!("[nats]: {fault}")))?;
         }
+        self.check_telemetry()?;
         for (name, address) in self.listen.named() {
             if !is_loopback(address.ip()) && !self.allow_plaintext {
                 return Err(Error::Configuration(format!(
@@ -25,6 +26,18 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_telemetry(&self) -> Result<(), Error> {
+        let checked = self.telemetry.check();
+        checked.map_err(|fault| Error::Configuration(format!("[telemetry]: {fault}")))?;
+        match self.telemetry.collector_host() {
+            Some(host) if !is_near(&host) && !self.allow_plaintext => Err(Error::Configuration(format!(
+                "[telemetry]: the collector at `{host}` is beyond this machine, and spans go there without TLS; run one on this machine, or \
+                 give --allow-plaintext where the network itself is protected"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what a process of `shape` cannot work with.
@@ -91,7 +104,7 @@ impl Config {
         let uri: Uri = place.parse().map_err(|_| wrong("which is no URL"))?;
         let host = uri.host().ok_or_else(|| wrong("which names no host"))?;
         let host = host.trim_matches(['[', ']']);
-        let is_near = host == "localhost" || host.parse().is_ok_and(is_loopback);
+        let is_near = is_near(host);
         match uri.scheme_str() {
             Some("https") if self.internal_tls.is_some() => Ok(()),
             Some("https") => Err(wrong("and [internal_tls] is missing, which says what to show there")),
@@ -130,6 +143,11 @@ impl Config {
 /// Whether an address of a database is on a Postgres server.
 pub(crate) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Whether `host` is this machine.
+fn is_near(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
 fn is_loopback(address: IpAddr) -> bool {

@@ -168,7 +168,13 @@ fn parsed(value: &str) -> toml::Value {
     if let Ok(flag) = value.parse::<bool>() {
         return toml::Value::Boolean(flag);
     }
-    value
-        .parse::<i64>()
-        .map_or_else(|_| toml::Value::String(value.to_owned()), toml::Value::Integer)
+    if let Ok(number) = value.parse::<i64>() {
+        return toml::Value::Integer(number);
+    }
+    // Digits around one point and nothing else: `inf` and `1e5` are words.
+    let is_fraction = value.contains('.') && value.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
+    match value.parse::<f64>() {
+        Ok(number) if is_fraction => toml::Value::Float(number),
+        _ => toml::Value::String(value.to_owned()),
+    }
 }

@@ -71,6 +71,36 @@ fn a_listener_beyond_loopback_needs_consent() {
 }
 
 #[test]
+fn a_collector_is_near_or_the_network_is_said_to_be_protected() {
+    let file = |endpoint: &str| format!("[telemetry]\notlp_endpoint = {endpoint:?}");
+    assert!(load(&file("http://localhost:4317"), &[], Flags::default()).is_ok());
+    let far = file("http://collector.example:4317");
+    let refused = load(&far, &[], Flags::default()).unwrap_err().to_string();
+    assert!(
+        refused.contains("[telemetry]") && refused.contains("--allow-plaintext"),
+        "{refused}"
+    );
+    assert!(load(&format!("allow_plaintext = true\n{far}"), &[], Flags::default()).is_ok());
+    let refused = load(&file("127.0.0.1:4317"), &[], Flags::default())
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("`http://127.0.0.1:4317` is an example"), "{refused}");
+}
+
+#[test]
+fn a_fraction_comes_from_the_environment_as_one() {
+    let ratio = |value: &str| load("", &[("TRUNKLINE_TELEMETRY__SAMPLING_RATIO", value)], Flags::default());
+    assert_eq!(ratio("0.25").unwrap().telemetry.sampling_ratio, 0.25);
+    assert_eq!(ratio("1").unwrap().telemetry.sampling_ratio, 1.0);
+    assert!(ratio("inf").is_err() && ratio("1.5").is_err());
+    let shown = ratio("0.25").unwrap().render().unwrap();
+    assert!(
+        shown.contains("[telemetry]\nsampling_ratio = 0.25\nfollow_outside = false"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn what_is_shown_has_no_passwords() {
     let mut config = Config::default();
     config.auth.database_url = Some("postgres://trunkline:hunter2@db:5432/auth".into());

@@ -4,6 +4,7 @@
 
 mod site;
 mod tls;
+mod traces;
 
 use std::time::Duration;
 

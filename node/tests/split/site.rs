@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
 use trunkline_testkit::{Database, Nats, Postgres};
@@ -21,6 +21,8 @@ pub(crate) struct Site {
     pub(crate) nats: Nats,
     /// Lines for the section [services] of whoever starts from now on.
     pub(crate) services: String,
+    /// The section [telemetry] of whoever starts from now on; empty for none.
+    pub(crate) telemetry: String,
 }
 
 /// One process.
@@ -40,6 +42,7 @@ impl Site {
             database: Postgres::database().await,
             nats: Nats::start(),
             services: String::new(),
+            telemetry: String::new(),
         }
     }
 
@@ -58,9 +61,10 @@ impl Site {
             .concat();
         format!(
             "database_url = {:?}\n[listen]\n{listen}[keys]\nfolder = \"keys\"\n[admin]\npassword_file = \"password\"\n\
-             [nats]\nurls = [{:?}]\nbytes_max = {LOG_BYTES_MAX}\n[services]\n{}",
+             [nats]\nurls = [{:?}]\nbytes_max = {LOG_BYTES_MAX}\n{}[services]\n{}",
             self.database.url(),
             self.nats.url(),
+            self.telemetry,
             self.services
         )
     }
@@ -157,6 +161,12 @@ impl Process {
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
         self.signal("-CONT");
+    }
+
+    /// Has it end by itself, and waits until it did.
+    pub(crate) fn stopped(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.child.wait().unwrap()
     }
 
     fn signal(&self, signal: &str) {

@@ -9,13 +9,14 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::NewEntry;
 use trunkline_bus::log::{AppendError, Receipt, TryAppendError};
-use trunkline_gate::{Action, Denial, Gate, Permit, Publication, Session, stamp};
+use trunkline_gate::{Action, Denial, Gate, Permit, Publication, PublishTrace, Session, stamp};
 use trunkline_mqtt_wire::{
     PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscribeFilter, Utf8Bytes,
 };
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
+use trunkline_telemetry::traces::{TRACEPARENT, within};
 
-use super::{Connection, ended};
+use super::{Connection, Taken, ended};
 use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE, SUBSCRIPTIONS_MAX};
 use crate::machine::{Cause, Step};
 use crate::metrics::of_qos;
@@ -78,15 +79,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let Some(member) = &self.member else {
             return Err(Cause::Failed);
         };
+        self.trace = PublishTrace::begin(&self.adapter.tracer, "mqtt publish", || traceparent_of(&publish));
         let gate = &self.adapter.gate;
         if let Some(answer) = gate.may_warm(&member.session, Action::Publish, &publish.topic) {
             return self.decided(publish, answer);
         }
         let (gate, session) = (Arc::clone(gate), member.session.clone());
-        self.work = Some(Box::pin(async move {
+        self.work = Some(Box::pin(within(self.trace.scope(), async move {
             let answer = decide(gate.as_ref(), &session, Action::Publish, &publish.topic).await;
             Done::Permitted(publish, answer)
-        }));
+        })));
         Ok(())
     }
 
@@ -97,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(permit) => permit,
             Err(denial) => {
                 metrics.publish_refused.increment();
+                self.trace.refused(denial.reason());
                 let step = self.machine.deny(&publish, &denial, &mut self.output);
                 return ended(&step);
             }
@@ -109,7 +112,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             of_qos(&metrics.published, publish.qos).increment();
             if !self.adapter.log.append_unacknowledged(entry) {
                 metrics.publish_dropped.increment();
+                self.trace.refused("DROPPED");
             }
+            self.trace = PublishTrace::default();
             return Ok(());
         }
         match self.adapter.log.try_append(entry) {
@@ -127,7 +132,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if let Some(packet_id) = publish.packet_id {
             self.machine.awaiting(packet_id, publish.qos);
             of_qos(&self.adapter.metrics.published, publish.qos).increment();
-            self.receipts.push_back((receipt, self.asked));
+            self.receipts.push_back(Taken {
+                receipt,
+                asked: self.asked,
+                trace: std::mem::take(&mut self.trace),
+            });
         }
     }
 
@@ -135,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn wait_for_room(&mut self, publish: Publish, permit: Permit, entry: NewEntry) -> Result<(), Cause> {
         let session = self.member.as_ref().ok_or(Cause::Failed)?.session.clone();
         let (gate, log) = (Arc::clone(&self.adapter.gate), Arc::clone(&self.adapter.log));
-        self.work = Some(Box::pin(async move {
+        self.work = Some(Box::pin(within(self.trace.scope(), async move {
             // Looked at whenever there may be room, before that is taken; so it needs nobody to wake it.
             let lapsed = poll_fn(|_| match permit.grant.holds() {
                 true => Poll::Pending,
@@ -148,19 +157,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             let answer = decide(gate.as_ref(), &session, Action::Publish, &publish.topic).await;
             Done::Permitted(publish, answer)
-        }));
+        })));
         Ok(())
     }
 
-    fn seal(&self, publish: &Publish, permit: &Permit) -> Result<Result<NewEntry, AppendError>, Cause> {
+    fn seal(&mut self, publish: &Publish, permit: &Permit) -> Result<Result<NewEntry, AppendError>, Cause> {
         let member = self.member.as_ref().ok_or(Cause::Failed)?;
-        let envelope = stamp(
+        let mut envelope = stamp(
             &member.session,
             permit,
             &publish.topic,
             publication(publish),
             self.adapter.clock.as_ref(),
         );
+        self.trace.append(&mut envelope);
         let payload_bytes_max = self.adapter.settings.payload_bytes_max;
         Ok(
             NewEntry::seal(envelope, payload_bytes_max).map_err(|_| AppendError::TooLarge {
@@ -172,6 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     fn not_taken(&mut self, publish: &Publish, error: &AppendError) -> Result<(), Cause> {
         self.adapter.metrics.publish_refused.increment();
+        self.trace.settled(Err(error));
         let step = self.machine.not_taken(publish, error, &mut self.output);
         ended(&step)
     }
@@ -279,6 +290,17 @@ async fn decide_filter(gate: &dyn Gate, session: &Session, filter: &str) -> Resu
     answer.map_err(|denial| reason::of_subscribe_denial(&denial))
 }
 
+/// The trace that the client says its message belongs to. Two of them count as none.
+fn traceparent_of(publish: &Publish) -> Option<&str> {
+    let properties = publish.properties.as_deref()?;
+    let mut said = properties
+        .user_properties
+        .iter()
+        .filter(|property| &*property.name == TRACEPARENT);
+    let first = said.next()?;
+    said.next().is_none().then_some(&*first.value)
+}
+
 /// What the client says of its message, in the words of all protocols.
 fn publication(publish: &Publish) -> Publication {
     let none = PublishProperties::default();
@@ -297,7 +319,6 @@ fn publication(publish: &Publish) -> Publication {
         response_topic: text(&properties.response_topic),
         correlation_data: properties.correlation_data.as_ref().map(detached).unwrap_or_default(),
         user_properties: properties.user_properties.iter().map(user_property).collect(),
-        traceparent: String::new(),
         payload_is_text: properties.payload_is_utf8.unwrap_or_default(),
         payload: detached(&publish.payload),
     }

@@ -68,6 +68,7 @@ impl Broker {
             log: bus.log.clone(),
             clock: Arc::new(SystemClock),
             metrics: metrics.clone(),
+            tracer: Default::default(),
         };
         let adapter = Adapter::open(deps, Settings::default()).unwrap();
         let stop_router = CancellationToken::new();
