@@ -97,14 +97,8 @@ mod tests {
             sampling_ratio,
             ..Config::default()
         };
-        let resource = Resource {
-            service: String::new(),
-            version: "",
-            instance: String::new(),
-            platform: String::new(),
-        };
         let metrics = Metrics::new();
-        let (tracer, _export) = Tracer::open(&config, &resource, &metrics).unwrap();
+        let (tracer, _export) = Tracer::open(&config, &Resource::default(), &metrics).unwrap();
         let service = async || {
             let mut onward = Request::new(());
             let _span = calling(&mut onward);

@@ -25,9 +25,7 @@ fn open(endpoint: &str, sampling_ratio: f64, follow_outside: bool) -> (Tracer, E
     };
     let resource = Resource {
         service: "trunkline-test".to_owned(),
-        version: "1",
-        instance: "2".to_owned(),
-        platform: "3".to_owned(),
+        ..Resource::default()
     };
     let metrics = Metrics::new();
     let (tracer, export) = Tracer::open(&config, &resource, &metrics).unwrap();
@@ -127,17 +125,7 @@ async fn an_outside_trace_may_decide_where_the_operator_lets_it() {
 
 #[tokio::test]
 async fn without_a_collector_nothing_is_recorded_and_nobody_asks_what_came_along() {
-    let (tracer, export) = Tracer::open(
-        &Config::default(),
-        &Resource {
-            service: String::new(),
-            version: "",
-            instance: String::new(),
-            platform: String::new(),
-        },
-        &Metrics::new(),
-    )
-    .unwrap();
+    let (tracer, export) = Tracer::open(&Config::default(), &Resource::default(), &Metrics::new()).unwrap();
     assert!(export.is_none() && !tracer.is_on());
     let unasked = || -> Option<&str> { panic!("nobody reads a traceparent that counts for nothing") };
     assert!(tracer.admit(Kind::Server, "x", unasked).is_none());

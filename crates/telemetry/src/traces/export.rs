@@ -1,7 +1,6 @@
 //! The way to the collector: a queue, batches, and one task that sends them. Only that task ever waits for the collector.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -17,7 +16,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 
 use super::span::attribute;
-use super::tracer::Resource;
+use super::tracer::{Losses, Resource};
 use crate::{Counter, Metrics};
 
 /// Spans that wait for the collector; further ones are dropped.
@@ -53,8 +52,7 @@ struct Exporter {
     is_stopping: bool,
     is_failing: bool,
     exported: Counter,
-    dropped: Counter,
-    are_drops_noted: Arc<AtomicBool>,
+    losses: Arc<Losses>,
 }
 
 /// What became of a batch.
@@ -68,9 +66,8 @@ impl Export {
     pub(crate) fn start(
         place: Uri,
         resource: &Resource,
-        spans: mpsc::Receiver<Record>,
+        (spans, losses): (mpsc::Receiver<Record>, Arc<Losses>),
         metrics: &Metrics,
-        (dropped, are_drops_noted): (Counter, Arc<AtomicBool>),
     ) -> Self {
         let endpoint = Endpoint::from(place).connect_timeout(CONNECT_WAIT).timeout(ANSWER_WAIT);
         let (stop, stopped) = oneshot::channel();
@@ -91,8 +88,7 @@ impl Export {
                 "Spans of traces that the collector took.",
                 &[],
             ),
-            dropped,
-            are_drops_noted,
+            losses,
         };
         Self {
             stop: Some(stop),
@@ -165,7 +161,7 @@ impl Exporter {
                 Outcome::NotReached(status) if !self.is_stopping => status,
                 Outcome::NotReached(status) | Outcome::Refused(status) => {
                     self.note_failure(&status);
-                    return self.dropped.add(count);
+                    return self.losses.add(count);
                 }
             };
             self.note_failure(&status);
@@ -212,8 +208,10 @@ impl Exporter {
 
     fn note_taken(&mut self, taken: u64, rejected: u64) {
         self.exported.add(taken);
-        self.dropped.add(rejected);
-        self.are_drops_noted.store(false, Ordering::Relaxed);
+        match rejected {
+            0 => self.losses.end(),
+            _ => self.losses.add(rejected),
+        }
         if std::mem::take(&mut self.is_failing) {
             tracing::info!("the collector takes spans again");
         }

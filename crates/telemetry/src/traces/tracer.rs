@@ -19,7 +19,7 @@ use crate::{Counter, Metrics};
 pub struct Tracer(Option<Arc<Recorder>>);
 
 /// Who the spans of a process are from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Resource {
     /// What the process does, such as `trunkline-mqtt-http`.
     pub service: String,
@@ -36,9 +36,14 @@ pub(crate) struct Recorder {
     sampling_ratio: f64,
     follow_outside: bool,
     queue: mpsc::Sender<Record>,
-    dropped: Counter,
-    /// Whether it was logged that spans are dropped, since a collector last took some.
-    pub(crate) is_noted: Arc<AtomicBool>,
+    losses: Arc<Losses>,
+}
+
+/// Spans that no collector took.
+pub(crate) struct Losses {
+    count: Counter,
+    /// Whether it was logged since a collector last took some.
+    is_noted: AtomicBool,
 }
 
 impl Tracer {
@@ -51,26 +56,14 @@ impl Tracer {
         let Some(place) = config.place()? else {
             return Ok((Self::default(), None));
         };
-        let dropped = metrics.counter(
-            "trunkline_spans_dropped_total",
-            "Spans of traces that no collector took.",
-            &[],
-        );
+        let losses = Arc::new(Losses::new(metrics));
         let (queue, spans) = mpsc::channel(QUEUE_SPANS_MAX);
-        let is_noted = Arc::new(AtomicBool::new(false));
-        let export = Export::start(
-            place,
-            resource,
-            spans,
-            metrics,
-            (dropped.clone(), Arc::clone(&is_noted)),
-        );
+        let export = Export::start(place, resource, (spans, Arc::clone(&losses)), metrics);
         let recorder = Recorder {
             sampling_ratio: config.sampling_ratio,
             follow_outside: config.follow_outside,
             queue,
-            dropped,
-            is_noted,
+            losses,
         };
         Ok((Self(Some(Arc::new(recorder))), Some(export)))
     }
@@ -124,14 +117,36 @@ impl Recorder {
     /// Takes a span that ended. Never waits: without room it is dropped.
     pub(crate) fn tell(&self, record: Record) {
         if self.queue.try_send(record).is_err() {
-            self.dropped.increment();
-            if !self.is_noted.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    "spans of traces are dropped: they come faster than the collector takes them; trunkline_spans_dropped_total \
-                     counts them"
-                );
-            }
+            self.losses.add(1);
         }
+    }
+}
+
+impl Losses {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            count: metrics.counter(
+                "trunkline_spans_dropped_total",
+                "Spans of traces that no collector took.",
+                &[],
+            ),
+            is_noted: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts some more, and logs the first.
+    pub(crate) fn add(&self, spans: u64) {
+        self.count.add(spans);
+        if spans > 0 && !self.is_noted.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "spans are dropped, since no collector takes them; trunkline_spans_dropped_total counts them"
+            );
+        }
+    }
+
+    /// Has the next loss logged again.
+    pub(crate) fn end(&self) {
+        self.is_noted.store(false, Ordering::Relaxed);
     }
 }
 
