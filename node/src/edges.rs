@@ -78,6 +78,7 @@ fn mqtt(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> Result<Arc<Adapter>, Er
     let deps = trunkline_mqtt::Deps {
         gate,
         log: ground.storage.bus().log.clone(),
+        state: ground.storage.bus().state.clone(),
         clock: ground.clock.clone(),
         metrics: ground.metrics.clone(),
         tracer: ground.tracer.clone(),

@@ -15,6 +15,7 @@ mod lists;
 mod mosquitto;
 mod not_offered;
 mod refusals;
+mod retained;
 mod revocation;
 mod rfc8428;
 mod slow_subscriber;

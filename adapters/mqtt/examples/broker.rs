@@ -52,6 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let deps = Deps {
         gate: Arc::new(OpenGate::new(arguments.deny_subscribe)),
         log: bus.log.clone(),
+        state: bus.state.clone(),
         clock,
         metrics: trunkline_telemetry::Metrics::new(),
         tracer: Default::default(),

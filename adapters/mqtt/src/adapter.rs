@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trunkline_bus::Log;
 use trunkline_bus::log::LogError;
+use trunkline_bus::{Log, State};
 use trunkline_core::{ClientId, Clock};
 use trunkline_gate::Gate;
 use trunkline_telemetry::Tracer;
@@ -21,6 +21,7 @@ use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKES_MAX, NOTED_MAX};
 use crate::machine::{Cause, Settings};
 use crate::metrics::Metrics;
 use crate::reason::Feature;
+use crate::retained::Retained;
 use crate::router::Router;
 
 /// What the adapter is made of.
@@ -30,6 +31,8 @@ pub struct Deps {
     pub gate: Arc<dyn Gate>,
     /// Where messages go and come from.
     pub log: Arc<dyn Log>,
+    /// Where retained messages are kept.
+    pub state: Arc<dyn State>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -45,6 +48,7 @@ pub struct Adapter {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
     pub(crate) router: Router,
+    pub(crate) retained: Arc<Retained>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tracer: Tracer,
@@ -60,8 +64,11 @@ impl Adapter {
     /// The log cannot tell where it ends.
     pub fn open(deps: Deps, settings: Settings) -> Result<Arc<Self>, LogError> {
         let metrics = Arc::new(Metrics::new(&deps.metrics));
+        let (log, clock) = (Arc::clone(&deps.log), Arc::clone(&deps.clock));
+        let retained = Arc::new(Retained::new(deps.state, log, clock));
         Ok(Arc::new(Self {
-            router: Router::new(Arc::clone(&deps.log), Arc::clone(&metrics))?,
+            router: Router::new(Arc::clone(&deps.log), Arc::clone(&retained), Arc::clone(&metrics))?,
+            retained,
             gate: deps.gate,
             log: deps.log,
             clock: deps.clock,
@@ -75,9 +82,10 @@ impl Adapter {
         }))
     }
 
-    /// Feeds subscribers until `cancel`. To be ended after every `serve`, so that they get all that was acknowledged to others.
+    /// Feeds subscribers and keeps retained messages until `cancel`. To be ended after every `serve`, so that they get all that was acknowledged to others.
     pub async fn run(&self, cancel: CancellationToken) {
-        self.router.run(cancel).await;
+        let heads = self.router.heads();
+        tokio::join!(self.router.run(&cancel), self.retained.run(&heads, &cancel));
     }
 
     /// Serves the clients of `listener` until `cancel`; returns once the last connection has drained.

@@ -153,7 +153,7 @@ mod tests {
                 retain_as_published: false,
                 id: None,
             };
-            let subscription = Arc::new(Subscription::new(filter, &permit, options, 0));
+            let subscription = Arc::new(Subscription::new(filter, &permit, options));
             subscriber.add(Arc::clone(&subscription));
             index.add(&subscriber, &subscription);
             subscriptions.push(subscription);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use trunkline_bus::state::VALUE_BYTES_MAX;
+
 /// Bytes of a packet beyond its payload: header, topic and properties.
 pub const PACKET_OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a CONNECT: with [`READ_BYTES`] all that a stranger can make the platform hold.
@@ -49,6 +51,25 @@ pub const CATCH_UP_BYTES_MAX: usize = 512 * 1024;
 pub const TAPPED_MAX: usize = 16_384;
 /// Pages that the reader of a shard is ahead of the router.
 pub const PAGES_AHEAD_MAX: usize = 1;
+
+/// Messages that one domain may retain.
+pub const RETAINED_DOMAIN_ENTRIES_MAX: usize = 10_000;
+/// Bytes that the retained messages of one domain may have.
+pub const RETAINED_DOMAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a retained message with all that was said of it: what a value of shared state may have.
+pub const RETAINED_BYTES_MAX: usize = VALUE_BYTES_MAX - 64;
+/// Retained messages that are on their way to shared state; while there are more, the router waits.
+pub const RETAINED_QUEUE_MAX: usize = 64;
+/// Retained messages that are read for a subscription at a time.
+pub const RETAINED_PAGE_ENTRIES_MAX: usize = 64;
+/// Bytes of retained messages that are read for a subscription at a time.
+pub const RETAINED_PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Pause between two looks for retained messages that lapsed.
+pub const RETAINED_SWEEP_PAUSE: Duration = Duration::from_secs(10);
+/// Retained messages that one such look removes.
+pub const RETAINED_SWEEP_MAX: usize = 1_000;
+/// Time for which it is remembered that a message was removed: a node that is further behind would bring it back.
+pub const RETAINED_GONE_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Connections of a listener.
 pub const CONNECTIONS_MAX: usize = 65_536;

@@ -18,6 +18,8 @@ pub(crate) struct Item {
     pub(crate) subscription: Arc<Subscription>,
     /// The identifiers of all subscriptions of the session that matched.
     pub(crate) ids: Vec<SubscriptionId>,
+    /// Whether it was there before the subscription, as the retained message of its topic.
+    pub(crate) is_retained: bool,
 }
 
 /// What waits for one session.
@@ -136,7 +138,7 @@ mod tests {
             retain_as_published: false,
             id: None,
         };
-        Arc::new(Subscription::new("a", &permit, options, 0))
+        Arc::new(Subscription::new("a", &permit, options))
     }
 
     fn item(subscription: &Arc<Subscription>, sequence: u64) -> Item {
@@ -148,6 +150,7 @@ mod tests {
             message: Arc::new(Message::new(Arc::new(envelope), Some(sequence))),
             subscription: Arc::clone(subscription),
             ids: Vec::new(),
+            is_retained: false,
         }
     }
 

@@ -14,19 +14,16 @@ pub enum Feature {
     PersistentSession,
     /// Enhanced authentication.
     EnhancedAuthentication,
-    /// The retain flag in a PUBLISH.
-    Retain,
     /// A `$share/` filter.
     SharedSubscription,
 }
 
 impl Feature {
     /// Every feature that is not offered.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 4] = [
         Self::Will,
         Self::PersistentSession,
         Self::EnhancedAuthentication,
-        Self::Retain,
         Self::SharedSubscription,
     ];
 
@@ -36,7 +33,6 @@ impl Feature {
             Self::Will => "will",
             Self::PersistentSession => "persistent_session",
             Self::EnhancedAuthentication => "enhanced_authentication",
-            Self::Retain => "retain",
             Self::SharedSubscription => "shared_subscription",
         }
     }
@@ -46,7 +42,6 @@ impl Feature {
         match self {
             Self::Will | Self::PersistentSession => ReasonCode::ImplementationSpecificError,
             Self::EnhancedAuthentication => ReasonCode::BadAuthenticationMethod,
-            Self::Retain => ReasonCode::RetainNotSupported,
             Self::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
         }
     }
@@ -57,7 +52,6 @@ impl Feature {
             Self::Will => "wills are not offered yet; connect without one",
             Self::PersistentSession => "persistent sessions are not offered yet; connect with a clean session",
             Self::EnhancedAuthentication => "enhanced authentication is not offered; use user name and password",
-            Self::Retain => "retained messages are not offered yet; publish without the retain flag",
             Self::SharedSubscription => "shared subscriptions are not offered yet; subscribe without $share",
         }
     }

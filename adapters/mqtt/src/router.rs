@@ -17,12 +17,14 @@ use crate::index::Index;
 use crate::limits::{PAGES_AHEAD_MAX, TAPPED_MAX};
 use crate::message::Message;
 use crate::metrics::Metrics;
+use crate::retained::Retained;
 use crate::retry::retry;
 
 /// Feeds the sessions of this node.
 pub(crate) struct Router {
     pub(crate) index: Index,
     log: Arc<dyn Log>,
+    retained: Arc<Retained>,
     metrics: Arc<Metrics>,
     start: Mutex<Option<Start>>,
 }
@@ -41,7 +43,7 @@ struct Tapped {
 }
 
 impl Router {
-    pub(crate) fn new(log: Arc<dyn Log>, metrics: Arc<Metrics>) -> Result<Self, LogError> {
+    pub(crate) fn new(log: Arc<dyn Log>, retained: Arc<Retained>, metrics: Arc<Metrics>) -> Result<Self, LogError> {
         let tap = log.tap();
         let heads = (0..log.shards())
             .map(|shard| Ok((Shard(shard), log.head(Shard(shard))?)))
@@ -49,13 +51,20 @@ impl Router {
         Ok(Self {
             index: Index::default(),
             log,
+            retained,
             metrics,
             start: Mutex::new(Some(Start { tap, heads })),
         })
     }
 
+    /// Where the router begins in every shard, until it runs.
+    pub(crate) fn heads(&self) -> Vec<(Shard, u64)> {
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
+        start.as_ref().map(|start| start.heads.clone()).unwrap_or_default()
+    }
+
     /// Routes until `cancel`, or until the log has ended. Runs once.
-    pub(crate) async fn run(&self, cancel: CancellationToken) {
+    pub(crate) async fn run(&self, cancel: &CancellationToken) {
         let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Start { mut tap, heads }) = start else {
             return;
@@ -79,7 +88,7 @@ impl Router {
                 () = cancel.cancelled() => break,
                 item = tap.next(), if has_tap => has_tap = self.route_tapped(item, &mut tapped),
                 page = pages.recv() => {
-                    let Some(page) = page else { break };
+                    let Some((shard, page)) = page else { break };
                     // The tap told of everything in the page before the page could be read: with the tap read dry, what it
                     // delivered is known.
                     while let Some(item) = tap.try_next() {
@@ -88,26 +97,32 @@ impl Router {
                             break;
                         }
                     }
-                    self.route_page(page, &mut tapped).await;
+                    self.route_page(shard, page, &mut tapped).await;
                 }
             }
         }
         while readers.join_next().await.is_some() {}
     }
 
-    async fn route_page(&self, page: Page, tapped: &mut Tapped) {
+    async fn route_page(&self, shard: Shard, page: Page, tapped: &mut Tapped) {
         for entry in page.entries {
+            if entry.envelope.retain {
+                self.retained.came_by(entry.clone()).await;
+            }
             if entry.envelope.qos == 0 && tapped.forget(&entry.envelope.id) {
                 continue;
             }
             self.route(entry.envelope, Some(entry.sequence));
             tokio::task::consume_budget().await;
         }
+        self.retained.reached(shard, page.next - 1).await;
     }
 
     /// Routes what the tap gave; `false` once it gives nothing more.
     fn route_tapped(&self, item: Result<Arc<Envelope>, FeedError>, tapped: &mut Tapped) -> bool {
         match item {
+            // A subscription begins at a place in the log and is given what was retained before it, so that must come from there, too.
+            Ok(envelope) if envelope.retain => true,
             Ok(envelope) => {
                 let id = envelope.id.clone();
                 if self.route(envelope, None) {
@@ -133,7 +148,7 @@ impl Router {
 }
 
 /// Sends every page of `shard` after `head` to the router, until there can be no more.
-async fn follow(log: Arc<dyn Log>, shard: Shard, head: u64, pages: mpsc::Sender<Page>) {
+async fn follow(log: Arc<dyn Log>, shard: Shard, head: u64, pages: mpsc::Sender<(Shard, Page)>) {
     let mut next = head + 1;
     loop {
         let read = retry(u32::MAX, || async {
@@ -143,7 +158,7 @@ async fn follow(log: Arc<dyn Log>, shard: Shard, head: u64, pages: mpsc::Sender<
         match read.await {
             Ok(page) => {
                 next = page.next;
-                if pages.send(page).await.is_err() {
+                if pages.send((shard, page)).await.is_err() {
                     return;
                 }
             }

@@ -1,5 +1,6 @@
 //! Subscriptions: what one filter of a session asks for, and by which grant.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use trunkline_core::{ChannelId, DomainId, SessionId};
@@ -25,7 +26,7 @@ pub(crate) struct Subscription {
     subtopic_at: usize,
     place: (DomainId, ChannelId),
     /// Messages up to this place in the log are from before the subscription.
-    since: u64,
+    since: AtomicU64,
     state: RwLock<State>,
 }
 
@@ -118,18 +119,19 @@ impl Subscriber {
             message: Arc::clone(message),
             subscription: Arc::clone(subscription),
             ids,
+            is_retained: false,
         })
     }
 }
 
 impl Subscription {
-    /// A subscription to messages after `since` in the log.
-    pub(crate) fn new(filter: &str, permit: &Permit, options: Options, since: u64) -> Self {
+    /// A subscription to messages from now on; [`Subscription::begin_after`] says where that is in the log.
+    pub(crate) fn new(filter: &str, permit: &Permit, options: Options) -> Self {
         Self {
             filter: filter.into(),
             subtopic_at: permit.subtopic_at,
             place: (permit.domain_id(), permit.channel_id()),
-            since,
+            since: AtomicU64::new(0),
             state: RwLock::new(State {
                 options,
                 grant: Some(Arc::clone(&permit.grant)),
@@ -191,12 +193,23 @@ impl Subscription {
     /// Whether `message`, of the same channel, is asked for by the session `session_id`.
     pub(crate) fn wants(&self, message: &Message, session_id: SessionId) -> bool {
         let envelope = message.envelope();
-        let is_news = message.sequence().is_none_or(|sequence| sequence > self.since);
         let is_own = || envelope.session_id == session_id.as_bytes().as_slice();
         message.place() == Some(self.place)
-            && is_news
+            && self.is_news(message)
             && self.matches(&envelope.subtopic)
             && !(self.options().no_local && is_own())
+    }
+
+    /// Takes messages up to `place` in the log for older than the subscription. What the router has put into the mailbox before this was
+    /// told is looked at again when it is sent.
+    pub(crate) fn begin_after(&self, place: u64) {
+        self.since.store(place, Ordering::Release);
+    }
+
+    /// Whether `message` is from after the subscription.
+    pub(crate) fn is_news(&self, message: &Message) -> bool {
+        let since = self.since.load(Ordering::Acquire);
+        message.sequence().is_none_or(|sequence| sequence > since)
     }
 
     /// Whether the filter matches `subtopic` of its channel.
@@ -261,7 +274,7 @@ mod tests {
         let session = gate.connect(anybody).await.unwrap();
         let permit = gate.may(&session, Action::Subscribe, filter).await.unwrap();
         let permit = Permit { subtopic_at, ..permit };
-        Subscription::new(filter, &permit, OPTIONS, 0)
+        Subscription::new(filter, &permit, OPTIONS)
     }
 
     /// A subscription to the channel `m/d/c/k`.

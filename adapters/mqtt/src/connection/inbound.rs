@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::NewEntry;
-use trunkline_bus::log::{AppendError, Receipt, TryAppendError};
+use trunkline_bus::log::{AppendError, Quota, Receipt, TryAppendError};
 use trunkline_gate::{Action, Denial, Gate, Permit, Publication, PublishTrace, Session, stamp};
 use trunkline_mqtt_wire::{
-    PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscribeFilter, Utf8Bytes,
+    PacketId, Publish, PublishProperties, QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Utf8Bytes,
 };
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
 use trunkline_telemetry::traces::{TRACEPARENT, within};
@@ -21,7 +21,14 @@ use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE, SUBSCRIP
 use crate::machine::{Cause, Step};
 use crate::metrics::of_qos;
 use crate::reason;
+use crate::retained::{Lookup, Room, Slot};
 use crate::subscription::{Options, Subscription};
+
+/// What a message that its domain has no room to retain is refused with.
+const RETAINED_FULL: AppendError = AppendError::Full {
+    quota: Quota::Domain,
+    retry_after: RECHECK_PAUSE,
+};
 
 /// What came of something that the next packet had to wait for.
 pub(super) enum Done {
@@ -108,6 +115,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(entry) => entry,
             Err(error) => return self.not_taken(&publish, &error),
         };
+        if publish.retain {
+            let slot = Slot::new(permit.domain_id(), permit.channel_id(), permit.subtopic(&publish.topic));
+            let bytes = entry.encoded().len();
+            match self.adapter.retained.room(&slot, bytes) {
+                Room::Unknown => return self.wait_for_retained(publish, &slot),
+                // An empty message takes no room: it removes what is there.
+                Room::No if !publish.payload.is_empty() => return self.not_taken(&publish, &RETAINED_FULL),
+                Room::No | Room::Yes => {}
+            }
+        }
         if publish.qos == QoS::AtMostOnce {
             of_qos(&metrics.published, publish.qos).increment();
             if !self.adapter.log.append_unacknowledged(entry) {
@@ -125,6 +142,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(TryAppendError::Refused(error)) => self.not_taken(&publish, &error),
             Err(TryAppendError::Busy(entry)) => self.wait_for_room(publish, permit, entry),
         }
+    }
+
+    /// Publishes once it is known what the domain retains, if that may still be done then.
+    fn wait_for_retained(&mut self, publish: Publish, slot: &Slot) -> Result<(), Cause> {
+        let session = self.member.as_ref().ok_or(Cause::Failed)?.session.clone();
+        let (gate, retained) = (Arc::clone(&self.adapter.gate), Arc::clone(&self.adapter.retained));
+        let domain_id = slot.domain_id();
+        self.work = Some(Box::pin(within(self.trace.scope(), async move {
+            retained.load(domain_id).await;
+            let answer = decide(gate.as_ref(), &session, Action::Publish, &publish.topic).await;
+            Done::Permitted(publish, answer)
+        })));
+        Ok(())
     }
 
     /// The log has taken a message at QoS 1 or 2: it is answered when the receipt says what came of it.
@@ -208,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         options: Options,
         answer: Result<Permit, ReasonCode>,
     ) -> ReasonCode {
-        let Some(member) = &self.member else {
+        let Some(member) = &mut self.member else {
             return ReasonCode::UnspecifiedError;
         };
         let permit = match answer {
@@ -220,24 +250,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             QoS::AtLeastOnce => ReasonCode::GrantedQos1,
             QoS::ExactlyOnce => ReasonCode::GrantedQos2,
         };
-        let router = &self.adapter.router;
-        if let Some(known) = member.subscriber.find(&asked.filter) {
-            if known.renew(&permit) {
+        let (router, log) = (&self.adapter.router, &self.adapter.log);
+        let known = member.subscriber.find(&asked.filter);
+        let renewed = known.as_ref().filter(|known| known.renew(&permit));
+        let subscription = match (renewed, known.as_ref()) {
+            (Some(known), _) => {
                 known.change(options);
-                return granted;
+                Arc::clone(known)
             }
-            member.remove(router, &known);
-        }
-        if member.subscriber.len() >= SUBSCRIPTIONS_MAX {
-            return ReasonCode::QuotaExceeded;
-        }
-        let log = &self.adapter.log;
-        let Ok(since) = log.head(log.shard_of(permit.domain_id())) else {
+            (None, known) => {
+                if let Some(known) = known {
+                    member.remove(router, known);
+                }
+                if member.subscriber.len() >= SUBSCRIPTIONS_MAX {
+                    return ReasonCode::QuotaExceeded;
+                }
+                let subscription = Arc::new(Subscription::new(&asked.filter, &permit, options));
+                member.subscriber.add(Arc::clone(&subscription));
+                router.index.add(&member.subscriber, &subscription);
+                subscription
+            }
+        };
+        // Read after the router knows of the subscription: what the log has by now comes as retained or not at all, and all else by
+        // the router.
+        let Ok(head) = log.head(log.shard_of(permit.domain_id())) else {
+            member.remove(router, &subscription);
             return ReasonCode::ImplementationSpecificError;
         };
-        let subscription = Arc::new(Subscription::new(&asked.filter, &permit, options, since));
-        member.subscriber.add(Arc::clone(&subscription));
-        router.index.add(&member.subscriber, &subscription);
+        let is_new = renewed.is_none();
+        if is_new {
+            subscription.begin_after(head);
+        }
+        let wants_retained = match asked.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        if wants_retained {
+            let lookup = Lookup::new(subscription, member.session.id(), head);
+            member.lookups.push_back(lookup);
+        }
         granted
     }
 

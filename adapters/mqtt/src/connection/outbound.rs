@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use trunkline_bus::log::{LogError, Page, ReadLimit};
 use trunkline_gate::{Action, Denial, Gate, Permit, Refusal, Session};
 use trunkline_mqtt_wire::QoS;
@@ -14,11 +14,14 @@ use trunkline_mqtt_wire::QoS;
 use super::{Connection, ended};
 use crate::adapter::Adapter;
 use crate::directory::Seat;
-use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, OUTPUT_BYTES_MAX, READ_ATTEMPTS_MAX, RECHECK_PAUSE};
+use crate::limits::{
+    ACK_TIME_MAX, CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, OUTPUT_BYTES_MAX, READ_ATTEMPTS_MAX, RECHECK_PAUSE,
+};
 use crate::machine::{Cause, Delivered, Offer};
 use crate::mailbox::{Item, Next};
 use crate::message::Message;
 use crate::metrics::of_qos;
+use crate::retained::{Lookup, Retained};
 use crate::retry::retry;
 use crate::router::Router;
 use crate::subscription::{Subscriber, Subscription};
@@ -34,6 +37,9 @@ pub(super) struct Member {
     /// Messages that were read from the log because the client was behind.
     caught: VecDeque<Item>,
     page: Option<BoxFuture<'static, Result<Page, LogError>>>,
+    /// Subscriptions whose retained messages are to be read before anything else is sent.
+    pub(super) lookups: VecDeque<Lookup>,
+    lookup: Option<BoxFuture<'static, Option<Found>>>,
     recheck: Option<BoxFuture<'static, Recheck>>,
     /// Since when it is not known what the client may have; nothing is sent to it meanwhile.
     pub(super) uncertain_since: Option<Instant>,
@@ -51,8 +57,17 @@ pub(super) enum Outbound {
     Rechecked(Recheck),
     /// A page of the log was read.
     Page(Result<Page, LogError>),
+    /// Retained messages of a subscription were read; `None` when shared state did not answer.
+    Retained(Option<Found>),
     /// There is a message in the mailbox.
     News,
+}
+
+/// Retained messages for a subscription, and what is left to be read.
+pub(super) struct Found {
+    subscription: Arc<Subscription>,
+    messages: Vec<Arc<Message>>,
+    rest: Option<Lookup>,
 }
 
 /// What the permissions of a session are now.
@@ -71,6 +86,8 @@ impl Member {
             held: None,
             caught: VecDeque::new(),
             page: None,
+            lookups: VecDeque::new(),
+            lookup: None,
             recheck: None,
             uncertain_since: None,
             topic: String::new(),
@@ -96,7 +113,12 @@ impl Member {
         if let Some(item) = self.held.take().or_else(|| self.caught.pop_front()) {
             return Some(item);
         }
-        if self.page.is_some() {
+        if self.page.is_some() || self.lookup.is_some() {
+            return None;
+        }
+        if let Some(lookup) = self.lookups.pop_front() {
+            let retained = Arc::clone(&adapter.retained);
+            self.lookup = Some(Box::pin(look(retained, lookup)));
             return None;
         }
         match self.subscriber.mailbox.take() {
@@ -132,6 +154,25 @@ impl Member {
             }
         }
         self.subscriber.mailbox.has_caught_up(page.next);
+    }
+
+    /// Takes the retained messages of a subscription.
+    fn take_retained(&mut self, found: Found) {
+        let Found {
+            subscription,
+            messages,
+            rest,
+        } = found;
+        let ids: Vec<_> = subscription.options().id.into_iter().collect();
+        self.caught.extend(messages.into_iter().map(|message| Item {
+            message,
+            subscription: Arc::clone(&subscription),
+            ids: ids.clone(),
+            is_retained: true,
+        }));
+        if let Some(rest) = rest {
+            self.lookups.push_front(rest);
+        }
     }
 
     /// Asks again whether the client and each of its subscriptions are allowed, unless that is being done.
@@ -176,6 +217,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 metrics.lost_revoked.increment();
                 continue;
             }
+            if !item.is_retained && !item.subscription.is_news(&item.message) {
+                continue;
+            }
             if !member.session.is_undisturbed() || !item.subscription.holds() {
                 member.held = Some(item);
                 member.start_recheck(&self.adapter.gate);
@@ -187,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             let offer = Offer {
                 topic: &member.topic,
                 qos: message.qos_for(options.qos),
-                retain: options.retain_as_published && envelope.retain,
+                retain: item.is_retained || (options.retain_as_published && envelope.retain),
                 expires_at_ns: envelope.expires_at,
                 subscription_ids: &item.ids,
                 shared: message.shared(),
@@ -230,6 +274,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 member.subscriber.mailbox.has_caught_up(sequence + 1);
             }
             Outbound::Page(Err(_)) => return Err(Cause::Failed),
+            Outbound::Retained(Some(found)) => member.take_retained(found),
+            Outbound::Retained(None) => {
+                let step = self.machine.busy(&mut self.output);
+                return ended(&step);
+            }
         }
         Ok(())
     }
@@ -272,19 +321,38 @@ pub(super) async fn wait(member: &mut Option<Box<Member>>, has_room: bool) -> Ou
         seat,
         disturbances,
         page,
+        lookup,
         recheck,
         subscriber,
         ..
     } = &mut **member;
-    let may_take = has_room && page.is_none();
+    let may_take = has_room && page.is_none() && lookup.is_none();
     tokio::select! {
         biased;
         () = seat.taken() => Outbound::Taken,
         Ok(()) = disturbances.changed() => Outbound::Disturbed,
         answer = finished(recheck) => Outbound::Rechecked(answer),
         answer = finished(page), if has_room => Outbound::Page(answer),
+        answer = finished(lookup), if has_room => Outbound::Retained(answer),
         () = subscriber.mailbox.news(), if may_take => Outbound::News,
         else => std::future::pending().await,
+    }
+}
+
+/// Reads what is retained for a subscription, within [`ACK_TIME_MAX`].
+async fn look(retained: Arc<Retained>, lookup: Lookup) -> Option<Found> {
+    let subscription = Arc::clone(&lookup.subscription);
+    match timeout(ACK_TIME_MAX, retained.read(lookup)).await {
+        Ok(Ok((messages, rest))) => Some(Found {
+            subscription,
+            messages,
+            rest,
+        }),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "retained messages could not be read for a subscriber");
+            None
+        }
+        Err(_) => None,
     }
 }
 
@@ -354,7 +422,7 @@ mod tests {
         let directory = Arc::new(crate::directory::Directory::default());
         let seat = directory.take(session.client_id(), Utf8Bytes::default());
         let member = Member::new(session, seat);
-        let subscription = Arc::new(Subscription::new("a", &permit, options, 0));
+        let subscription = Arc::new(Subscription::new("a", &permit, options));
         member.subscriber.add(Arc::clone(&subscription));
         (member, subscription)
     }
@@ -382,7 +450,8 @@ mod tests {
             assert!(mailbox.put(Item {
                 message,
                 subscription,
-                ids
+                ids,
+                is_retained: false,
             }));
         }
         while matches!(mailbox.take(), Next::Item(_)) {}

@@ -131,7 +131,6 @@ impl Machine {
         ConnAckProperties {
             session_expiry_s: opening.asks_for_expiry.then_some(0),
             receive_maximum: NonZeroU16::new(self.settings.receive_max),
-            retain_available: Some(false),
             maximum_packet_bytes: packet_bytes_max.and_then(NonZeroU32::new),
             topic_alias_maximum: Some(self.settings.topic_alias_max),
             assigned_client_id: opening.has_assigned_id.then(|| self.peer.client_id.clone()),

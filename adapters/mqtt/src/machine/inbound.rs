@@ -6,15 +6,12 @@ use trunkline_gate::Denial;
 use trunkline_mqtt_wire::{Ack, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, Utf8Bytes, Version};
 
 use super::{AckSlot, Cause, Machine, Step};
-use crate::reason::{self, Feature};
+use crate::reason;
 
 impl Machine {
     pub(super) fn publish(&mut self, mut publish: Publish, out: &mut BytesMut) -> Step {
         if let Err((reason, cause)) = self.resolve_alias(&mut publish) {
             return self.disconnect(reason, cause, out);
-        }
-        if publish.retain {
-            return self.refuse_feature(Feature::Retain, out);
         }
         if publish.payload.len() > self.settings.payload_bytes_max {
             return self.disconnect(ReasonCode::PacketTooLarge, Cause::OverLimit, out);

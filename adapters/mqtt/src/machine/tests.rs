@@ -9,7 +9,7 @@ use trunkline_bus::log::{AppendError, Quota};
 use trunkline_gate::{Denial, Refusal};
 use trunkline_mqtt_wire::{
     Ack, Auth, ConnAck, Connect, Decoder, Disconnect, Limits, Packet, PacketId, Publish, PublishProperties, QoS,
-    ReasonCode, SharedProperties, SubscribeFilter, SubscriptionId, Unsubscribe, Utf8Bytes, Version, Will,
+    ReasonCode, SharedProperties, SubscribeFilter, Unsubscribe, Utf8Bytes, Version, Will,
 };
 
 use super::{Cause, Delivered, Machine, Offer, Settings, Step};

@@ -1,5 +1,7 @@
 //! Beginnings and ends of connections.
 
+use trunkline_mqtt_wire::Auth;
+
 use super::*;
 
 #[tokio::test]
@@ -84,12 +86,12 @@ async fn a_session_has_a_bounded_number_of_subscriptions() {
 async fn a_refused_feature_ends_the_connection_with_its_reason() {
     let broker = Broker::start().await;
     let mut client = broker.client(Version::V5, "client").await;
-    let message = Publish {
-        retain: true,
-        topic: text("a"),
-        ..Publish::default()
+    let mut auth = Auth {
+        reason: ReasonCode::ReAuthenticate,
+        ..Auth::default()
     };
-    client.send(&Packet::Publish(message)).await;
-    assert_eq!(client.goodbye().await, Some(ReasonCode::RetainNotSupported));
+    auth.properties.authentication_method = Some(text("SCRAM"));
+    client.send(&Packet::Auth(Box::new(auth))).await;
+    assert_eq!(client.goodbye().await, Some(ReasonCode::BadAuthenticationMethod));
     broker.stop().await;
 }

@@ -10,6 +10,7 @@ mod hostile;
 mod late;
 mod life;
 mod listener;
+mod retained;
 mod slow;
 
 use std::ops::Range;
@@ -48,29 +49,31 @@ struct Broker {
     connections: TaskTracker,
     router: JoinHandle<()>,
     stop_router: CancellationToken,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Broker {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let bus = EmbeddedBus::open(folder.path(), Default::default(), Arc::new(SystemClock))
-            .await
-            .unwrap();
-        Self::on(bus, folder)
+        Self::on(open_bus(&folder).await, folder)
     }
 
     /// A node on a bus that is open in `folder`.
     fn on(bus: EmbeddedBus, folder: TempDir) -> Self {
+        Self::with(Settings::default(), bus, folder)
+    }
+
+    fn with(settings: Settings, bus: EmbeddedBus, folder: TempDir) -> Self {
         let metrics = trunkline_telemetry::Metrics::new();
         let deps = Deps {
             gate: Arc::new(OpenGate::new(vec!["denied".to_owned()])),
             log: bus.log.clone(),
+            state: bus.state.clone(),
             clock: Arc::new(SystemClock),
             metrics: metrics.clone(),
             tracer: Default::default(),
         };
-        let adapter = Adapter::open(deps, Settings::default()).unwrap();
+        let adapter = Adapter::open(deps, settings).unwrap();
         let stop_router = CancellationToken::new();
         let router = tokio::spawn({
             let (adapter, stop) = (Arc::clone(&adapter), stop_router.clone());
@@ -84,7 +87,7 @@ impl Broker {
             connections: TaskTracker::new(),
             router,
             stop_router,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -112,8 +115,8 @@ impl Broker {
         }
     }
 
-    /// Ends everything, and with it what could hide: a connection or a router that does not end.
-    async fn stop(self) {
+    /// Ends everything, and with it what could hide: a connection or a router that does not end. Gives what it leaves behind.
+    async fn stop(self) -> TempDir {
         self.cancel.cancel();
         self.connections.close();
         tokio::time::timeout(PATIENCE, self.connections.wait())
@@ -125,7 +128,15 @@ impl Broker {
             .expect("the router does not end")
             .unwrap();
         self.bus.close().await;
+        self.folder
     }
+}
+
+async fn open_bus(folder: &TempDir) -> EmbeddedBus {
+    let clock = Arc::new(SystemClock);
+    EmbeddedBus::open(folder.path(), Default::default(), clock)
+        .await
+        .unwrap()
 }
 
 /// A client that says what it is told to.

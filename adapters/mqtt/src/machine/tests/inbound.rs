@@ -93,18 +93,11 @@ fn a_full_log_is_a_quota_and_an_unknown_outcome_is_never_answered() {
 
 #[test]
 fn what_a_publish_may_not_have_ends_the_connection() {
-    let retained = Publish {
-        retain: true,
-        ..message()
-    };
     let large = Publish {
         payload: vec![0; Settings::default().payload_bytes_max + 1].into(),
         ..message()
     };
-    let table = [
-        (retained, ReasonCode::RetainNotSupported, true),
-        (large, ReasonCode::PacketTooLarge, true),
-    ];
+    let table = [(large, ReasonCode::PacketTooLarge, true)];
     for (publish, reason, is_in_v3) in table {
         let mut bench = Bench::open(Version::V5);
         assert!(matches!(bench.send(&Packet::Publish(publish.clone())), Step::Close(_)));

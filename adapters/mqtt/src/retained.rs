@@ -1,0 +1,204 @@
+//! Retained messages: the last message of each topic that was published with the retain flag, kept in `State` and made from the log.
+//!
+//! The keeper of every node follows the log and brings `State` to what the log says; writes are compared by place in the log, so it does
+//! not matter which node comes first or how often an entry is applied. A PUBACK needs to wait for the log alone: after a crash the
+//! keeper goes on where it was. Who subscribes waits until the keeper is as far as the log was, and so misses nothing.
+//!
+//! **Invariant:** in memory there is only what is needed to find a message, and only of domains that this node serves.
+
+mod index;
+mod keeper;
+mod record;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use trunkline_bus::log::Shard;
+use trunkline_bus::state::StateError;
+use trunkline_bus::{Log, State, StoredEntry};
+use trunkline_core::{Clock, DomainId, SessionId};
+
+use crate::limits::{RETAINED_BYTES_MAX, RETAINED_PAGE_BYTES_MAX, RETAINED_PAGE_ENTRIES_MAX, RETAINED_QUEUE_MAX};
+use crate::message::Message;
+use crate::subscription::Subscription;
+use index::Index;
+use record::Record;
+
+pub(crate) use record::Slot;
+
+/// The retained messages, as a node has them.
+pub(crate) struct Retained {
+    state: Arc<dyn State>,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    index: RwLock<Index>,
+    work: mpsc::Sender<Work>,
+    inbox: Mutex<Option<mpsc::Receiver<Work>>>,
+    shards: Vec<Progress>,
+}
+
+/// How far the keeper is in a shard.
+struct Progress {
+    applied: watch::Sender<u64>,
+    /// Entries on their way to the keeper.
+    waiting: AtomicUsize,
+}
+
+impl Progress {
+    fn advance(&self, sequence: u64) {
+        self.applied.send_modify(|applied| *applied = (*applied).max(sequence));
+    }
+}
+
+/// What the keeper is given.
+enum Work {
+    /// An entry with the retain flag.
+    Apply(StoredEntry),
+    /// There is nothing more up to this place of the shard.
+    Reached(Shard, u64),
+    /// The messages of a domain are asked for.
+    Load(DomainId, oneshot::Sender<()>),
+}
+
+/// Whether a domain may retain one more message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It may.
+    Yes,
+    /// It has as much as it may have.
+    No,
+    /// What it has is not known yet: [`Retained::load`].
+    Unknown,
+}
+
+/// What a new subscription is still to be given.
+pub(crate) struct Lookup {
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) session_id: SessionId,
+    /// The place in the log from which on the subscription gets messages as they come.
+    pub(crate) up_to: u64,
+    /// The subtopic after which to go on.
+    after: Option<Box<str>>,
+}
+
+impl Lookup {
+    pub(crate) const fn new(subscription: Arc<Subscription>, session_id: SessionId, up_to: u64) -> Self {
+        Self {
+            subscription,
+            session_id,
+            up_to,
+            after: None,
+        }
+    }
+}
+
+impl Retained {
+    pub(crate) fn new(state: Arc<dyn State>, log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Self {
+        let (work, inbox) = mpsc::channel(RETAINED_QUEUE_MAX);
+        let progress = |_| Progress {
+            applied: watch::Sender::new(0),
+            waiting: AtomicUsize::new(0),
+        };
+        Self {
+            shards: (0..log.shards()).map(progress).collect(),
+            state,
+            log,
+            clock,
+            index: RwLock::default(),
+            work,
+            inbox: Mutex::new(Some(inbox)),
+        }
+    }
+
+    /// Gives the keeper an entry that the node's reader of the log came by; waits while the keeper has enough.
+    pub(crate) async fn came_by(&self, entry: StoredEntry) {
+        self.shard(entry.shard).waiting.fetch_add(1, Ordering::AcqRel);
+        // It ends with the node.
+        let _ = self.work.send(Work::Apply(entry)).await;
+    }
+
+    /// Tells that the node's reader of the log has given everything up to `sequence`.
+    pub(crate) async fn reached(&self, shard: Shard, sequence: u64) {
+        let progress = self.shard(shard);
+        // The reader alone adds to what waits, so nothing can come between.
+        if progress.waiting.load(Ordering::Acquire) == 0 && *progress.applied.borrow() > 0 {
+            progress.advance(sequence);
+        } else {
+            let _ = self.work.send(Work::Reached(shard, sequence)).await;
+        }
+    }
+
+    /// Whether a message of `bytes` may be retained in `slot`; none takes the place of one that is there.
+    pub(crate) fn room(&self, slot: &Slot, bytes: usize) -> Room {
+        match bytes > RETAINED_BYTES_MAX {
+            true => Room::No,
+            false => self.index().room(slot, bytes),
+        }
+    }
+
+    /// Waits until it is known what `domain_id` retains. Without end while `State` cannot be reached: whoever waits bounds the time.
+    pub(crate) async fn load(&self, domain_id: DomainId) {
+        if self.index().has(domain_id) {
+            return;
+        }
+        let (done, loaded) = oneshot::channel();
+        if self.work.send(Work::Load(domain_id, done)).await.is_ok() {
+            let _ = loaded.await;
+        }
+    }
+
+    /// The next messages for a new subscription, and what is left to be asked for. Waits without end as [`Retained::load`] does.
+    ///
+    /// # Errors
+    /// `State` cannot be read.
+    pub(crate) async fn read(&self, mut lookup: Lookup) -> Result<(Vec<Arc<Message>>, Option<Lookup>), StateError> {
+        let (domain_id, channel_id) = lookup.subscription.place();
+        self.load(domain_id).await;
+        let mut applied = self.shard(self.log.shard_of(domain_id)).applied.subscribe();
+        let _ = applied.wait_for(|applied| *applied >= lookup.up_to).await;
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        loop {
+            let wants = |subtopic: &str| lookup.subscription.matches(subtopic);
+            let after = lookup.after.as_deref();
+            let next = self.index().next((domain_id, channel_id), after, wants);
+            let Some(subtopic) = next else {
+                return Ok((messages, None));
+            };
+            let slot = Slot::new(domain_id, channel_id, &subtopic);
+            lookup.after = Some(subtopic);
+            let found = self.state.get(&slot.key()).await?;
+            let record = found.and_then(|found| Record::decode(found.value));
+            if let Some(message) = record.and_then(|record| self.message_for(&lookup, record)) {
+                bytes += message.bytes();
+                messages.push(message);
+            }
+            if messages.len() >= RETAINED_PAGE_ENTRIES_MAX || bytes >= RETAINED_PAGE_BYTES_MAX {
+                return Ok((messages, Some(lookup)));
+            }
+        }
+    }
+
+    /// What a record holds for a subscription: nothing that comes to it as a new message, that lapsed, or that it published itself and
+    /// does not want to hear.
+    fn message_for(&self, lookup: &Lookup, record: Record) -> Option<Arc<Message>> {
+        let is_news = record.incarnation == self.log.incarnation() && record.sequence > lookup.up_to;
+        let is_unheard = lookup.subscription.options().no_local
+            && record.envelope.session_id == lookup.session_id.as_bytes().as_slice();
+        let is_there = record.is_set() && !record.has_lapsed(self.clock.now_ns());
+        (is_there && !is_news && !is_unheard)
+            .then(|| Arc::new(Message::new(Arc::new(record.envelope), Some(record.sequence))))
+    }
+
+    fn shard(&self, shard: Shard) -> &Progress {
+        &self.shards[usize::from(shard.0)]
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
