@@ -4,9 +4,11 @@
 
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, HeaderValue};
 use trunkline_telemetry::Metrics;
 use trunkline_telemetry::traces::{
-    Config, Export, FLUSH_WAIT_MAX, Kind, LINKS_MAX, QUEUE_SPANS_MAX, Resource, TraceContext, Tracer, child, within,
+    Config, Export, FLUSH_WAIT_MAX, Kind, LINKS_MAX, QUEUE_SPANS_MAX, Resource, TRACEPARENT, TraceContext, Tracer,
+    child, traceparent_of, within,
 };
 use trunkline_testkit::collector::{Code, Collector};
 use trunkline_testkit::{Proxy, until};
@@ -86,6 +88,16 @@ async fn a_trace_goes_on_in_another_process_and_is_linked_from_a_third() {
     assert_eq!((&received.trace, &received.parent), (&sent.trace, &sent.id));
     assert_ne!(joined.trace, sent.trace);
     assert_eq!(joined.links, vec![(sent.trace, sent.id); LINKS_MAX]);
+}
+
+#[test]
+fn two_headers_are_not_guessed_between() {
+    let mut headers = HeaderMap::new();
+    assert_eq!(traceparent_of(&headers), None);
+    headers.append(TRACEPARENT, HeaderValue::from_static(OUTSIDE));
+    assert_eq!(traceparent_of(&headers), Some(OUTSIDE));
+    headers.append(TRACEPARENT, HeaderValue::from_static(OUTSIDE));
+    assert_eq!(traceparent_of(&headers), None);
 }
 
 #[tokio::test]
