@@ -74,7 +74,8 @@ impl Tenure {
             // The sender goes; the last it said is what holds.
             Backend::Sqlite(_) => None,
             Backend::Postgres(_) => {
-                let mut session = lock(url, migrations).await?;
+                let mut session = connect(url, migrations).await?;
+                lock(&mut session, migrations).await?;
                 let number = sqlx::query_scalar(BEGIN_TENURE).fetch_one(&mut session).await?;
                 db.tenure.set(number);
                 let keeper = Keeper {
@@ -177,7 +178,7 @@ impl Keeper {
             } else {
                 match self.take_again().await {
                     Ok(again) => (session, sure_at) = (again, asked_at),
-                    Err(Error::Held { .. } | Error::Deposed) => break,
+                    Err(Error::Deposed) => break,
                     Err(_) if sure_at.elapsed() < UNSURE_AFTER => continue,
                     Err(_) => {
                         self.standing.send_replace(Standing::Unsure);
@@ -197,13 +198,15 @@ impl Keeper {
             .is_ok()
     }
 
-    /// The lock anew, if no other process has had it.
+    /// The lock anew, if no other process has had it. [`Error::Held`] tells nothing of that: after a stall it is mostly our own former
+    /// session that still has it on the server. Only another number proves that another process has served.
     async fn take_again(&self) -> Result<PgConnection, Error> {
         within(PROBE_WAIT, async {
-            let mut session = lock(&self.url, &self.migrations).await?;
+            let mut session = connect(&self.url, &self.migrations).await?;
+            let locked = lock(&mut session, &self.migrations).await;
             let last: i64 = sqlx::query_scalar(LAST_TENURE).fetch_one(&mut session).await?;
             if last == self.number {
-                Ok(session)
+                locked.map(|()| session)
             } else {
                 Err(Error::Deposed)
             }
@@ -212,18 +215,13 @@ impl Keeper {
     }
 }
 
-/// A session that has the lock.
-async fn lock(url: &str, migrations: &Migrations) -> Result<PgConnection, Error> {
+/// Has `session` take the lock; [`Error::Held`] when another session has it.
+async fn lock(session: &mut PgConnection, migrations: &Migrations) -> Result<(), Error> {
     let service = migrations.service();
-    let mut session = connect(url, migrations).await?;
     let is_free: bool = sqlx::query_scalar(TRY_LOCK)
         .bind(LOCK_CLASS)
         .bind(service)
-        .fetch_one(&mut session)
+        .fetch_one(session)
         .await?;
-    if is_free {
-        Ok(session)
-    } else {
-        Err(Error::Held { service })
-    }
+    if is_free { Ok(()) } else { Err(Error::Held { service }) }
 }

@@ -7,10 +7,11 @@ mod both;
 use std::time::{Duration, Instant};
 
 use both::{EXAMPLE, SITES};
+use tokio::task::JoinSet;
 use trunkline_db::postgres::{ANSWER_WAIT, PROBE_WAIT};
-use trunkline_db::tenure::{Standing, Tenure};
+use trunkline_db::tenure::{LOOK_INTERVAL, Standing, Tenure};
 use trunkline_db::{Db, Error, Migrations, Step, params};
-use trunkline_testkit::{Database, Postgres, Proxy, until};
+use trunkline_testkit::{Database, Postgres, Proxy, throughout, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -43,6 +44,15 @@ async fn refusal(database: &Database, url: &str, migrations: &Migrations) -> Str
         panic!("{} was opened", database.url())
     };
     error.to_string()
+}
+
+/// A network before the server of `database`, and where to connect through it.
+async fn proxied(database: &Database) -> (Proxy, String) {
+    let (user, address) = database.url().split_once('@').unwrap();
+    let (server, name) = address.split_once('/').unwrap();
+    let proxy = Proxy::before(server).await;
+    let url = format!("{user}@{}/{name}", proxy.address());
+    (proxy, url)
 }
 
 #[tokio::test]
@@ -145,12 +155,8 @@ async fn a_server_that_went_away_is_used_again_once_it_is_back() {
 #[tokio::test]
 async fn a_network_that_hangs_is_told_in_time_and_used_again_when_it_heals() {
     let database = Postgres::database().await;
-    let (user, address) = database.url().split_once('@').unwrap();
-    let (server, name) = address.split_once('/').unwrap();
-    let proxy = Proxy::before(server).await;
-    let db = Db::migrate_and_open(&format!("{user}@{}/{name}", proxy.address()), &EXAMPLE)
-        .await
-        .unwrap();
+    let (proxy, url) = proxied(&database).await;
+    let db = Db::migrate_and_open(&url, &EXAMPLE).await.unwrap();
     count(&db).await.unwrap();
     proxy.hold();
     let held = Instant::now();
@@ -227,6 +233,34 @@ async fn a_tenure_outlives_a_server_that_goes_away_unless_another_has_served() {
     until(PATIENCE, was_taken).await;
     tokio::time::timeout(PATIENCE, tenure.lost()).await.unwrap();
     assert!(matches!(first.execute(ADD, params!["b"]).await, Err(Error::Deposed)));
+}
+
+/// The stalls begin at different moments between two looks at the lock, and end before, within and after an attempt to take it again.
+#[tokio::test]
+async fn a_stall_in_which_nobody_else_has_served_does_not_end_a_tenure() {
+    let mut stalls = JoinSet::new();
+    for (begins_ms, lasts_ms) in [(0, 3_000), (300, 3_500), (600, 4_500), (900, 6_000)] {
+        stalls.spawn(tenure_outlives(begins_ms, lasts_ms));
+    }
+    stalls.join_all().await;
+}
+
+async fn tenure_outlives(begins_ms: u64, lasts_ms: u64) {
+    let database = Postgres::database().await;
+    let db = Db::migrate_and_open(database.url(), &EXAMPLE).await.unwrap();
+    let (proxy, url) = proxied(&database).await;
+    let tenure = Tenure::take(&url, &db, &EXAMPLE).await.unwrap();
+    let mut standing = tenure.standing();
+    let goes_on = || async { *tenure.standing().borrow() != Standing::Lost };
+    throughout(Duration::from_millis(begins_ms), goes_on).await;
+    proxy.hold();
+    throughout(Duration::from_millis(lasts_ms), goes_on).await;
+    proxy.heal();
+    // What was asked in the stall, and what is asked next.
+    throughout(PROBE_WAIT + LOOK_INTERVAL * 2, goes_on).await;
+    let held = standing.wait_for(|standing| *standing == Standing::Held);
+    tokio::time::timeout(PATIENCE, held).await.unwrap().unwrap();
+    db.execute(ADD, params!["a"]).await.unwrap();
 }
 
 #[tokio::test]
