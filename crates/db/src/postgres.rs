@@ -51,6 +51,9 @@ const MAY_USE_SCHEMA: &str = "
     FROM pg_namespace
     WHERE nspname = $1";
 
+/// The first half of the key of the lock under which rights are changed; the second is of the schema's name.
+const GRANT_CLASS: i32 = 0x7472_6b67;
+
 /// What a database user may do: privileges such as `SELECT, INSERT`, and tables of the schema.
 pub type Grant<'a> = (&'a str, &'a str);
 
@@ -77,13 +80,15 @@ pub async fn migrate(url: &str, migrations: &Migrations) -> Result<(), Error> {
 }
 
 /// Lets `user` use the service's schema: the rows of its tables as `grants` say, and nothing else there, whatever he was granted
-/// before. The owner calls it after each [`migrate`].
+/// before. The owner calls it after each [`migrate`]; several at once take turns.
 ///
 /// # Errors
 /// [`Error::Defect`] when there is no such user.
 pub async fn grant(url: &str, migrations: &Migrations, user: &str, grants: &[Grant<'_>]) -> Result<(), Error> {
     let (schema, user) = (migrations.service(), quoted(user));
     let mut statements = vec![
+        // The server does not order changes of the same rights: it ends all but one with an error.
+        format!("SELECT pg_advisory_xact_lock({GRANT_CLASS}, hashtext('{schema}'))"),
         format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {user}"),
         format!("REVOKE ALL ON SCHEMA {schema} FROM {user}"),
         format!("GRANT USAGE ON SCHEMA {schema} TO {user}"),

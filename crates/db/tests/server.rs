@@ -129,6 +129,26 @@ async fn the_user_of_a_service_has_its_rows_and_no_tables() {
 }
 
 #[tokio::test]
+async fn grants_at_the_same_time_do_not_disturb_each_other() {
+    const EACH: usize = 10;
+    let database = Postgres::database().await;
+    let (user, url) = database.user().await;
+    Db::migrate(database.url(), &EXAMPLE).await.unwrap();
+    let mut processes = JoinSet::new();
+    for _ in 0..4 {
+        let (owner, user) = (database.url().to_owned(), user.clone());
+        processes.spawn(async move {
+            for _ in 0..EACH {
+                Db::grant(&owner, &EXAMPLE, &user).await.unwrap();
+            }
+        });
+    }
+    processes.join_all().await;
+    let db = Db::open(&url, &EXAMPLE).await.unwrap();
+    assert_eq!(db.execute(ADD, params!["a"]).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_user_who_may_not_migrate_changes_nothing() {
     let database = Postgres::database().await;
     let (_, url) = database.user().await;
