@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -18,9 +18,12 @@ use trunkline_core::Secret;
 
 use crate::Error;
 use crate::login::Login;
+use crate::mqtt::Message;
 
 /// How long one call may take.
 const CALL_WAIT: Duration = Duration::from_secs(10);
+/// How long a publish may take: longer than the platform itself waits for its log.
+const PUBLISH_WAIT: Duration = Duration::from_secs(20);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -135,8 +138,35 @@ impl Platform {
     pub(crate) async fn health(&self) -> Result<Health, Error> {
         let request = Request::builder().uri(format!("{}/health", self.base));
         let request = request.body(Full::default()).map_err(|cause| self.strange(&cause))?;
-        let (_, answer) = self.exchange_in_time(request).await?;
+        let (_, answer) = self.exchange_in_time(request, CALL_WAIT).await?;
         self.decode(&answer)
+    }
+
+    /// Publishes `message` as a device does and tells how long the acknowledgement took.
+    ///
+    /// # Errors
+    /// [`Error::NotKept`] when the client was admitted and the log did not take the message.
+    pub(crate) async fn publish(&self, message: &Message<'_>) -> Result<Duration, Error> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{}/{}", self.base, message.topic))
+            .header(AUTHORIZATION, format!("Client {}", message.secret.expose()))
+            .header(CONTENT_TYPE, message.content_type)
+            .body(Full::from(message.payload))
+            .map_err(|cause| self.strange(&cause))?;
+        let started = Instant::now();
+        let (status, answer) = self.exchange_in_time(request, PUBLISH_WAIT).await?;
+        match status {
+            StatusCode::ACCEPTED => Ok(started.elapsed()),
+            StatusCode::GATEWAY_TIMEOUT | StatusCode::INSUFFICIENT_STORAGE => Err(Error::NotKept {
+                url: self.base.clone(),
+                message: self.failure(status, &answer)?,
+            }),
+            _ => Err(Error::NotTaken {
+                url: self.base.clone(),
+                message: self.failure(status, &answer)?,
+            }),
+        }
     }
 
     pub(crate) async fn create_channel(&self, domain_id: &str, name: &str, route: &str) -> Result<Entity, Error> {
@@ -211,25 +241,35 @@ impl Platform {
             bytes = Bytes::from(body.to_string());
         }
         let request = request.body(Full::new(bytes)).map_err(|cause| self.strange(&cause))?;
-        let (status, answer) = self.exchange_in_time(request).await?;
+        let (status, answer) = self.exchange_in_time(request, CALL_WAIT).await?;
         if status.is_success() {
             return Ok(answer);
         }
+        match self.failure(status, &answer)? {
+            _ if self.token.is_none() && status == StatusCode::UNAUTHORIZED => Err(Error::Login),
+            message => Err(Error::Refused { step, message }),
+        }
+    }
+
+    /// What the platform says about a call that failed.
+    fn failure(&self, status: StatusCode, answer: &[u8]) -> Result<String, Error> {
         #[derive(Deserialize)]
         struct Failure {
             message: String,
         }
-        match serde_json::from_slice::<Failure>(&answer) {
-            Ok(_) if self.token.is_none() && status == StatusCode::UNAUTHORIZED => Err(Error::Login),
-            Ok(Failure { message }) => Err(Error::Refused { step, message }),
-            Err(_) => Err(self.strange(&format!("status {status} without an explanation"))),
-        }
+        let told = serde_json::from_slice::<Failure>(answer);
+        told.map(|failure| failure.message)
+            .map_err(|_| self.strange(&format!("status {status} without an explanation")))
     }
 
-    async fn exchange_in_time(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Error> {
-        tokio::time::timeout(CALL_WAIT, self.exchange(request))
+    async fn exchange_in_time(
+        &self,
+        request: Request<Full<Bytes>>,
+        wait: Duration,
+    ) -> Result<(StatusCode, Bytes), Error> {
+        tokio::time::timeout(wait, self.exchange(request))
             .await
-            .map_err(|_| self.strange(&format!("no answer within {} s", CALL_WAIT.as_secs())))?
+            .map_err(|_| self.strange(&format!("no answer within {} s", wait.as_secs())))?
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Error> {

@@ -1,38 +1,29 @@
 //! `trunkline doctor`: follows a message through a platform that runs, from the outside, and names the first step that fails.
 //!
-//! It works on a platform of one process and on one of many alike. What it makes it removes again, but for its domain, which the next
-//! run uses.
+//! It works on a platform of one process and on one of many alike, and comes in by every adapter that there is. What it makes it removes
+//! again, but for its domain, which the next run uses.
+
+mod passage;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpStream;
-use trunkline_core::Secret;
 
 use crate::Error;
 use crate::api::{Health, Platform};
-use crate::demo::random_letters;
 use crate::login::Login;
-use crate::mqtt;
 use crate::transcript::Transcript;
+use passage::Passage;
 
 /// How far clocks may be apart: half of what service tokens bear.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(30);
 /// How long a port may take to be opened.
 const PORT_WAIT: Duration = Duration::from_secs(3);
-/// How long a message may take from its acknowledgement to the reader.
-const STORE_WAIT: Duration = Duration::from_secs(10);
-/// How long the removal of what was made may take.
-const REMOVE_WAIT: Duration = Duration::from_secs(5);
-/// Pause between two looks at the reader.
-const READ_PAUSE: Duration = Duration::from_millis(50);
-/// Name of the domain that is kept for the next run, and of what is made in it.
-const NAME: &str = "Doctor";
-/// The message: one record of SenML (RFC 8428).
-const PAYLOAD: &str = r#"[{"n":"doctor","v":1}]"#;
-const CONTENT_TYPE: &str = "application/senml+json";
+/// The role that takes messages over HTTP.
+const HTTP_ROLE: &str = "http";
 
 /// Follow a message through a platform that runs, and name the first step that fails.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,6 +34,9 @@ pub struct Doctor {
     /// Where the platform listens for MQTT.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1883")]
     pub mqtt: String,
+    /// Where the platform takes messages over HTTP, if not at the URL.
+    #[arg(long, value_name = "URL")]
+    pub messages: Option<String>,
     /// The operator's listener, of each process of a split platform.
     #[arg(
         long,
@@ -63,14 +57,6 @@ pub struct Doctor {
 struct Finding {
     step: &'static str,
     why: String,
-}
-
-/// What the message needs on its way.
-struct Site {
-    domain_id: String,
-    channel_id: String,
-    client_id: String,
-    secret: Secret,
 }
 
 /// Follows a message and prints each step on standard output.
@@ -96,79 +82,53 @@ pub async fn doctor(doctor: Doctor) -> Result<(), Error> {
 
 impl Doctor {
     async fn follow(&self, login: &Login, transcript: &mut Transcript<'_>) -> Result<(), Finding> {
-        let mut done = |step: &'static str, what: &str| transcript.done(step, what).map_err(because(step));
-        self.open_ports().await?;
-        done("ports", &format!("all {} are open", 2 + self.ops.len()))?;
+        let ports = self.open_ports().await?;
+        let all_open = format!("all {ports} are open");
+        transcript.done("ports", &all_open).map_err(because("ports"))?;
         let apart = self.compare_clocks().await?;
-        done("clock", &format!("at most {} ms apart", apart.as_millis()))?;
+        let at_most = format!("at most {} ms apart", apart.as_millis());
+        transcript.done("clock", &at_most).map_err(because("clock"))?;
         let mut platform = Platform::at(&self.url).map_err(because("login"))?;
         platform.log_in(login).await.map_err(because("login"))?;
-        done("login", &login.email)?;
-        let site = make(&platform).await.map_err(because("registry"))?;
-        done("registry", "made a client and a channel, and connected them")?;
-        let passed = self.pass(&platform, &site, &mut done).await;
-        // What was made goes in any case; an ill platform may not manage to.
-        let removed = tokio::time::timeout(REMOVE_WAIT, remove(&platform, &site)).await;
-        passed?;
-        let in_time = removed.map_err(|_| format!("it took longer than {} s", REMOVE_WAIT.as_secs()));
-        in_time.map_err(because("clean-up"))?.map_err(because("clean-up"))?;
-        done("clean-up", "removed what was made")
-    }
-
-    /// Sends the message and waits for it at the other end.
-    async fn pass(
-        &self,
-        platform: &Platform,
-        site: &Site,
-        done: &mut impl FnMut(&'static str, &str) -> Result<(), Finding>,
-    ) -> Result<(), Finding> {
-        let topic = format!("m/{}/c/{}", site.domain_id, site.channel_id);
-        let message = mqtt::Message {
-            client_id: &site.client_id,
-            secret: &site.secret,
-            topic: &topic,
-            content_type: CONTENT_TYPE,
-            payload: PAYLOAD,
+        transcript.done("login", &login.email).map_err(because("login"))?;
+        let passage = Passage {
+            platform: &platform,
+            mqtt: &self.mqtt,
+            messages: self.messages_url().await,
+            tier: self.tier().await,
+            transcript,
         };
-        let took = mqtt::publish(&self.mqtt, &message)
-            .await
-            .map_err(|error| match &error {
-                Error::Mqtt { step, .. } if *step == mqtt::TAKE_STEP => because("log")(error),
-                _ => because("publish")(error),
-            })?;
-        done("publish", "the client was admitted over MQTT")?;
-        let tier = self.tier().await;
-        done(
-            "log",
-            &format!("acknowledged after {} ms, {tier}", took.as_millis().max(1)),
-        )?;
-        let sent = Instant::now();
-        loop {
-            let records = platform.records(&site.domain_id, &site.channel_id).await;
-            if !records.map_err(because("reader"))?.is_empty() {
-                break;
-            }
-            if sent.elapsed() > STORE_WAIT {
-                let why = format!(
-                    "the message was acknowledged and is not stored after {} s",
-                    STORE_WAIT.as_secs()
-                );
-                return Err(Finding { step: "writer", why });
-            }
-            tokio::time::sleep(READ_PAUSE).await;
-        }
-        done(
-            "writer",
-            &format!("stored within {} ms", sent.elapsed().as_millis().max(1)),
-        )?;
-        done("reader", "read back over HTTP")
+        passage.walk().await
     }
 
-    async fn open_ports(&self) -> Result<(), Finding> {
-        let http = self.url.strip_prefix("http://").unwrap_or(&self.url);
-        let mut addresses = vec![("HTTP", http.trim_end_matches('/')), ("MQTT", &self.mqtt)];
-        addresses.extend(self.ops.iter().map(|ops| ("the operator", ops.as_str())));
-        for (whom, address) in addresses {
+    /// Where messages are taken over HTTP; none when nobody says that they are.
+    async fn messages_url(&self) -> Option<String> {
+        if let Some(url) = &self.messages {
+            return Some(url.clone());
+        }
+        for ops in &self.ops {
+            if health_at(ops)
+                .await
+                .is_ok_and(|health| health.roles.contains_key(HTTP_ROLE))
+            {
+                return Some(self.url.clone());
+            }
+        }
+        None
+    }
+
+    /// How many ports were looked at, all of them open.
+    async fn open_ports(&self) -> Result<usize, Finding> {
+        let host = |url: &str| {
+            url.strip_prefix("http://")
+                .unwrap_or(url)
+                .trim_end_matches('/')
+                .to_owned()
+        };
+        let mut addresses = vec![("HTTP", host(&self.url)), ("MQTT", self.mqtt.clone())];
+        addresses.extend(self.messages.iter().map(|url| ("messages over HTTP", host(url))));
+        addresses.extend(self.ops.iter().map(|ops| ("the operator", ops.clone())));
+        for (whom, address) in &addresses {
             let closed = |why: &dyn Display| Finding {
                 step: "ports",
                 why: format!("nobody listens for {whom} at {address}: {why}"),
@@ -179,7 +139,7 @@ impl Doctor {
                 Err(_) => return Err(closed(&"no answer")),
             }
         }
-        Ok(())
+        Ok(addresses.len())
     }
 
     /// How far the clock of any process is from ours.
@@ -226,37 +186,6 @@ impl Doctor {
         }
         faults
     }
-}
-
-/// A domain, and a client that may publish to a channel in it.
-async fn make(platform: &Platform) -> Result<Site, Error> {
-    let domain = match platform.find_domain(NAME).await? {
-        Some(domain) => domain,
-        None => {
-            let route = format!("doctor-{}", random_letters());
-            platform.create_domain(NAME, &route).await?
-        }
-    };
-    let route = format!("doctor-{}", random_letters());
-    let channel = platform.create_channel(&domain.id, NAME, &route).await?;
-    let client = platform.create_client(&domain.id, NAME).await?;
-    platform.connect(&domain.id, &channel.id, &client.id).await?;
-    Ok(Site {
-        domain_id: domain.id,
-        channel_id: channel.id,
-        client_id: client.id,
-        secret: client.secret,
-    })
-}
-
-async fn remove(platform: &Platform, site: &Site) -> Result<(), Error> {
-    let domain = &site.domain_id;
-    platform
-        .delete(&format!("/{domain}/clients/{}", site.client_id))
-        .await?;
-    platform
-        .delete(&format!("/{domain}/channels/{}", site.channel_id))
-        .await
 }
 
 async fn health_at(ops: &str) -> Result<Health, Error> {

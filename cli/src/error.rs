@@ -65,6 +65,22 @@ pub enum Error {
         /// What went wrong.
         message: String,
     },
+    /// A message was refused over HTTP.
+    #[error("HTTP at {url} did not take the message: {message}")]
+    NotTaken {
+        /// Where it was published.
+        url: String,
+        /// What the platform said.
+        message: String,
+    },
+    /// The log did not take a message whose client was admitted over HTTP.
+    #[error("HTTP at {url} did not keep the message: {message}")]
+    NotKept {
+        /// Where it was published.
+        url: String,
+        /// What the platform said.
+        message: String,
+    },
     /// The records did not come back in time.
     #[error(
         "the message was acknowledged, but only {found} of its {expected} records could be read within {} s; \

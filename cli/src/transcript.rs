@@ -59,6 +59,11 @@ impl<'a> Transcript<'a> {
         self.out.flush()
     }
 
+    /// One step that was not taken, and why.
+    pub(crate) fn left_out(&mut self, step: &str, why: &str) -> io::Result<()> {
+        writeln!(self.out, "  - {step:STEP_COLUMNS$}{why}")
+    }
+
     /// A further line about the step before.
     pub(crate) fn more(&mut self, what: &str) -> io::Result<()> {
         writeln!(self.out, "    {:STEP_COLUMNS$}{what}", "")

@@ -273,3 +273,53 @@ fn an_idle_platform_holds_less_than_60_megabytes_also_after_logins() {
     // Debug builds hold more code than release builds do.
     assert!(kib < 60 * 1024, "{kib} KiB");
 }
+
+#[test]
+fn the_doctor_follows_a_message_by_each_adapter_and_names_the_first_step_that_fails() {
+    let folder = folder();
+    let platform = start(&mut up(folder.path()));
+    fs::write(folder.path().join("wrong"), "not the password").unwrap();
+    let doctor = |password: &str, mqtt: SocketAddr| {
+        let mut doctor = trunkline(folder.path());
+        doctor.args(["doctor", "--email", "admin@example.com", "--password-file", password]);
+        doctor.args(["--url", &format!("http://{}", platform.address("http"))]);
+        doctor.args([
+            "--mqtt",
+            &mqtt.to_string(),
+            "--ops",
+            &platform.address("ops").to_string(),
+        ]);
+        let output = doctor.output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), told)
+    };
+    let (password, mqtt) = ("data/admin-password", platform.address("mqtt"));
+    let (is_well, told) = doctor(password, mqtt);
+    assert!(is_well, "{told}");
+    let steps = [
+        "ports",
+        "clock",
+        "login",
+        "registry",
+        "publish MQTT",
+        "log MQTT",
+        "publish HTTP",
+        "log HTTP",
+        "writer",
+        "reader",
+        "clean-up",
+    ];
+    let taken: Vec<&str> = told.lines().filter_map(|line| line.trim().strip_prefix("✓ ")).collect();
+    assert_eq!(taken.len(), steps.len(), "{told}");
+    for (taken, step) in taken.iter().zip(steps) {
+        assert!(taken.starts_with(step), "{step} in {told}");
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (password, mqtt, step) in [("wrong", mqtt, "login"), (password, nobody, "ports")] {
+        let (is_well, told) = doctor(password, mqtt);
+        assert!(
+            !is_well && told.contains(&format!("the first step that fails is `{step}`")),
+            "{told}"
+        );
+    }
+}

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod doctor;
 mod site;
+mod start;
 mod tls;
 mod traces;
 
@@ -203,58 +205,6 @@ async fn the_internal_listener_answers_the_platforms_processes_alone() {
     let mut things = Process::spawn(&mut site.serve("things"));
     let ops = address(&things.ready(), "ops").unwrap();
     until(PATIENCE, async || get(ops, "/health").1.contains("service token")).await;
-}
-
-#[tokio::test]
-async fn the_doctor_names_the_first_step_that_fails() {
-    let mut site = Site::migrated().await;
-    let _core = site.start("auth,things,channels");
-    let _reader = site.start("reader");
-    let mut writer = Process::spawn(&mut site.serve("writer"));
-    let mut adapter = Process::spawn(&mut site.serve("mqtt"));
-    let mut gateway = Process::spawn(&mut site.serve("gateway"));
-    let (line, writer_line) = (adapter.ready(), writer.ready());
-    let http = address(&gateway.ready(), "http").unwrap();
-    let mqtt = address(&line, "mqtt").unwrap();
-    let ops = format!(
-        "{},{}",
-        address(&line, "ops").unwrap(),
-        address(&writer_line, "ops").unwrap()
-    );
-    let ask = |site: &Site, http| site.ask("doctor", http, mqtt, &["--ops", &ops]);
-
-    let (is_well, told) = ask(&site, http);
-    assert!(is_well, "{told}");
-    for step in [
-        "ports", "clock", "login", "registry", "publish", "log", "writer", "reader", "clean-up",
-    ] {
-        assert!(told.contains(&format!("✓ {step}")), "{step} in {told}");
-    }
-    let is_named = |(is_well, told): (bool, String), step: &str| {
-        assert!(!is_well && told.contains(&format!("✗ {step}")), "{step} in {told}");
-        assert!(
-            told.contains(&format!("the first step that fails is `{step}`")),
-            "{told}"
-        );
-    };
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    is_named(ask(&site, nobody), "ports");
-    writer.freeze();
-    is_named(
-        site.ask(
-            "doctor",
-            http,
-            mqtt,
-            &["--ops", &address(&line, "ops").unwrap().to_string()],
-        ),
-        "writer",
-    );
-    writer.thaw();
-    site.nats.kill();
-    is_named(ask(&site, http), "log");
 }
 
 #[test]
