@@ -17,9 +17,21 @@ const USER_TIME_FIELD: usize = 11;
 /// # Errors
 /// When there is no such process.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most memory that a process has held at any time of its life, in bytes.
+///
+/// # Errors
+/// When there is no such process.
+pub fn peak_resident_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<u64> {
     let status =
         fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("there is no process {pid}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     Ok(1024 * kib.with_context(|| format!("the memory of process {pid} is not told"))?)
 }
@@ -96,6 +108,11 @@ mod tests {
             std::hint::black_box(&held);
         }
         assert!(resident_bytes(pid).unwrap() > before.1 + 16 * 1024 * 1024);
+        drop(held);
+        assert!(
+            peak_resident_bytes(pid).unwrap() > before.1 + 16 * 1024 * 1024,
+            "it is not forgotten"
+        );
         assert!(processor_time(u32::MAX).is_err());
     }
 

@@ -1,7 +1,9 @@
 //! A platform of processes, when one of them dies, when what they stand on does, and when the network between them fails.
 
 mod faults;
+mod flood;
 mod ground;
+mod packets;
 mod partitions;
 mod revocations;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::deps::{CARGO_DENY, Deps, MOSQUITTO, MOSQUITTO_TESTS, NATS, OPENAPI_VALIDATOR, POSTGRES, STRACE};
+use crate::deps::{CARGO_DENY, Deps, IPROUTE, MOSQUITTO, MOSQUITTO_TESTS, NATS, OPENAPI_VALIDATOR, POSTGRES, STRACE};
 use crate::postgres::Postgres;
 use crate::{command, repository};
 
@@ -90,6 +90,7 @@ fn bring(deps: &Deps, options: &Options) -> Result<()> {
         &MOSQUITTO,
         &MOSQUITTO_TESTS,
         &STRACE,
+        &IPROUTE,
         &OPENAPI_VALIDATOR,
     ]
     .into_iter()
@@ -132,7 +133,7 @@ fn test_runner() -> Command {
 }
 
 /// The variables by which tests find their tools.
-pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 6] {
+pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 7] {
     [
         ("TRUNKLINE_TEST_NATS_SERVER", deps.program(&NATS, "nats-server")),
         (
@@ -145,6 +146,7 @@ pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 6] {
         ),
         ("TRUNKLINE_TEST_MOSQUITTO_TESTS", deps.contents(&MOSQUITTO_TESTS)),
         ("TRUNKLINE_TEST_STRACE", deps.program(&STRACE, "strace")),
+        ("TRUNKLINE_TEST_IPROUTE", deps.program(&IPROUTE, "iproute")),
         (
             "TRUNKLINE_TEST_OPENAPI_VALIDATOR",
             deps.program(&OPENAPI_VALIDATOR, "openapi-spec-validator"),

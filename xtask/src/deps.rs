@@ -97,6 +97,18 @@ pub(crate) const STRACE: Tool = Tool {
     yours: "TRUNKLINE_STRACE_BIN",
 };
 
+/// Makes and breaks the networks of tests that have one of their own.
+pub(crate) const IPROUTE: Tool = Tool {
+    name: "iproute",
+    source: Source::Debian {
+        packages: &["iproute2"],
+        // A name of its own: the package has its program where ours go.
+        programs: &[("iproute", "bin/ip")],
+        edition: 1,
+    },
+    yours: "TRUNKLINE_IPROUTE_BIN",
+};
+
 pub(crate) const OPENAPI_VALIDATOR: Tool = Tool {
     name: "openapi-validator",
     source: Source::Python {
@@ -126,11 +138,12 @@ pub(crate) const NATS: Tool = Tool {
     yours: "TRUNKLINE_NATS_BIN",
 };
 
-const TOOLS: [&Tool; 7] = [
+const TOOLS: [&Tool; 8] = [
     &POSTGRES,
     &MOSQUITTO,
     &MOSQUITTO_TESTS,
     &STRACE,
+    &IPROUTE,
     &OPENAPI_VALIDATOR,
     &CARGO_DENY,
     &NATS,

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use crate::deps::{Deps, MOSQUITTO, NATS, POSTGRES, STRACE};
+use crate::deps::{Deps, IPROUTE, MOSQUITTO, NATS, POSTGRES, STRACE};
 use crate::postgres::Postgres;
 use crate::{checks, command, repository};
 
@@ -118,7 +118,7 @@ pub(crate) struct Torture {
     /// Rounds in which each process, server and link of a split platform fails in turn.
     #[arg(long, default_value_t = 10)]
     split_rounds: u64,
-    /// Seconds that NATS stands still in each of them.
+    /// Seconds that NATS stands still in each of them, and that a line loses its packets.
     #[arg(long, default_value_t = 30)]
     freeze_seconds: u64,
     /// Draws the same moments again.
@@ -129,7 +129,7 @@ pub(crate) struct Torture {
 impl Torture {
     pub(crate) fn run(&self) -> Result<()> {
         let deps = Deps::from_environment()?;
-        [&STRACE, &NATS, &POSTGRES]
+        [&STRACE, &IPROUTE, &NATS, &POSTGRES]
             .into_iter()
             .try_for_each(|tool| deps.bring(tool))?;
         let postgres = Postgres::start(&deps)?;

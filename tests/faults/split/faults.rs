@@ -1,9 +1,11 @@
-//! Each process is killed in turn, then each server; NATS stands still. The ledger finds nothing broken, and all of it heals by itself.
+//! Each process is killed in turn, then each server; NATS stands still. The ledger finds nothing broken, no process grows beyond its
+//! bound although a flood goes on meanwhile, and all of it heals by itself.
 
 use std::time::Duration;
 
 use trunkline_testkit::{throughout, until};
 
+use super::flood::{Flood, assert_bounded, assert_poured};
 use super::ground::{Ground, Part};
 use super::{Strain, WAIT};
 use crate::kill::variable;
@@ -14,6 +16,8 @@ const ROUNDS: u64 = 1;
 const FREEZE_SECONDS: u64 = 3;
 /// How long a server stays away.
 const AWAY: Duration = Duration::from_secs(1);
+/// Messages per second of a flood that the log has to keep until Postgres is back.
+const KEPT_RATE: f64 = 100.0;
 /// Acknowledgements that show that an outage holds nobody up.
 const UNTOUCHED: u64 = 200;
 
@@ -22,6 +26,7 @@ async fn whatever_dies_or_stands_still_nothing_is_lost_and_it_heals_by_itself() 
     let rounds = variable("TRUNKLINE_TEST_SPLIT_ROUNDS").unwrap_or(ROUNDS);
     let freeze = Duration::from_secs(variable("TRUNKLINE_TEST_FREEZE_SECONDS").unwrap_or(FREEZE_SECONDS));
     let mut ground = Ground::start().await;
+    let flood = Flood::prepare(&ground).await;
     for _ in 0..rounds {
         let strain = Strain::start(&ground).await;
         for part in Part::ALL {
@@ -31,21 +36,31 @@ async fn whatever_dies_or_stands_still_nothing_is_lost_and_it_heals_by_itself() 
             strain.heals(&format!("{part:?} killed")).await;
         }
 
+        let pouring = flood.pour(None).await;
         ground.nats.kill();
         nothing_is_acknowledged_for(&strain, AWAY).await;
+        drop(pouring);
         ground.nats.restart();
         strain.heals("NATS killed").await;
+        assert_bounded(&ground);
 
+        let pouring = flood.pour(None).await;
         ground.nats.freeze();
         nothing_is_acknowledged_for(&strain, freeze).await;
+        assert_poured(&pouring);
+        drop(pouring);
         ground.nats.thaw();
         strain.heals("NATS frozen").await;
+        assert_bounded(&ground);
 
+        let pouring = flood.pour(Some(KEPT_RATE)).await;
         ground.postgres.kill();
         let before: u64 = strain.counts().iter().sum();
         until(WAIT, async || strain.counts().iter().sum::<u64>() >= before + UNTOUCHED).await;
+        drop(pouring);
         ground.postgres.restart();
         strain.heals("Postgres killed").await;
+        assert_bounded(&ground);
 
         strain.assert_clean(&ground).await;
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use trunkline_bench::site::Access;
-use trunkline_bench::{Place, Row, store};
+use trunkline_bench::{Place, Row, process, store};
 use trunkline_testkit::http::Client as Http;
 use trunkline_testkit::{Nats, PostgresServer, Proxy, TempDir};
 use trunkline_tests::{Domain, PASSWORD, Role, nats_settings, nats_user};
@@ -126,6 +126,17 @@ impl Ground {
     /// What the store has of a channel, in the order of the log.
     pub(crate) async fn rows(&self, place: &Place) -> Vec<Row> {
         store::rows_on_postgres(&self.postgres.url(), place).await.unwrap()
+    }
+
+    /// The most that each process has held in its life, in bytes of memory.
+    pub(crate) fn peaks(&self) -> Vec<(Part, u64)> {
+        let running = self
+            .processes
+            .iter()
+            .filter_map(|process| Some((process.part, process.child.as_ref()?.id()?)));
+        running
+            .map(|(part, pid)| (part, process::peak_resident_bytes(pid).unwrap()))
+            .collect()
     }
 
     /// A fresh domain of the administrator.
