@@ -16,6 +16,9 @@ const NATS_USERS: &str = include_str!("../../../deploy/split/nats-users.conf");
 /// Bytes of the log: room for all parts of a round.
 const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
+/// What the server may set aside for streams: it does so long before anything is written, and left alone it counts the disk's free bytes.
+const STORE_BYTES_MAX: u64 = 1024 * 1024 * 1024 * 1024;
+
 /// One process of the platform.
 struct Group {
     name: &'static str,
@@ -65,7 +68,9 @@ impl Nats {
     pub(super) async fn start(program: &Path, on: &Path) -> Result<Self> {
         let folder = folder(on)?;
         let address = free_address()?;
-        let configuration = format!("listen: \"{address}\"\njetstream: {{ store_dir: \"store\" }}\n{NATS_USERS}");
+        let configuration = format!(
+            "listen: \"{address}\"\njetstream: {{ store_dir: \"store\", max_file_store: {STORE_BYTES_MAX} }}\n{NATS_USERS}"
+        );
         fs::write(folder.path().join("nats.conf"), configuration)?;
         let mut command = Command::new(program);
         command.args(["-c", "nats.conf"]);
