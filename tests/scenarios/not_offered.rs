@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use trunkline_mqtt_wire::{Auth, AuthProperties, Connect, Packet, QoS, ReasonCode, Version, Will};
+use trunkline_mqtt_wire::{Auth, AuthProperties, Connect, Packet, QoS, ReasonCode, Version};
 use trunkline_testkit::mqtt::{Client, connect_packet};
 use trunkline_tests::{Device, World, scenarios};
 
@@ -23,17 +23,6 @@ async fn boiler(world: &World) -> (String, Device) {
 
 fn connect_of(device: &Device) -> Connect {
     connect_packet("sensor", &device.id, &device.secret)
-}
-
-fn with_will(device: &Device, topic: &str) -> Connect {
-    let will = Will {
-        topic: text(topic),
-        ..Will::default()
-    };
-    Connect {
-        will: Some(will),
-        ..connect_of(device)
-    }
 }
 
 async fn connack_announces_what_is_not_offered(world: World) {
@@ -64,18 +53,13 @@ async fn connack_announces_what_is_not_offered(world: World) {
 }
 
 async fn what_is_not_offered_is_refused_by_name_over_mqtt_5(world: World) {
-    let (topic, device) = boiler(&world).await;
+    let (_, device) = boiler(&world).await;
     let mut asking = connect_of(&device);
     asking.properties.authentication_method = Some(text("SCRAM-SHA-1"));
-    for (connect, reason) in [
-        (with_will(&device, &topic), ReasonCode::ImplementationSpecificError),
-        (asking, ReasonCode::BadAuthenticationMethod),
-    ] {
-        let (client, connack) = Client::connect(world.addresses.mqtt, Version::V5, connect).await;
-        assert_eq!(connack.reason, reason);
-        assert!(connack.properties.reason_string.is_some_and(|words| !words.is_empty()));
-        assert!(client.closed().await.is_empty());
-    }
+    let (client, connack) = Client::connect(world.addresses.mqtt, Version::V5, asking).await;
+    assert_eq!(connack.reason, ReasonCode::BadAuthenticationMethod);
+    assert!(connack.properties.reason_string.is_some_and(|words| !words.is_empty()));
+    assert!(client.closed().await.is_empty());
     let auth = AuthProperties {
         authentication_method: Some(text("SCRAM-SHA-1")),
         ..AuthProperties::default()
@@ -91,16 +75,14 @@ async fn what_is_not_offered_is_refused_by_name_over_mqtt_5(world: World) {
 }
 
 async fn what_is_not_offered_is_refused_over_3_1_1(world: World) {
-    let (topic, device) = boiler(&world).await;
+    let (_, device) = boiler(&world).await;
     let persistent = Connect {
         clean_start: false,
         ..connect_of(&device)
     };
-    for connect in [with_will(&device, &topic), persistent] {
-        let (client, connack) = Client::connect(world.addresses.mqtt, Version::V3, connect).await;
-        assert_eq!(connack.reason, ReasonCode::ServerUnavailable, "return code 3");
-        assert!(client.closed().await.is_empty());
-    }
+    let (client, connack) = Client::connect(world.addresses.mqtt, Version::V3, persistent).await;
+    assert_eq!(connack.reason, ReasonCode::ServerUnavailable, "return code 3");
+    assert!(client.closed().await.is_empty());
     world.stop().await;
 }
 

@@ -58,7 +58,10 @@ async fn a_publish_goes_on_with_the_trace_that_it_brings_if_that_is_one() {
             let client = world.anonymous().with_authorization(&device.secret);
             let client = client.with_header("traceparent", traceparent);
             let path = format!("/{topic}");
-            client.send(Method::POST, &path, None, vec![b'x'; bytes]).await.expect(202);
+            client
+                .send(Method::POST, &path, None, vec![b'x'; bytes])
+                .await
+                .expect(202);
         }
         let mut client = Client::log_in(world.addresses.mqtt, Version::V5, &device.id, &device.secret).await;
         for (bytes, traceparents) in [

@@ -4,6 +4,7 @@
 mod inbound;
 mod io;
 mod outbound;
+mod will;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -39,6 +40,8 @@ pub(crate) struct Connection<S> {
     is_flushed: bool,
     /// One per message at QoS 1 or 2 that the log has taken, in their order.
     receipts: VecDeque<Taken>,
+    /// The last retained message at QoS 0, until the log has it: those before it are there first.
+    retaining: Option<Receipt>,
     /// What the next packet has to wait for.
     work: Option<BoxFuture<'static, Done>>,
     /// When the last packet was read: the one that `work` is for.
@@ -81,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             output: BytesMut::new(),
             is_flushed: true,
             receipts: VecDeque::new(),
+            retaining: None,
             work: None,
             asked: Instant::now(),
             trace: PublishTrace::default(),
@@ -102,12 +106,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(()) => Box::pin(self.attend(cancel)).await,
             Err(cause) => cause,
         };
-        if let Some(member) = self.member.take() {
+        let fired = self.member.take().and_then(|mut member| {
             member.leave(&self.adapter);
-        }
-        if cause != Cause::Lost {
-            let _ = timeout(CLOSE_TIME_MAX, io::finish(&mut self.stream, &mut self.output)).await;
-        }
+            let testament = member.testament.take().filter(|_| self.machine.owes_will())?;
+            Some(will::fire(
+                *testament,
+                member.session.clone(),
+                Arc::clone(&self.adapter),
+                cause,
+            ))
+        });
+        let (stream, output) = (&mut self.stream, &mut self.output);
+        let finished = async {
+            if cause != Cause::Lost {
+                let _ = timeout(CLOSE_TIME_MAX, io::finish(stream, output)).await;
+            }
+        };
+        tokio::join!(finished, OptionFuture::from(fired));
         cause
     }
 
@@ -132,6 +147,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     async fn admit(&mut self, credentials: Credentials) -> Result<(), Cause> {
         let answer = self.adapter.gate.connect(credentials).await;
+        let testament = match &answer {
+            Ok(session) => self.authorize_will(session).await?,
+            Err(_) => None,
+        };
         let refusal = answer.as_ref().map(|_| ()).map_err(|refusal: &Refusal| *refusal);
         let step = self.machine.admitted(refusal, &mut self.output);
         if let (Ok(session), Some(feature)) = (&answer, self.machine.take_unsupported()) {
@@ -141,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             (Step::Continue, Ok(session)) => {
                 let client_id = self.machine.client_id().clone();
                 let seat = self.adapter.directory.take(session.client_id(), client_id);
-                self.member = Some(Box::new(Member::new(session, seat)));
+                self.member = Some(Box::new(Member::new(session, seat, testament)));
                 Ok(())
             }
             (Step::Close(cause), _) => Err(cause),
@@ -240,6 +259,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn settle(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
         let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
         ended(&step)?;
+        self.settle_ready()
+    }
+
+    /// Answers the receipts that are there.
+    fn settle_ready(&mut self) -> Result<(), Cause> {
         while let Some(taken) = self.receipts.front_mut() {
             let Some(outcome) = (&mut taken.receipt).now_or_never() else {
                 break;

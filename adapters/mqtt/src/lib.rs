@@ -8,7 +8,7 @@
 //! delivered only from the log or its tap, and only under a grant that holds at that moment; a client that does not read costs
 //! bounded memory and nobody else's time; no input of a client ends more than its own connection.
 //!
-//! **Deliberately absent, and refused by name:** wills, persistent sessions, shared subscriptions, enhanced
+//! **Deliberately absent, and refused by name:** persistent sessions, shared subscriptions, enhanced
 //! authentication.
 
 mod adapter;

@@ -48,6 +48,7 @@ pub struct Machine {
     /// When the client was last heard, on the caller's clock.
     heard: Duration,
     unsupported: Option<Feature>,
+    owes_will: bool,
 }
 
 /// What an operator may choose.
@@ -217,6 +218,7 @@ impl Machine {
             given: Given::default(),
             heard: now,
             unsupported: None,
+            owes_will: false,
         }
     }
 
@@ -308,9 +310,9 @@ impl Machine {
         match packet {
             Packet::Connect(connect) => self.connect(*connect, out),
             Packet::Publish(publish) => self.publish(publish, out),
-            Packet::PubAck(ack) => self.acknowledged(&ack, out),
+            Packet::PubAck(ack) => self.acknowledged(&ack),
             Packet::PubRec(ack) => self.was_received(&ack, out),
-            Packet::PubComp(ack) => self.was_completed(&ack, out),
+            Packet::PubComp(ack) => self.was_completed(&ack),
             Packet::PubRel(ack) => self.release(&ack, out),
             Packet::Subscribe(subscribe) => self.subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => Step::Unsubscribe {
@@ -321,7 +323,16 @@ impl Machine {
                 self.send(Packet::PingResp, out);
                 Step::Continue
             }
-            Packet::Disconnect(_) => {
+            Packet::Disconnect(disconnect) => {
+                if disconnect
+                    .properties
+                    .session_expiry_s
+                    .is_some_and(|seconds| seconds > 0)
+                    && !self.peer.has_expiry
+                {
+                    return self.disconnect(ReasonCode::ProtocolError, Cause::Malformed, out);
+                }
+                self.owes_will &= disconnect.reason != ReasonCode::Success;
                 self.phase = Phase::Closed;
                 Step::Close(Cause::Left)
             }
@@ -350,7 +361,8 @@ impl Machine {
         }
     }
 
-    /// Whether a CONNECT that is none is answered: in a version that was named, and on 3.1.1 only where it has words for it [MQTT-3.1.4-1].
+    /// Whether a CONNECT that is none is answered. Bytes that no client of its version sends are not; and on 3.1.1 there are words for
+    /// little else [MQTT-3.1.4-1].
     fn is_worth_connack(&self, reason: ReasonCode) -> bool {
         match self.decoder.version() {
             None => false,
@@ -358,7 +370,7 @@ impl Machine {
                 reason,
                 ReasonCode::UnsupportedProtocolVersion | ReasonCode::ClientIdentifierNotValid
             ),
-            Some(Version::V5) => true,
+            Some(Version::V5) => reason != ReasonCode::MalformedPacket,
         }
     }
 

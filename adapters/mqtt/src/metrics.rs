@@ -13,6 +13,9 @@ pub(crate) struct Metrics {
     pub(crate) published: [Counter; 3],
     pub(crate) publish_refused: Counter,
     pub(crate) publish_dropped: Counter,
+    pub(crate) will_denied: Counter,
+    pub(crate) will_refused: Counter,
+    pub(crate) will_unknown: Counter,
     pub(crate) delivered: [Counter; 3],
     pub(crate) lost_full: Counter,
     pub(crate) lost_trimmed: Counter,
@@ -30,6 +33,10 @@ impl Metrics {
             let help = "Messages that a subscriber did not get, by cause";
             registry.counter("trunkline_mqtt_undelivered_total", help, &[("cause", cause)])
         };
+        let will = |cause| {
+            let help = "Wills of MQTT clients that were not published, by cause";
+            registry.counter("trunkline_mqtt_wills_lost_total", help, &[("cause", cause)])
+        };
         let count = |name, help| registry.counter(name, help, &[]);
         Self {
             connections: registry.gauge("trunkline_mqtt_connections", "Open MQTT connections", &[]),
@@ -46,6 +53,9 @@ impl Metrics {
                 "trunkline_mqtt_publish_dropped_total",
                 "QoS 0 messages of MQTT clients that the log had no room for",
             ),
+            will_denied: will("denied"),
+            will_refused: will("refused"),
+            will_unknown: will("unknown"),
             delivered: by_qos("trunkline_mqtt_delivered_total", "Messages sent to MQTT clients"),
             lost_full: lost("queue_full"),
             lost_trimmed: lost("trimmed"),

@@ -8,8 +8,6 @@ use trunkline_mqtt_wire::ReasonCode;
 /// A feature of MQTT that is not offered yet. Each use is refused, counted, and logged once per client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Feature {
-    /// A will in CONNECT.
-    Will,
     /// A session that outlives its connection, asked for by a 3.1.1 client that can be told in no other way.
     PersistentSession,
     /// Enhanced authentication.
@@ -20,8 +18,7 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature that is not offered.
-    pub const ALL: [Self; 4] = [
-        Self::Will,
+    pub const ALL: [Self; 3] = [
         Self::PersistentSession,
         Self::EnhancedAuthentication,
         Self::SharedSubscription,
@@ -30,7 +27,6 @@ impl Feature {
     /// Its name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Will => "will",
             Self::PersistentSession => "persistent_session",
             Self::EnhancedAuthentication => "enhanced_authentication",
             Self::SharedSubscription => "shared_subscription",
@@ -40,7 +36,7 @@ impl Feature {
     /// What its use is answered with.
     pub const fn reason(self) -> ReasonCode {
         match self {
-            Self::Will | Self::PersistentSession => ReasonCode::ImplementationSpecificError,
+            Self::PersistentSession => ReasonCode::ImplementationSpecificError,
             Self::EnhancedAuthentication => ReasonCode::BadAuthenticationMethod,
             Self::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
         }
@@ -49,7 +45,6 @@ impl Feature {
     /// What a person is told.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Will => "wills are not offered yet; connect without one",
             Self::PersistentSession => "persistent sessions are not offered yet; connect with a clean session",
             Self::EnhancedAuthentication => "enhanced authentication is not offered; use user name and password",
             Self::SharedSubscription => "shared subscriptions are not offered yet; subscribe without $share",
@@ -72,6 +67,15 @@ pub(crate) const fn of_publish_denial(denial: &Denial) -> ReasonCode {
         Denial::InvalidTopic(_) => ReasonCode::TopicNameInvalid,
         Denial::NotAuthorized => ReasonCode::NotAuthorized,
         Denial::Unavailable => ReasonCode::ImplementationSpecificError,
+    }
+}
+
+/// The answer to a CONNECT whose will was denied.
+pub(crate) const fn of_will_denial(denial: &Denial) -> ReasonCode {
+    match denial {
+        Denial::InvalidTopic(_) => ReasonCode::TopicNameInvalid,
+        Denial::NotAuthorized => ReasonCode::NotAuthorized,
+        Denial::Unavailable => ReasonCode::ServerUnavailable,
     }
 }
 

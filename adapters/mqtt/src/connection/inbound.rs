@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::NewEntry;
 use trunkline_bus::log::{AppendError, Quota, Receipt, TryAppendError};
@@ -58,6 +58,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Step::Close(cause) => return Err(cause),
             }
         }
+        // A client that hears itself has its answer before the message.
+        self.settle_ready()?;
         self.fill();
         Ok(())
     }
@@ -127,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
         if publish.qos == QoS::AtMostOnce {
             of_qos(&metrics.published, publish.qos).increment();
-            if !self.adapter.log.append_unacknowledged(entry) {
+            if !self.append_unanswered(entry, publish.retain) {
                 metrics.publish_dropped.increment();
                 self.trace.refused("DROPPED");
             }
@@ -142,6 +144,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(TryAppendError::Refused(error)) => self.not_taken(&publish, &error),
             Err(TryAppendError::Busy(entry)) => self.wait_for_room(publish, permit, entry),
         }
+    }
+
+    /// Appends a message at QoS 0; `false` when there is no room. A retained one has a receipt: what the client subscribes to next waits
+    /// for it, as it would for one at QoS 1.
+    fn append_unanswered(&mut self, entry: NewEntry, is_retained: bool) -> bool {
+        if !is_retained {
+            return self.adapter.log.append_unacknowledged(entry);
+        }
+        let receipt = self.adapter.log.try_append(entry).ok();
+        let was_taken = receipt.is_some();
+        self.retaining = receipt.or_else(|| self.retaining.take());
+        was_taken
     }
 
     /// Publishes once it is known what the domain retains, if that may still be done then.
@@ -222,7 +236,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return;
         };
         let (gate, session) = (Arc::clone(&self.adapter.gate), member.session.clone());
+        let retaining = self.retaining.take();
         self.work = Some(Box::pin(async move {
+            // What came of it is nobody's concern, but it is in the log or not from here on.
+            let _ = OptionFuture::from(retaining).await;
             let mut answers = Vec::with_capacity(subscribe.filters.len());
             for filter in &subscribe.filters {
                 answers.push(decide_filter(gate.as_ref(), &session, &filter.filter).await);
@@ -325,7 +342,7 @@ pub(super) async fn work_of(work: &mut Option<BoxFuture<'static, Done>>) -> Done
 }
 
 /// Asks until it can be answered. Whoever waits for it bounds the time.
-async fn decide(gate: &dyn Gate, session: &Session, action: Action, topic: &str) -> Result<Permit, Denial> {
+pub(super) async fn decide(gate: &dyn Gate, session: &Session, action: Action, topic: &str) -> Result<Permit, Denial> {
     loop {
         match gate.may(session, action, topic).await {
             Err(Denial::Unavailable) => tokio::time::sleep(RECHECK_PAUSE).await,
@@ -354,7 +371,7 @@ fn traceparent_of(publish: &Publish) -> Option<&str> {
 }
 
 /// What the client says of its message, in the words of all protocols.
-fn publication(publish: &Publish) -> Publication {
+pub(super) fn publication(publish: &Publish) -> Publication {
     let none = PublishProperties::default();
     let properties = publish.properties.as_deref().unwrap_or(&none);
     let text = |text: &Option<Utf8Bytes>| text.as_deref().unwrap_or_default().to_owned();

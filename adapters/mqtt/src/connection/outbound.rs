@@ -11,6 +11,7 @@ use trunkline_bus::log::{LogError, Page, ReadLimit};
 use trunkline_gate::{Action, Denial, Gate, Permit, Refusal, Session};
 use trunkline_mqtt_wire::QoS;
 
+use super::will::Testament;
 use super::{Connection, ended};
 use crate::adapter::Adapter;
 use crate::directory::Seat;
@@ -31,6 +32,8 @@ pub(super) struct Member {
     pub(super) session: Session,
     pub(super) subscriber: Arc<Subscriber>,
     seat: Seat,
+    /// What is published when the connection ends without a goodbye.
+    pub(super) testament: Option<Box<Testament>>,
     disturbances: watch::Receiver<u64>,
     /// What must be sent before anything else: it did not fit, or its permission is being asked for.
     held: Option<Item>,
@@ -77,12 +80,13 @@ pub(super) struct Recheck {
 }
 
 impl Member {
-    pub(super) fn new(session: Session, seat: Seat) -> Self {
+    pub(super) fn new(session: Session, seat: Seat, testament: Option<Box<Testament>>) -> Self {
         Self {
             subscriber: Arc::new(Subscriber::new(session.id())),
             disturbances: session.disturbances(),
             session,
             seat,
+            testament,
             held: None,
             caught: VecDeque::new(),
             page: None,
@@ -421,7 +425,7 @@ mod tests {
         };
         let directory = Arc::new(crate::directory::Directory::default());
         let seat = directory.take(session.client_id(), Utf8Bytes::default());
-        let member = Member::new(session, seat);
+        let member = Member::new(session, seat, None);
         let subscription = Arc::new(Subscription::new("a", &permit, options));
         member.subscriber.add(Arc::clone(&subscription));
         (member, subscription)

@@ -4,9 +4,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::BytesMut;
 use trunkline_core::{Secret, SessionId};
-use trunkline_gate::{Credentials, Refusal};
+use trunkline_gate::{Credentials, Denial, Refusal};
 use trunkline_mqtt_wire::{
-    ConnAck, ConnAckProperties, Connect, Limits, Packet, PacketType, ReasonCode, Utf8Bytes, Version,
+    ConnAck, ConnAckProperties, Connect, Limits, Packet, PacketType, ReasonCode, Utf8Bytes, Version, Will,
 };
 
 use super::alias::Given;
@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) packet_bytes_max: usize,
     /// Whether it wants words with the answers to what it publishes and subscribes to.
     pub(super) wants_words: bool,
+    /// Whether it asked for a session that outlives its connection; who did not cannot change that when it leaves [MQTT-3.14.2-2].
+    pub(super) has_expiry: bool,
 }
 
 impl Default for Peer {
@@ -36,6 +38,7 @@ impl Default for Peer {
             window: WINDOW_MAX,
             packet_bytes_max: usize::MAX,
             wants_words: true,
+            has_expiry: false,
         }
     }
 }
@@ -43,7 +46,7 @@ impl Default for Peer {
 /// What the answer to a CONNECT depends on beyond its credentials.
 #[derive(Debug)]
 pub(super) struct Opening {
-    has_will: bool,
+    will: Option<Will>,
     clean_start: bool,
     has_assigned_id: bool,
     has_capped_keep_alive: bool,
@@ -75,6 +78,7 @@ impl Machine {
                 .maximum_packet_bytes
                 .map_or(usize::MAX, |bytes| bytes.get() as usize),
             wants_words: properties.request_problem_information.unwrap_or(true),
+            has_expiry: properties.session_expiry_s.is_some_and(|seconds| seconds > 0),
         };
         self.given = Given::new(properties.topic_alias_maximum.unwrap_or(0));
         if properties.authentication_method.is_some() {
@@ -84,19 +88,42 @@ impl Machine {
             .password
             .map(|password| password.reveal().to_vec())
             .unwrap_or_default();
+        if let Some(reason) = connect.will.as_ref().and_then(|will| self.fault_of(will)) {
+            return self.refuse_connect(reason, None, Cause::OverLimit, out);
+        }
         let Ok(secret) = String::from_utf8(password) else {
             let reason = reason::of_refusal(Refusal::BadCredentials);
             return self.refuse_connect(reason, None, Cause::NotAdmitted, out);
         };
         self.phase = Phase::Admitting(Box::new(Opening {
-            has_will: connect.will.is_some(),
+            will: connect.will,
             clean_start: connect.clean_start,
             has_assigned_id,
             has_capped_keep_alive: connect.keep_alive_s > keep_alive_s_max,
-            asks_for_expiry: connect.properties.session_expiry_s.is_some_and(|seconds| seconds > 0),
+            asks_for_expiry: self.peer.has_expiry,
         }));
         let user_name = connect.user_name.as_deref().unwrap_or_default();
         Step::Admit(Credentials::of_client(user_name, Secret::new(secret)))
+    }
+
+    /// The will of a CONNECT that is being decided, once. It is to be authorized before [`Machine::admitted`].
+    pub fn take_will(&mut self) -> Option<Will> {
+        let Phase::Admitting(opening) = &mut self.phase else {
+            return None;
+        };
+        let will = opening.will.take();
+        self.owes_will = will.is_some();
+        will
+    }
+
+    /// Whether the will is to be published now that the connection is over: it did not end by a goodbye that takes the will back.
+    pub const fn owes_will(&self) -> bool {
+        self.owes_will
+    }
+
+    /// Refuses a CONNECT whose will may not be published.
+    pub fn will_denied(&mut self, denial: &Denial, out: &mut BytesMut) -> Step {
+        self.refuse_connect(reason::of_will_denial(denial), None, Cause::NotAdmitted, out)
     }
 
     /// Answers CONNECT, now that its credentials are decided.
@@ -108,9 +135,6 @@ impl Machine {
         if let Err(refusal) = answer {
             return self.refuse_connect(reason::of_refusal(refusal), None, Cause::NotAdmitted, out);
         }
-        if opening.has_will {
-            return self.refuse_opening(Feature::Will, out);
-        }
         if self.version() == Version::V3 && !opening.clean_start {
             return self.refuse_opening(Feature::PersistentSession, out);
         }
@@ -120,6 +144,15 @@ impl Machine {
         };
         self.send(Packet::ConnAck(Box::new(connack)), out);
         Step::Continue
+    }
+
+    /// Why this cannot be a will.
+    fn fault_of(&self, will: &Will) -> Option<ReasonCode> {
+        let is_text = will.properties.payload_is_utf8 == Some(true);
+        if will.payload.len() > self.settings.payload_bytes_max {
+            return Some(ReasonCode::PacketTooLarge);
+        }
+        (is_text && std::str::from_utf8(&will.payload).is_err()).then_some(ReasonCode::PayloadFormatInvalid)
     }
 
     /// What MQTT 5 clients are told to keep to; 3.1.1 has no place for it.

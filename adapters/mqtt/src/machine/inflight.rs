@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 use trunkline_mqtt_wire::{Ack, Packet, PacketId, QoS, ReasonCode, Version};
 
-use super::{Cause, Machine, Step};
+use super::{Cause, Machine, Phase, Step};
 
 /// Packet ids that are taken, in the order in which their messages were sent. The window bounds their number.
 #[derive(Debug, Default)]
@@ -37,11 +37,10 @@ impl Inflight {
     }
 
     /// An id that no unanswered message has. There is one: the window is far smaller than the number of ids.
-    pub(super) fn free_id(&self) -> PacketId {
-        let mut id = self.last;
+    pub(super) fn free_id(&mut self) -> PacketId {
         loop {
-            id = id.checked_add(1).unwrap_or(1);
-            if let Some(id) = PacketId::new(id)
+            self.last = self.last.checked_add(1).unwrap_or(1);
+            if let Some(id) = PacketId::new(self.last)
                 && self.position(id).is_none()
             {
                 return id;
@@ -55,7 +54,6 @@ impl Inflight {
             QoS::AtMostOnce | QoS::AtLeastOnce => Awaits::Ack,
             QoS::ExactlyOnce => Awaits::Received,
         };
-        self.last = id.get();
         self.sent.push_back(Sent { id, awaits });
     }
 
@@ -77,11 +75,11 @@ impl Inflight {
 
 impl Machine {
     /// PUBACK. An id that is not taken is nothing; one of a message at QoS 2 is an error.
-    pub(super) fn acknowledged(&mut self, ack: &Ack, out: &mut BytesMut) -> Step {
+    pub(super) fn acknowledged(&mut self, ack: &Ack) -> Step {
         match self.inflight.awaits(ack.packet_id) {
             None => {}
             Some(Awaits::Ack) => self.inflight.release(ack.packet_id),
-            Some(Awaits::Received | Awaits::Completed) => return self.misnamed(out),
+            Some(Awaits::Received | Awaits::Completed) => return self.misnamed(),
         }
         Step::Continue
     }
@@ -90,7 +88,7 @@ impl Machine {
     pub(super) fn was_received(&mut self, ack: &Ack, out: &mut BytesMut) -> Step {
         let id = ack.packet_id;
         let reason = match self.inflight.awaits(id) {
-            Some(Awaits::Ack) => return self.misnamed(out),
+            Some(Awaits::Ack) => return self.misnamed(),
             Some(Awaits::Received | Awaits::Completed) if ack.reason.is_error() => {
                 self.inflight.release(id);
                 return Step::Continue;
@@ -107,17 +105,19 @@ impl Machine {
     }
 
     /// PUBCOMP: the end of a message at QoS 2.
-    pub(super) fn was_completed(&mut self, ack: &Ack, out: &mut BytesMut) -> Step {
+    pub(super) fn was_completed(&mut self, ack: &Ack) -> Step {
         match self.inflight.awaits(ack.packet_id) {
             None => {}
             Some(Awaits::Completed) => self.inflight.release(ack.packet_id),
-            Some(Awaits::Ack | Awaits::Received) => return self.misnamed(out),
+            Some(Awaits::Ack | Awaits::Received) => return self.misnamed(),
         }
         Step::Continue
     }
 
-    /// Ends the connection over an answer that is not the one that the message waits for.
-    fn misnamed(&mut self, out: &mut BytesMut) -> Step {
-        self.disconnect(ReasonCode::ProtocolError, Cause::Malformed, out)
+    /// Ends the connection over an answer that is not the one that the message waits for. Nothing is said: the client has shown that it
+    /// does not follow what it is told.
+    fn misnamed(&mut self) -> Step {
+        self.phase = Phase::Closed;
+        Step::Close(Cause::Malformed)
     }
 }

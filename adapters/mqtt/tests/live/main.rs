@@ -12,6 +12,7 @@ mod life;
 mod listener;
 mod retained;
 mod slow;
+mod wills;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -65,14 +66,7 @@ impl Broker {
 
     fn with(settings: Settings, bus: EmbeddedBus, folder: TempDir) -> Self {
         let metrics = trunkline_telemetry::Metrics::new();
-        let deps = Deps {
-            gate: Arc::new(OpenGate::new(vec!["denied".to_owned()])),
-            log: bus.log.clone(),
-            state: bus.state.clone(),
-            clock: Arc::new(SystemClock),
-            metrics: metrics.clone(),
-            tracer: Default::default(),
-        };
+        let deps = deps(&bus, &metrics);
         let adapter = Adapter::open(deps, settings).unwrap();
         let stop_router = CancellationToken::new();
         let router = tokio::spawn({
@@ -93,8 +87,13 @@ impl Broker {
 
     /// A stream that the adapter serves.
     fn stream(&self) -> DuplexStream {
+        self.stream_to(&self.adapter)
+    }
+
+    /// A stream that `adapter` serves, which ends with this node.
+    fn stream_to(&self, adapter: &Arc<Adapter>) -> DuplexStream {
         let (near, far) = duplex(STREAM_BYTES);
-        let (adapter, cancel) = (Arc::clone(&self.adapter), self.cancel.clone());
+        let (adapter, cancel) = (Arc::clone(adapter), self.cancel.clone());
         let peer = ([127, 0, 0, 1], 0).into();
         self.connections
             .spawn(async move { adapter.serve_stream(far, peer, cancel).await });
@@ -107,12 +106,7 @@ impl Broker {
     }
 
     async fn client_with(&self, version: Version, connect: Connect) -> Client {
-        let mut client = Client::new(self.stream(), version);
-        client.send(&Packet::Connect(Box::new(connect))).await;
-        match client.receive().await {
-            Packet::ConnAck(connack) if connack.reason == ReasonCode::Success => client,
-            other => panic!("expected a good CONNACK, got {other:?}"),
-        }
+        Client::connected(self.stream(), version, connect).await
     }
 
     /// Ends everything, and with it what could hide: a connection or a router that does not end. Gives what it leaves behind.
@@ -129,6 +123,17 @@ impl Broker {
             .unwrap();
         self.bus.close().await;
         self.folder
+    }
+}
+
+fn deps(bus: &EmbeddedBus, metrics: &trunkline_telemetry::Metrics) -> Deps {
+    Deps {
+        gate: Arc::new(OpenGate::new(vec!["denied".to_owned()])),
+        log: bus.log.clone(),
+        state: bus.state.clone(),
+        clock: Arc::new(SystemClock),
+        metrics: metrics.clone(),
+        tracer: Default::default(),
     }
 }
 
@@ -154,6 +159,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             version,
             decoder: Decoder::client(version, Limits::STANDARD),
             input: BytesMut::new(),
+        }
+    }
+
+    /// A client that was admitted.
+    async fn connected(stream: S, version: Version, connect: Connect) -> Self {
+        let mut client = Self::new(stream, version);
+        client.send(&Packet::Connect(Box::new(connect))).await;
+        match client.receive().await {
+            Packet::ConnAck(connack) if connack.reason == ReasonCode::Success => client,
+            other => panic!("expected a good CONNACK, got {other:?}"),
         }
     }
 

@@ -102,6 +102,32 @@ async fn the_retain_flag_of_a_live_message_is_kept_where_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_client_that_subscribes_after_a_retained_message_of_its_own_is_given_it() {
+    let broker = Broker::start().await;
+    let mut client = broker.client(Version::V5, "client").await;
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        for number in 0..20 {
+            let (topic, payload) = (format!("{qos:?}/{number}"), number.to_string());
+            let message = Publish {
+                qos,
+                retain: true,
+                topic: text(&topic),
+                packet_id: (qos != QoS::AtMostOnce).then_some(PacketId::MIN),
+                payload: payload.clone().into(),
+                ..Publish::default()
+            };
+            client.send(&Packet::Publish(message)).await;
+            if qos == QoS::AtLeastOnce {
+                assert_eq!(client.receive().await, Packet::PubAck(Ack::success(PacketId::MIN)));
+            }
+            client.subscribe(&topic, QoS::AtMostOnce).await;
+            assert_eq!(next(&mut client).await, said(&topic, &payload, true));
+        }
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn an_empty_message_removes_what_was_retained() {
     let broker = Broker::start().await;
     let mut publisher = broker.client(Version::V3, "publisher").await;
@@ -274,5 +300,33 @@ async fn a_subscription_amid_retained_publishes_misses_and_repeats_nothing() {
         }
     }
     publishing.await.unwrap();
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_share_a_bus_agree_on_what_is_retained() {
+    let broker = Broker::start().await;
+    let other = Adapter::open(deps(&broker.bus, &broker.metrics), Settings::default()).unwrap();
+    let stop = CancellationToken::new();
+    let routing = tokio::spawn({
+        let (other, stop) = (Arc::clone(&other), stop.clone());
+        async move { other.run(stop).await }
+    });
+    let nodes = [&broker.adapter, &other];
+    for round in 0..20 {
+        let (here, there) = (nodes[round % 2], nodes[(round + 1) % 2]);
+        let mut publisher = Client::connected(broker.stream_to(here), Version::V5, connect("publisher")).await;
+        let payload = round.to_string();
+        retain(&mut publisher, "a", &payload).await;
+        let mut subscriber = Client::connected(broker.stream_to(there), Version::V5, connect("subscriber")).await;
+        subscriber.subscribe("a", QoS::AtMostOnce).await;
+        assert_eq!(next(&mut subscriber).await, said("a", &payload, true));
+        retain(&mut publisher, "a", "").await;
+        assert_eq!(next(&mut subscriber).await, said("a", "", false));
+        subscriber.subscribe("a", QoS::AtMostOnce).await;
+        subscriber.is_quiet().await;
+    }
+    stop.cancel();
+    routing.await.unwrap();
     broker.stop().await;
 }

@@ -34,7 +34,8 @@ const MOSQUITTO: &str = "/usr/sbin/mosquitto";
 /// How the scripts make the CONNACK that they expect, byte by byte.
 const CONNACK: &str = "+ properties + mqtt5_props.gen_uint16_prop(mqtt5_props.PROP_RECEIVE_MAXIMUM";
 /// The same with what Mosquitto does not say: that shared subscriptions are not available.
-const CONNACK_TODAY: &str = r#"+ properties + b"\x2a\x00" + mqtt5_props.gen_uint16_prop(mqtt5_props.PROP_RECEIVE_MAXIMUM"#;
+const CONNACK_TODAY: &str =
+    r#"+ properties + b"\x2a\x00" + mqtt5_props.gen_uint16_prop(mqtt5_props.PROP_RECEIVE_MAXIMUM"#;
 /// By these a script shows that it configures Mosquitto.
 const CONFIGURES: [&str; 4] = ["use_conf", "conf_file", ".conf", ".pwfile"];
 
@@ -89,7 +90,10 @@ fn copy_scripts(from: &Path, to: &Path, shim: &Path) {
             let text = fs::read_to_string(&path).unwrap();
             let text = text.replace(MOSQUITTO, shim.to_str().unwrap());
             let text = text.replace(CONNACK, CONNACK_TODAY);
-            fs::write(to.join(path.file_name().unwrap()), text).unwrap();
+            let target = to.join(path.file_name().unwrap());
+            // Some run others, so they keep their permissions.
+            fs::copy(&path, &target).unwrap();
+            fs::write(&target, text).unwrap();
         }
     }
 }

@@ -27,32 +27,16 @@ fn a_client_is_told_what_is_not_offered() {
 
 #[test]
 fn a_connect_that_asks_too_much_is_refused_by_name() {
-    let will = Connect {
-        will: Some(Will {
-            topic: text("m/d/c/c"),
-            ..Will::default()
-        }),
-        ..connect()
-    };
     let persistent = Connect {
         clean_start: false,
         ..connect()
     };
-    let table = [
-        (
-            Version::V5,
-            will.clone(),
-            ReasonCode::ImplementationSpecificError,
-            Feature::Will,
-        ),
-        (Version::V3, will, ReasonCode::ServerUnavailable, Feature::Will),
-        (
-            Version::V3,
-            persistent,
-            ReasonCode::ServerUnavailable,
-            Feature::PersistentSession,
-        ),
-    ];
+    let table = [(
+        Version::V3,
+        persistent,
+        ReasonCode::ServerUnavailable,
+        Feature::PersistentSession,
+    )];
     for (version, connect, reason, feature) in table {
         let mut bench = Bench::new(version);
         bench.send(&Packet::Connect(Box::new(connect)));
@@ -136,18 +120,14 @@ fn who_does_not_begin_with_connect_is_told_nothing() {
 }
 
 #[test]
-fn a_malformed_connect_is_answered_on_mqtt_5_alone() {
-    for version in BOTH {
-        let mut bench = Bench::new(version);
-        let level = if version == Version::V5 { 5 } else { 4 };
+fn a_malformed_connect_is_not_answered() {
+    for level in [4, 5] {
+        let mut bench = Bench::new(Version::V5);
         // The reserved flag is set.
         let mut input = BytesMut::from(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', level, 3, 0, 60, 0, 0, 0][..]);
         let step = bench.machine.next(&mut input, Duration::ZERO, &mut bench.out);
         assert!(matches!(step, Step::Close(Cause::Malformed)));
-        match version {
-            Version::V3 => assert!(bench.out.is_empty()),
-            Version::V5 => assert_eq!(bench.connack().reason, ReasonCode::MalformedPacket),
-        }
+        assert!(bench.out.is_empty());
     }
 }
 
@@ -174,5 +154,85 @@ fn a_second_connect_ends_the_connection() {
             Step::Close(Cause::Malformed)
         ));
         assert_eq!(bench.goodbye(), goodbye);
+    }
+}
+
+fn with_will(will: Will) -> Connect {
+    Connect {
+        will: Some(Will {
+            topic: text("m/d/c/c"),
+            ..will
+        }),
+        ..connect()
+    }
+}
+
+#[test]
+fn a_will_that_is_denied_refuses_the_connect() {
+    for (version, denial, reason) in [
+        (Version::V5, Denial::NotAuthorized, ReasonCode::NotAuthorized),
+        (
+            Version::V5,
+            Denial::InvalidTopic(TopicError::Reserved),
+            ReasonCode::TopicNameInvalid,
+        ),
+        (Version::V5, Denial::Unavailable, ReasonCode::ServerUnavailable),
+        (Version::V3, Denial::NotAuthorized, ReasonCode::NotAuthorized),
+        (Version::V3, Denial::Unavailable, ReasonCode::ServerUnavailable),
+    ] {
+        let mut bench = Bench::new(version);
+        bench.send(&Packet::Connect(Box::new(with_will(Will::default()))));
+        assert!(bench.machine.take_will().is_some());
+        let step = bench.machine.will_denied(&denial, &mut bench.out);
+        assert!(matches!(step, Step::Close(Cause::NotAdmitted)));
+        assert_eq!(bench.connack().reason, reason);
+    }
+}
+
+#[test]
+fn a_will_that_is_not_the_text_it_claims_to_be_refuses_the_connect() {
+    let mut will = Will {
+        payload: Bytes::from_static(b"\xff"),
+        ..Will::default()
+    };
+    will.properties.payload_is_utf8 = Some(true);
+    let mut bench = Bench::new(Version::V5);
+    let step = bench.send(&Packet::Connect(Box::new(with_will(will))));
+    assert!(matches!(step, Step::Close(Cause::OverLimit)));
+    assert_eq!(bench.connack().reason, ReasonCode::PayloadFormatInvalid);
+}
+
+#[test]
+fn only_a_goodbye_that_says_so_takes_the_will_back() {
+    for (reason, is_owed) in [
+        (ReasonCode::Success, false),
+        (ReasonCode::DisconnectWithWill, true),
+        (ReasonCode::UnspecifiedError, true),
+    ] {
+        let mut bench = Bench::new(Version::V5);
+        bench.send(&Packet::Connect(Box::new(with_will(Will::default()))));
+        assert!(!bench.machine.owes_will());
+        bench.machine.take_will();
+        bench.admit(Ok(()));
+        assert!(bench.machine.owes_will());
+        let goodbye = Disconnect {
+            reason,
+            ..Disconnect::default()
+        };
+        bench.send(&Packet::Disconnect(Box::new(goodbye)));
+        assert_eq!(bench.machine.owes_will(), is_owed, "{reason}");
+    }
+}
+
+#[test]
+fn who_has_no_session_expiry_cannot_ask_for_one_when_leaving() {
+    for (asked_s, answer) in [(None, Some(ReasonCode::ProtocolError)), (Some(60), None)] {
+        let mut connect = connect();
+        connect.properties.session_expiry_s = asked_s;
+        let mut bench = Bench::open_with(Version::V5, connect);
+        let mut goodbye = Disconnect::default();
+        goodbye.properties.session_expiry_s = Some(1);
+        bench.send(&Packet::Disconnect(Box::new(goodbye)));
+        assert_eq!(bench.goodbye(), answer);
     }
 }
