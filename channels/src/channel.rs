@@ -1,10 +1,9 @@
 //! A channel as this service knows it: parsed once, valid from then on. No I/O, no proto.
 
-use std::str::FromStr;
-
 use trunkline_bus::Route;
 use trunkline_core::attributes::{Metadata, Name, Tags};
 use trunkline_core::{ChannelId, DomainId, Fault, GroupId, Timestamp, UserId};
+use trunkline_registry::{Change, Status};
 
 /// A place that messages are published to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,42 +34,6 @@ pub struct Channel {
     pub updated_by: Option<UserId>,
     /// Number of its changes, from 1.
     pub revision: i64,
-}
-
-/// Whether a channel carries messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// It does.
-    Enabled,
-    /// It does not.
-    Disabled,
-}
-
-impl Status {
-    /// The word that databases keep.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Enabled => "enabled",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-/// A text that names no status.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a status")]
-pub struct UnknownStatus(String);
-
-impl FromStr for Status {
-    type Err = UnknownStatus;
-
-    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        match text {
-            "enabled" => Ok(Self::Enabled),
-            "disabled" => Ok(Self::Disabled),
-            other => Err(UnknownStatus(other.to_owned())),
-        }
-    }
 }
 
 /// Parses a route; a fault names `field`.
@@ -123,25 +86,6 @@ impl NewChannel {
     }
 }
 
-/// One field of an update: left as it is, or set to a value or to nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Change<T> {
-    /// Not in the mask.
-    #[default]
-    Keep,
-    /// The new value; `None` empties the field.
-    Set(Option<T>),
-}
-
-impl<T: Clone> Change<T> {
-    fn apply(&self, field: &mut Option<T>) {
-        match self {
-            Self::Keep => {}
-            Self::Set(value) => field.clone_from(value),
-        }
-    }
-}
-
 /// What an update changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -152,15 +96,11 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Whether nothing is to be changed.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Changes `channel`.
-    pub fn apply(&self, channel: &mut Channel) {
+    /// Changes `channel`, and says whether there is anything to change.
+    pub fn apply(&self, channel: &mut Channel) -> bool {
         self.name.apply(&mut channel.name);
         self.metadata.apply(&mut channel.metadata);
+        *self != Self::default()
     }
 }
 

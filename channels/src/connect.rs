@@ -7,14 +7,16 @@ use trunkline_bus::revision::{RevokeError, Scope};
 use trunkline_core::error::Code;
 use trunkline_core::{ChannelId, ClientId, DomainId, Fault, RequestId};
 use trunkline_proto::auth::v1::CheckObjectsRequest;
+use trunkline_registry::{Error, Object as _, Origin, Place, refusal};
 use trunkline_rpc::UserCaller;
 use trunkline_rpc::caller::REQUEST_ID;
 use uuid::Uuid;
 
+use crate::channel::Channel;
 use crate::connection::{Connections, Kind};
-use crate::error::{Error, refusal};
-use crate::event::{self, Object};
-use crate::service::{Service, origin};
+use crate::error::not_connected;
+use crate::event;
+use crate::service::Service;
 use crate::store::{self, Reachable, Revocation};
 
 /// A call that disconnects has announced it by then, or never will.
@@ -43,21 +45,21 @@ impl Service {
             .await;
         enabled.map_err(as_precondition)?;
 
-        let origin = origin(caller, self.clock.now());
-        let stored = self.db.write(|tx| {
+        let origin = Origin::of(caller, self.channels.clock.now());
+        let stored = self.channels.db.write(|tx| {
             Box::pin(async {
                 let present = store::present(tx, connections).await?;
                 if present.len() < connections.channels().len() {
-                    return Err(Error::not_found());
+                    return Err(Error::not_found(Channel::NOUN));
                 }
                 for (id, revision) in present {
                     if store::connect(tx, connections, id, origin.time).await? {
-                        let object = Object {
+                        let place = Place {
                             domain_id: connections.domain_id(),
                             id,
                             revision,
                         };
-                        event::append_connections(tx, event::Kind::Connect, object, connections, origin).await?;
+                        event::append(tx, event::CONNECT, place, connections, origin).await?;
                     }
                 }
                 Ok(())
@@ -75,28 +77,28 @@ impl Service {
     /// Takes connections away and answers when no live node acts by them any more. Repeating the call after a failure waits again,
     /// also where nothing is left to take away.
     pub(crate) async fn disconnect(&self, caller: &UserCaller, connections: &Connections) -> Result<(), Error> {
-        let origin = origin(caller, self.clock.now());
+        let origin = Origin::of(caller, self.channels.clock.now());
         let revocation = Revocation {
             domain_id: connections.domain_id(),
             id: Uuid::now_v7(),
             touched: connections.touched(),
         };
-        let stored = self.db.write(|tx| {
+        let stored = self.channels.db.write(|tx| {
             Box::pin(async {
                 for (id, revision) in store::present(tx, connections).await? {
                     if store::disconnect(tx, connections, id).await? {
-                        let object = Object {
+                        let place = Place {
                             domain_id: connections.domain_id(),
                             id,
                             revision,
                         };
-                        event::append_connections(tx, event::Kind::Disconnect, object, connections, origin).await?;
+                        event::append(tx, event::DISCONNECT, place, connections, origin).await?;
                     }
                 }
                 store::insert_revocation(tx, &revocation, origin.time).await
             })
         });
-        stored.await.map_err(Error::database("disconnecting clients"))?;
+        stored.await.map_err(Error::database("disconnecting", "clients"))?;
 
         let revoked = self
             .revisions
@@ -104,7 +106,7 @@ impl Service {
             .await;
         // What could not even be announced is left to the background work, and so is a call that is cut off before this.
         if !matches!(revoked, Err(RevokeError::State(_)))
-            && let Err(error) = store::remove_revocation(&self.db, &revocation).await
+            && let Err(error) = store::remove_revocation(&self.channels.db, &revocation).await
         {
             tracing::warn!(domain.id = %revocation.domain_id, %error, "a disconnection will be announced once more");
         }
@@ -119,17 +121,17 @@ impl Service {
 
     /// Announces disconnections whose call did not come that far, at most [`REVOCATIONS_MAX`] of them.
     pub(crate) async fn finish_disconnections(&self) -> Result<(), Error> {
-        let before = self.clock.now().plus_seconds(-REVOCATION_OVERDUE_S);
-        let overdue = store::revocations(&self.db, before, REVOCATIONS_MAX).await;
-        for revocation in overdue.map_err(Error::database("looking for revocations"))? {
+        let before = self.channels.clock.now().plus_seconds(-REVOCATION_OVERDUE_S);
+        let overdue = store::revocations(&self.channels.db, before, REVOCATIONS_MAX).await;
+        for revocation in overdue.map_err(Error::database("looking for", "revocations"))? {
             match self
                 .revisions
                 .grant(Scope::Domain(revocation.domain_id), &revocation.touched)
                 .await
             {
                 Ok(_) => {
-                    let removed = store::remove_revocation(&self.db, &revocation).await;
-                    removed.map_err(Error::database("removing a revocation"))?;
+                    let removed = store::remove_revocation(&self.channels.db, &revocation).await;
+                    removed.map_err(Error::database("removing", "revocations"))?;
                 }
                 Err(error) => {
                     tracing::warn!(domain.id = %revocation.domain_id, %error, "a disconnection cannot be announced yet");
@@ -148,16 +150,16 @@ impl Service {
             channel,
             kind,
         } = *question;
-        let found = store::reach(&self.db, domain_id, channel, client_id, kind).await;
+        let found = store::reach(&self.channels.db, domain_id, channel, client_id, kind).await;
         let channel = found
-            .map_err(Error::database("looking for a connection"))?
-            .ok_or_else(Error::not_connected)?;
+            .map_err(Error::database("looking for", "connections"))?
+            .ok_or_else(not_connected)?;
         let ends = [client_id.uuid(), channel.id.uuid()];
         match self.check_enabled(domain_id, &ends, request_id).await {
             Ok(()) => Ok(channel),
             Err(Error::Refused(Fault {
                 code: Code::NotFound, ..
-            })) => Err(Error::not_connected()),
+            })) => Err(not_connected()),
             Err(error) => Err(error),
         }
     }
@@ -170,7 +172,12 @@ impl Service {
         if let Ok(value) = MetadataValue::try_from(request_id.to_string()) {
             request.metadata_mut().insert(REQUEST_ID, value);
         }
-        self.auth.clone().check_objects(request).await.map_err(refusal)?;
+        self.channels
+            .auth
+            .clone()
+            .check_objects(request)
+            .await
+            .map_err(refusal)?;
         Ok(())
     }
 }

@@ -1,20 +1,17 @@
 //! Requests and answers of the contract, to and from this service's own types. A fault names the field by its request path.
 
-use prost_types::{FieldMask, Timestamp as ProtoTime};
+use prost_types::FieldMask;
 use trunkline_bus::{Ref, Route};
-use trunkline_core::attributes::{Metadata, NAME_BYTES_MAX, Name, Tags, bounded_text};
-use trunkline_core::{ChannelId, ClientId, DomainId, Fault, Timestamp};
+use trunkline_core::attributes::Tags;
+use trunkline_core::{ChannelId, DomainId, Fault};
 use trunkline_db::{Page, Total};
-use trunkline_proto::auth::v1::ExpandResponse;
 use trunkline_proto::channels::v1 as proto;
-use trunkline_proto::http::v1::Json;
-use uuid::Uuid;
+use trunkline_registry::wire::{self, domain_id, given, json, metadata, name, time};
+use trunkline_registry::{Change, Direction, List, Order, Status};
 
-use crate::channel::{self, Change, Changes, Channel, NewChannel, Status};
+use crate::channel::{self, Changes, Channel, NewChannel};
 use crate::connect::Question;
 use crate::connection::{Connections, Kind};
-use crate::error::Error;
-use crate::list::{Direction, List, Order, Visible};
 use crate::store::Reachable;
 
 const NAME: &str = "channel.name";
@@ -25,7 +22,7 @@ pub(crate) fn new_channel(request: proto::CreateChannelRequest) -> Result<NewCha
     let domain_id = domain_id(&request.domain_id)?;
     let channel = request.channel.unwrap_or_default();
     let id = match given(Some(channel.id)) {
-        Some(text) => parsed_id("channel.id", &text)?,
+        Some(text) => wire::id("channel.id", &text)?,
         None => ChannelId::new(),
     };
     let route = given(channel.route);
@@ -35,7 +32,7 @@ pub(crate) fn new_channel(request: proto::CreateChannelRequest) -> Result<NewCha
         route: route
             .map(|text| channel::parse_route("channel.route", &text))
             .transpose()?,
-        name: name(channel.name)?,
+        name: name(NAME, channel.name)?,
         tags: Tags::parse("channel.tags", channel.tags)?,
         metadata: metadata(METADATA, channel.metadata)?,
     })
@@ -44,18 +41,11 @@ pub(crate) fn new_channel(request: proto::CreateChannelRequest) -> Result<NewCha
 /// What an update changes: the fields in the mask, to nothing where the channel has none.
 pub(crate) fn changes(channel: Option<proto::Channel>, mask: Option<FieldMask>) -> Result<Changes, Fault> {
     let channel = channel.unwrap_or_default();
-    let paths = mask.unwrap_or_default().paths;
-    for path in &paths {
-        if !matches!(path.as_str(), "name" | "metadata") {
-            let shown: String = path.chars().take(64).collect();
-            let description = format!("names `{shown}`; only `name` and `metadata` can be changed");
-            return Err(Fault::invalid("update_mask", description));
-        }
-    }
+    let paths = wire::paths(mask, &["name", "metadata"])?;
     let names = |path: &str| paths.iter().any(|named| named == path);
     let mut changes = Changes::default();
     if names("name") {
-        changes.name = Change::Set(name(channel.name)?);
+        changes.name = Change::Set(name(NAME, channel.name)?);
     }
     if names("metadata") {
         changes.metadata = Change::Set(metadata(METADATA, channel.metadata)?);
@@ -65,7 +55,6 @@ pub(crate) fn changes(channel: Option<proto::Channel>, mask: Option<FieldMask>) 
 
 /// A question for a page.
 pub(crate) fn list(request: &proto::ListChannelsRequest) -> Result<List, Fault> {
-    bounded_text("name", &request.name, NAME_BYTES_MAX)?;
     Ok(List {
         domain_id: domain_id(&request.domain_id)?,
         page: Page::parse(Some(request.offset), Some(request.limit).filter(|limit| *limit > 0))?,
@@ -80,7 +69,7 @@ pub(crate) fn list(request: &proto::ListChannelsRequest) -> Result<List, Fault> 
             Ok(proto::Direction::Ascending) => Direction::Ascending,
             Err(_) => return Err(Fault::invalid("dir", "is neither ascending nor descending")),
         },
-        name_folded: Some(request.name.to_lowercase()).filter(|text| !text.is_empty()),
+        name_folded: wire::part_of_name(&request.name)?,
         status: match proto::Status::try_from(request.status) {
             Ok(proto::Status::Unspecified | proto::Status::Enabled) => Some(Status::Enabled),
             Ok(proto::Status::Disabled) => Some(Status::Disabled),
@@ -90,25 +79,9 @@ pub(crate) fn list(request: &proto::ListChannelsRequest) -> Result<List, Fault> 
     })
 }
 
-/// What `auth` says that the caller may read.
-pub(crate) fn visible(held: &ExpandResponse) -> Result<Visible, Error> {
-    if held.all {
-        return Ok(Visible::All);
-    }
-    let groups = held.group_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>();
-    let channels = held.object_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>();
-    match (groups, channels) {
-        (Ok(groups), Ok(channels)) => Ok(Visible::some(groups, channels)?),
-        (Err(_), _) | (_, Err(_)) => Err(Error::Answer {
-            service: "auth",
-            defect: "an expanded id is no UUID",
-        }),
-    }
-}
-
 /// What one call connects or disconnects.
 pub(crate) fn ends(domain: &str, channels: &[String], clients: &[String], types: &[i32]) -> Result<Connections, Fault> {
-    let channels = each("channel_ids", channels, |field, text| parsed_id(field, text))?;
+    let channels = each("channel_ids", channels, |field, text| wire::id(field, text))?;
     ends_of(domain, &channels, clients, types)
 }
 
@@ -119,11 +92,11 @@ pub(crate) fn ends_of_one(
     clients: &[String],
     types: &[i32],
 ) -> Result<Connections, Fault> {
-    ends_of(domain, &[parsed_id("id", channel)?], clients, types)
+    ends_of(domain, &[wire::id("id", channel)?], clients, types)
 }
 
 fn ends_of(domain: &str, channels: &[ChannelId], clients: &[String], types: &[i32]) -> Result<Connections, Fault> {
-    let clients = each("client_ids", clients, |field, text| client_id(field, text))?;
+    let clients = each("client_ids", clients, |field, text| wire::id(field, text))?;
     let kinds = each("types", types, |field, number| kind(field, *number))?;
     Connections::new(domain_id(domain)?, channels, &clients, &kinds)
 }
@@ -145,7 +118,7 @@ fn each<'a, In: 'a, Out>(
 pub(crate) fn question(request: &proto::AuthorizeRequest) -> Result<Option<Question>, Fault> {
     let (domain_id, client_id) = (
         domain_id(&request.domain_id)?,
-        client_id("client_id", &request.client_id)?,
+        wire::id("client_id", &request.client_id)?,
     );
     let kind = kind("type", request.r#type)?;
     let channel = match request.channel.parse() {
@@ -184,7 +157,7 @@ pub(crate) fn connections(connections: &Connections, id: ChannelId) -> proto::Co
 
 /// The ids that a method on one channel names.
 pub(crate) fn ids(domain: &str, channel: &str) -> Result<(DomainId, ChannelId), Fault> {
-    Ok((domain_id(domain)?, parsed_id("id", channel)?))
+    Ok((domain_id(domain)?, wire::id("id", channel)?))
 }
 
 /// A channel as everyone sees it who may read it.
@@ -219,35 +192,6 @@ pub(crate) fn page(list: &List, total: Total, channels: &[Channel]) -> proto::Li
     }
 }
 
-/// A time as contracts carry it.
-pub(crate) fn time(time: Timestamp) -> ProtoTime {
-    let nanos = time.micros().rem_euclid(1_000_000) * 1_000;
-    ProtoTime {
-        seconds: time.seconds(),
-        nanos: i32::try_from(nanos).unwrap_or_default(),
-    }
-}
-
-fn domain_id(text: &str) -> Result<DomainId, Fault> {
-    text.parse().map_err(|_| Fault::invalid("domain_id", "is not a UUID"))
-}
-
-fn parsed_id(field: &str, text: &str) -> Result<ChannelId, Fault> {
-    uuid(field, text).map(ChannelId::from_uuid)
-}
-
-fn client_id(field: &str, text: &str) -> Result<ClientId, Fault> {
-    uuid(field, text).map(ClientId::from_uuid)
-}
-
-fn uuid(field: &str, text: &str) -> Result<Uuid, Fault> {
-    let id = Uuid::try_parse(text).map_err(|_| Fault::invalid(field, "is not a UUID"))?;
-    if id.is_nil() {
-        return Err(Fault::invalid(field, "is the nil UUID, which names nothing"));
-    }
-    Ok(id)
-}
-
 fn kind(field: &str, number: i32) -> Result<Kind, Fault> {
     match proto::ConnectionType::try_from(number) {
         Ok(proto::ConnectionType::Publish) => Ok(Kind::Publish),
@@ -256,24 +200,6 @@ fn kind(field: &str, number: i32) -> Result<Kind, Fault> {
             Err(Fault::invalid(field, "is neither `Publish` nor `Subscribe`"))
         }
     }
-}
-
-fn name(text: Option<String>) -> Result<Option<Name>, Fault> {
-    given(text).map(|text| Name::parse(NAME, &text)).transpose()
-}
-
-fn metadata(field: &str, json: Option<Json>) -> Result<Option<Metadata>, Fault> {
-    json.map(|json| Metadata::parse(field, &json.text)).transpose()
-}
-
-fn json(metadata: Metadata) -> Json {
-    Json {
-        text: metadata.into_string().into(),
-    }
-}
-
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ pub mod connection;
 mod convert;
 mod error;
 mod event;
-pub mod list;
 mod rpc;
 mod service;
 pub mod store;
@@ -28,14 +27,14 @@ use tonic::service::Routes;
 use trunkline_bus::revision::Revisions;
 use trunkline_core::{ClientId, Clock, DomainId};
 use trunkline_db::Db;
-use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
 use trunkline_proto::channels::v1::channels_service_server::ChannelsServiceServer;
 use trunkline_proto::events::v1::Event;
 use trunkline_proto::guards::channels_service::Guarded;
-use trunkline_rpc::guard::{AUTH_SERVICE, CHANNELS_SERVICE};
-use trunkline_rpc::{Hub, RpcGuard, Turns};
+use trunkline_registry::{Error, Registry};
+use trunkline_rpc::guard::CHANNELS_SERVICE;
+use trunkline_rpc::{Hub, RpcGuard};
 
-pub use error::{Error, reasons};
+pub use error::reasons;
 pub use store::MIGRATIONS;
 
 use crate::rpc::Rpc;
@@ -80,10 +79,7 @@ impl Channels {
     pub fn open(deps: Deps) -> Self {
         let guard = Arc::new(RpcGuard::through(&deps.hub, PEER));
         let service = Service {
-            db: deps.db,
-            auth: AuthServiceClient::new(deps.hub.transport(AUTH_SERVICE, PEER)),
-            clock: deps.clock,
-            turns: Turns::default(),
+            channels: Registry::new(deps.db, &deps.hub, PEER, deps.clock),
             revisions: deps.revisions,
         };
         Self {
@@ -122,14 +118,14 @@ impl Channels {
             ClientId::from_slice(&event.object_id),
         );
         if let ("client.delete", (Some(domain_id), Some(client_id))) = (event.r#type.as_str(), ids) {
-            store::forget_client(&self.service.db, domain_id, client_id).await?;
+            store::forget_client(&self.service.channels.db, domain_id, client_id).await?;
         }
         Ok(())
     }
 
     async fn finish(&self) {
         for finished in [
-            self.service.finish_deletions().await,
+            self.service.channels.finish_deletions().await,
             self.service.finish_disconnections().await,
         ] {
             if let Err(error) = finished {

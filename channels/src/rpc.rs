@@ -1,10 +1,8 @@
 //! The contract's methods: decode, call, encode.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
-use trunkline_core::{Code, RequestId};
 use trunkline_proto::channels::v1::channels_service_server::ChannelsService;
 use trunkline_proto::channels::v1::{
     AuthorizeRequest, AuthorizeResponse, Channel, ConnectClientsRequest, ConnectClientsResponse, ConnectRequest,
@@ -12,11 +10,11 @@ use trunkline_proto::channels::v1::{
     DisconnectClientsRequest, DisconnectClientsResponse, DisconnectRequest, DisconnectResponse, EnableChannelRequest,
     GetChannelRequest, ListChannelsRequest, ListChannelsResponse, UpdateChannelRequest,
 };
-use trunkline_rpc::{caller, status};
+use trunkline_registry::{Status as Standing, answer};
+use trunkline_rpc::caller;
 
-use crate::channel;
 use crate::convert;
-use crate::error::Error;
+use crate::error::not_connected;
 use crate::service::Service;
 
 /// The service behind its contract.
@@ -38,7 +36,7 @@ impl ChannelsService for Rpc {
         let (request_id, request) = (caller::request_id(request.extensions()), request.into_inner());
         let done = async {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
-            Ok(convert::channel(&self.0.get(domain_id, id).await?))
+            Ok(convert::channel(&self.0.channels.get(domain_id, id).await?))
         };
         answer(request_id, done.await)
     }
@@ -50,7 +48,7 @@ impl ChannelsService for Rpc {
         let (caller, request) = (caller::user(&request)?, request.into_inner());
         let done = async {
             let list = convert::list(&request)?;
-            let (total, channels) = self.0.list(&caller, &list).await?;
+            let (total, channels) = self.0.channels.list(&caller, &list).await?;
             Ok(convert::page(&list, total, &channels))
         };
         answer(caller.request_id, done.await)
@@ -61,9 +59,11 @@ impl ChannelsService for Rpc {
         let done = async {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
             let changes = convert::changes(request.channel, request.update_mask)?;
-            Ok(convert::channel(
-                &self.0.update(&caller, domain_id, id, &changes).await?,
-            ))
+            let changed = self
+                .0
+                .channels
+                .update(&caller, domain_id, id, |channel| changes.apply(channel));
+            Ok(convert::channel(&changed.await?))
         };
         answer(caller.request_id, done.await)
     }
@@ -74,7 +74,8 @@ impl ChannelsService for Rpc {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
             let channel = self
                 .0
-                .set_status(&caller, domain_id, id, channel::Status::Enabled)
+                .channels
+                .set_status(&caller, domain_id, id, Standing::Enabled)
                 .await?;
             Ok(convert::channel(&channel))
         };
@@ -87,7 +88,8 @@ impl ChannelsService for Rpc {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
             let channel = self
                 .0
-                .set_status(&caller, domain_id, id, channel::Status::Disabled)
+                .channels
+                .set_status(&caller, domain_id, id, Standing::Disabled)
                 .await?;
             Ok(convert::channel(&channel))
         };
@@ -101,7 +103,7 @@ impl ChannelsService for Rpc {
         let (caller, request) = (caller::user(&request)?, request.into_inner());
         let done = async {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
-            self.0.delete(&caller, domain_id, id).await?;
+            self.0.channels.delete(&caller, domain_id, id).await?;
             Ok(DeleteChannelResponse {})
         };
         answer(caller.request_id, done.await)
@@ -166,29 +168,9 @@ impl ChannelsService for Rpc {
     async fn authorize(&self, request: Request<AuthorizeRequest>) -> Result<Response<AuthorizeResponse>, Status> {
         let (request_id, request) = (caller::request_id(request.extensions()), request.into_inner());
         let done = async {
-            let question = convert::question(&request)?.ok_or_else(Error::not_connected)?;
+            let question = convert::question(&request)?.ok_or_else(not_connected)?;
             Ok(convert::reachable(&self.0.authorize(&question, request_id).await?))
         };
         answer(request_id, done.await)
     }
-}
-
-/// Tells the outcome.
-fn answer<T>(request_id: RequestId, outcome: Result<T, Error>) -> Result<Response<T>, Status> {
-    outcome.map(Response::new).map_err(|error| refuse(request_id, &error))
-}
-
-/// The status of an error. A failure of our own is logged here, once; of a defect the caller learns the request's id alone.
-fn refuse(request_id: RequestId, error: &Error) -> Status {
-    let fault = error.fault();
-    if matches!(error, Error::Refused(_)) {
-        return status::from_fault(fault);
-    }
-    let cause = error.source().map(tracing::field::display);
-    if fault.code == Code::Internal {
-        tracing::error!(request.id = %request_id, %error, cause, "a call failed");
-        return status::internal(&request_id.to_string());
-    }
-    tracing::warn!(request.id = %request_id, %error, cause, "a call failed for now");
-    status::from_fault(fault)
 }

@@ -3,13 +3,14 @@
 
 use trunkline_bus::{Ref, Route};
 use trunkline_channels::MIGRATIONS;
-use trunkline_channels::channel::{Channel, NewChannel, Status};
+use trunkline_channels::channel::{Channel, NewChannel};
 use trunkline_channels::connection::{Connections, ENDS_MAX, Kind};
-use trunkline_channels::list::{Direction, List, Order, Visible};
 use trunkline_channels::store::{self, Reachable, Revocation, constraint};
 use trunkline_core::attributes::{Metadata, Name, Tags};
 use trunkline_core::{ChannelId, ClientId, DomainId, GroupId, Timestamp, UserId};
 use trunkline_db::{Db, Error, Page, schema};
+use trunkline_registry::store as registry;
+use trunkline_registry::{Direction, List, Order, Status, Visible};
 use trunkline_testkit::{Postgres, free_dir};
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_001);
@@ -115,8 +116,8 @@ fn all(domain_id: DomainId) -> List {
     }
 }
 
-async fn names(db: &Db, list: &List, visible: &Visible) -> Vec<String> {
-    let (_, channels) = store::list(db, list, visible).await.unwrap();
+async fn names(db: &Db, list: &List, visible: &Visible<ChannelId>) -> Vec<String> {
+    let (_, channels) = registry::list::<Channel>(db, list, visible).await.unwrap();
     channels
         .iter()
         .map(|channel| channel.name.as_ref().map(ToString::to_string).unwrap_or_default())
@@ -142,10 +143,16 @@ async fn a_channel_reads_back_as_it_was_stored_and_changed() {
         };
         insert(db, &channel).await.unwrap();
         assert_eq!(
-            store::get(db, channel.domain_id, channel.id).await.unwrap().as_ref(),
+            registry::get::<Channel>(db, channel.domain_id, channel.id)
+                .await
+                .unwrap()
+                .as_ref(),
             Some(&channel)
         );
-        assert_eq!(store::get(db, DomainId::new(), channel.id).await.unwrap(), None);
+        assert_eq!(
+            registry::get::<Channel>(db, DomainId::new(), channel.id).await.unwrap(),
+            None
+        );
 
         channel = Channel {
             name: None,
@@ -155,11 +162,13 @@ async fn a_channel_reads_back_as_it_was_stored_and_changed() {
             revision: 2,
             ..channel
         };
-        db.write::<_, Error>(|tx| Box::pin(store::update(tx, &channel)))
+        db.write::<_, Error>(|tx| Box::pin(registry::update(tx, &channel)))
             .await
             .unwrap();
         assert_eq!(
-            store::get(db, channel.domain_id, channel.id).await.unwrap(),
+            registry::get::<Channel>(db, channel.domain_id, channel.id)
+                .await
+                .unwrap(),
             Some(channel)
         );
     })
@@ -287,7 +296,7 @@ async fn only_channels_of_the_domain_that_are_there_are_present() {
             let domain_id = DomainId::new();
             inserted(db, [plain(domain_id), plain(domain_id), plain(DomainId::new())]).await
         };
-        store::mark_deleted(db, gone.domain_id, gone.id, UserId::new(), NOW)
+        registry::mark_deleted::<Channel>(db, gone.domain_id, gone.id, UserId::new(), NOW)
             .await
             .unwrap();
         let ids = [here.id, gone.id, elsewhere.id, ChannelId::new()];
@@ -307,23 +316,38 @@ async fn a_channel_marked_as_deleted_is_hidden_everywhere_until_it_is_removed_wi
         let [channel] = inserted(db, [routed(DomainId::new(), "kitchen")]).await;
         let (domain_id, id, user, client) = (channel.domain_id, channel.id, UserId::new(), ClientId::new());
         connect(db, &one(&channel, client, Kind::Publish)).await;
-        let remove = || db.write::<_, Error>(|tx| Box::pin(store::remove(tx, domain_id, id)));
+        let remove = || db.write::<_, Error>(|tx| Box::pin(registry::remove::<Channel>(tx, domain_id, id)));
         assert_eq!(remove().await.unwrap(), None, "a channel that is not marked stays");
 
-        assert!(store::mark_deleted(db, domain_id, id, user, NOW).await.unwrap());
-        assert_eq!(store::get(db, domain_id, id).await.unwrap(), None);
+        assert!(
+            registry::mark_deleted::<Channel>(db, domain_id, id, user, NOW)
+                .await
+                .unwrap()
+        );
+        assert_eq!(registry::get::<Channel>(db, domain_id, id).await.unwrap(), None);
         assert_eq!(reach(db, &channel, client).await, [false, false]);
         let by_route = store::reach(db, domain_id, Ref::Route(channel.route.unwrap()), client, Kind::Publish).await;
         assert_eq!(by_route.unwrap(), None);
         assert_eq!(
-            store::list(db, &all(domain_id), &Visible::All).await.unwrap().0.count,
+            registry::list::<Channel>(db, &all(domain_id), &Visible::All)
+                .await
+                .unwrap()
+                .0
+                .count,
             0
         );
-        assert_eq!(store::marked_deleted(db, 10).await.unwrap(), [(domain_id, id)]);
+        assert_eq!(
+            registry::marked_deleted::<Channel>(db, 10).await.unwrap(),
+            [(domain_id, id)]
+        );
 
         let removed = remove().await.unwrap().unwrap();
         assert_eq!((removed.removed_by, removed.revision), (Some(user), 1));
-        assert!(!store::mark_deleted(db, domain_id, id, user, NOW).await.unwrap());
+        assert!(
+            !registry::mark_deleted::<Channel>(db, domain_id, id, user, NOW)
+                .await
+                .unwrap()
+        );
         insert(db, &channel).await.expect("id and route are free again");
         assert_eq!(
             reach(db, &channel, client).await,

@@ -1,10 +1,10 @@
 //! A client as this service knows it: parsed once, valid from then on. No I/O, no proto.
 
 use std::fmt;
-use std::str::FromStr;
 
 use trunkline_core::attributes::{Metadata, Name, Tags, bounded_text};
 use trunkline_core::{ClientId, DomainId, Fault, GroupId, Secret, Timestamp, UserId};
+use trunkline_registry::{Change, Status};
 
 /// Longest identity in bytes.
 pub const IDENTITY_BYTES_MAX: usize = 1_024;
@@ -42,42 +42,6 @@ pub struct Client {
     pub updated_by: Option<UserId>,
     /// Number of its changes, from 1.
     pub revision: i64,
-}
-
-/// Whether a client may connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// It may.
-    Enabled,
-    /// It may not.
-    Disabled,
-}
-
-impl Status {
-    /// The word that databases keep.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Enabled => "enabled",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-/// A text that names no status.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a status")]
-pub struct UnknownStatus(String);
-
-impl FromStr for Status {
-    type Err = UnknownStatus;
-
-    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        match text {
-            "enabled" => Ok(Self::Enabled),
-            "disabled" => Ok(Self::Disabled),
-            other => Err(UnknownStatus(other.to_owned())),
-        }
-    }
 }
 
 /// What a client goes by in its owner's books: 1 to [`IDENTITY_BYTES_MAX`] bytes; not unique.
@@ -171,25 +135,6 @@ impl NewClient {
     }
 }
 
-/// One field of an update: left as it is, or set to a value or to nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Change<T> {
-    /// Not in the mask.
-    #[default]
-    Keep,
-    /// The new value; `None` empties the field.
-    Set(Option<T>),
-}
-
-impl<T: Clone> Change<T> {
-    fn apply(&self, field: &mut Option<T>) {
-        match self {
-            Self::Keep => {}
-            Self::Set(value) => field.clone_from(value),
-        }
-    }
-}
-
 /// What an update changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -202,16 +147,12 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Whether nothing is to be changed.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Changes `client`.
-    pub fn apply(&self, client: &mut Client) {
+    /// Changes `client`, and says whether there is anything to change.
+    pub fn apply(&self, client: &mut Client) -> bool {
         self.name.apply(&mut client.name);
         self.metadata.apply(&mut client.metadata);
         self.private_metadata.apply(&mut client.private_metadata);
+        *self != Self::default()
     }
 }
 

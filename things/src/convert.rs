@@ -1,17 +1,15 @@
 //! Requests and answers of the contract, to and from this service's own types. A fault names the field by its request path.
 
-use prost_types::{FieldMask, Timestamp as ProtoTime};
-use trunkline_core::attributes::{Metadata, Name, Tags, bounded_text};
-use trunkline_core::{ClientId, DomainId, Fault, RequestId, Secret, Timestamp};
+use prost_types::FieldMask;
+use trunkline_core::attributes::Tags;
+use trunkline_core::{ClientId, DomainId, Fault, RequestId, Secret};
 use trunkline_db::{Page, Total};
-use trunkline_proto::auth::v1::ExpandResponse;
 use trunkline_proto::clients::v1 as proto;
-use trunkline_proto::http::v1::Json;
+use trunkline_registry::wire::{self, domain_id, given, json, metadata, name, time};
+use trunkline_registry::{Change, Direction, List, Order, Status};
 
-use crate::client::{self, Change, Changes, Client, Identity, NewClient, Status};
+use crate::client::{self, Changes, Client, Identity, NewClient};
 use crate::credential::{Claim, Holder, Proven};
-use crate::error::Error;
-use crate::list::{Direction, List, Order, Visible};
 
 const NAME: &str = "client.name";
 const TAGS: &str = "client.tags";
@@ -26,7 +24,7 @@ pub(crate) fn new_client(request: proto::CreateClientRequest) -> Result<NewClien
     let client = request.client.unwrap_or_default();
     let credentials = client.credentials.unwrap_or_default();
     let id = match given(Some(client.id)) {
-        Some(text) => parsed_id("client.id", &text)?,
+        Some(text) => wire::id("client.id", &text)?,
         None => ClientId::new(),
     };
     let secret = match given(credentials.secret) {
@@ -36,7 +34,7 @@ pub(crate) fn new_client(request: proto::CreateClientRequest) -> Result<NewClien
     Ok(NewClient {
         id,
         domain_id,
-        name: name(client.name)?,
+        name: name(NAME, client.name)?,
         tags: Tags::parse(TAGS, client.tags)?,
         identity: given(credentials.identity)
             .map(|text| Identity::parse(IDENTITY, &text))
@@ -50,18 +48,11 @@ pub(crate) fn new_client(request: proto::CreateClientRequest) -> Result<NewClien
 /// What an update changes: the fields in the mask, to nothing where the client has none.
 pub(crate) fn changes(client: Option<proto::Client>, mask: Option<FieldMask>) -> Result<Changes, Fault> {
     let client = client.unwrap_or_default();
-    let paths = mask.unwrap_or_default().paths;
-    for path in &paths {
-        if !matches!(path.as_str(), "name" | "metadata" | "private_metadata") {
-            let shown: String = path.chars().take(64).collect();
-            let description = format!("names `{shown}`; only `name`, `metadata` and `private_metadata` can be changed");
-            return Err(Fault::invalid("update_mask", description));
-        }
-    }
+    let paths = wire::paths(mask, &["name", "metadata", "private_metadata"])?;
     let names = |path: &str| paths.iter().any(|named| named == path);
     let mut changes = Changes::default();
     if names("name") {
-        changes.name = Change::Set(name(client.name)?);
+        changes.name = Change::Set(name(NAME, client.name)?);
     }
     if names("metadata") {
         changes.metadata = Change::Set(metadata(METADATA, client.metadata)?);
@@ -74,7 +65,6 @@ pub(crate) fn changes(client: Option<proto::Client>, mask: Option<FieldMask>) ->
 
 /// A question for a page.
 pub(crate) fn list(request: &proto::ListClientsRequest) -> Result<List, Fault> {
-    bounded_text("name", &request.name, trunkline_core::attributes::NAME_BYTES_MAX)?;
     Ok(List {
         domain_id: domain_id(&request.domain_id)?,
         page: Page::parse(Some(request.offset), Some(request.limit).filter(|limit| *limit > 0))?,
@@ -89,7 +79,7 @@ pub(crate) fn list(request: &proto::ListClientsRequest) -> Result<List, Fault> {
             Ok(proto::Direction::Ascending) => Direction::Ascending,
             Err(_) => return Err(Fault::invalid("dir", "is neither ascending nor descending")),
         },
-        name_folded: Some(request.name.to_lowercase()).filter(|text| !text.is_empty()),
+        name_folded: wire::part_of_name(&request.name)?,
         status: match proto::Status::try_from(request.status) {
             Ok(proto::Status::Unspecified | proto::Status::Enabled) => Some(Status::Enabled),
             Ok(proto::Status::Disabled) => Some(Status::Disabled),
@@ -97,22 +87,6 @@ pub(crate) fn list(request: &proto::ListClientsRequest) -> Result<List, Fault> {
             Err(_) => return Err(Fault::invalid("status", "is not one that clients have")),
         },
     })
-}
-
-/// What `auth` says that the caller may read.
-pub(crate) fn visible(held: &ExpandResponse) -> Result<Visible, Error> {
-    if held.all {
-        return Ok(Visible::All);
-    }
-    let groups = held.group_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>();
-    let clients = held.object_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>();
-    match (groups, clients) {
-        (Ok(groups), Ok(clients)) => Ok(Visible::some(groups, clients)?),
-        (Err(_), _) | (_, Err(_)) => Err(Error::Answer {
-            service: "auth",
-            defect: "an expanded id is no UUID",
-        }),
-    }
 }
 
 /// What somebody shows to be admitted. What cannot be an id is looked for like any other, so that it is refused like any other.
@@ -142,7 +116,7 @@ pub(crate) fn claim(request: proto::AuthenticateRequest, request_id: RequestId) 
 
 /// The ids that a method on one client names.
 pub(crate) fn ids(domain: &str, client: &str) -> Result<(DomainId, ClientId), Fault> {
-    Ok((domain_id(domain)?, parsed_id("id", client)?))
+    Ok((domain_id(domain)?, wire::id("id", client)?))
 }
 
 /// A client as everyone sees it who may read it.
@@ -202,45 +176,6 @@ pub(crate) fn proven(proven: &Proven) -> proto::AuthenticateResponse {
         domain_id: proven.domain_id.to_string(),
         credential_id: proven.credential_id.to_string(),
     }
-}
-
-/// A time as contracts carry it.
-pub(crate) fn time(time: Timestamp) -> ProtoTime {
-    let nanos = time.micros().rem_euclid(1_000_000) * 1_000;
-    ProtoTime {
-        seconds: time.seconds(),
-        nanos: i32::try_from(nanos).unwrap_or_default(),
-    }
-}
-
-fn domain_id(text: &str) -> Result<DomainId, Fault> {
-    text.parse().map_err(|_| Fault::invalid("domain_id", "is not a UUID"))
-}
-
-fn parsed_id(field: &str, text: &str) -> Result<ClientId, Fault> {
-    let id: ClientId = text.parse().map_err(|_| Fault::invalid(field, "is not a UUID"))?;
-    if id.uuid().is_nil() {
-        return Err(Fault::invalid(field, "is the nil UUID, which names nothing"));
-    }
-    Ok(id)
-}
-
-fn name(text: Option<String>) -> Result<Option<Name>, Fault> {
-    given(text).map(|text| Name::parse(NAME, &text)).transpose()
-}
-
-fn metadata(field: &str, json: Option<Json>) -> Result<Option<Metadata>, Fault> {
-    json.map(|json| Metadata::parse(field, &json.text)).transpose()
-}
-
-fn json(metadata: Metadata) -> Json {
-    Json {
-        text: metadata.into_string().into(),
-    }
-}
-
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use trunkline_core::digest::DigestKey;
 use trunkline_core::error::Code;
 use trunkline_core::{ClientId, CredentialId, DomainId, RequestId, Secret, Timestamp};
 use trunkline_proto::auth::v1::{CheckObjectsRequest, ResolveDomainRequest};
+use trunkline_registry::{Error, Object as _, refusal};
 use trunkline_rpc::caller::REQUEST_ID;
 use trunkline_rpc::status::to_fault;
 use uuid::Uuid;
 
-use crate::error::{Error, refusal};
+use crate::client::Client;
+use crate::error::wrong_credentials;
 use crate::service::Service;
 use crate::store::{self, Credential, NewCredential};
 
@@ -96,13 +98,13 @@ impl Service {
     pub(crate) async fn authenticate(&self, claim: &Claim) -> Result<Proven, Error> {
         let domain_id = self.domain_of(claim).await?.unwrap_or(NOWHERE);
         let digest = self.secrets.digest(domain_id, &claim.secret);
-        let found = store::credential(&self.db, domain_id, &digest).await;
-        let now = self.clock.now();
+        let found = store::credential(&self.clients.db, domain_id, &digest).await;
+        let now = self.clients.clock.now();
         let credential = found
-            .map_err(Error::database("looking for a credential"))?
+            .map_err(Error::database("looking for", "credentials"))?
             .filter(|found| self.secrets.is_genuine(domain_id, &claim.secret, found))
             .filter(|found| is_current(found, now) && claim.holder.may_be(found.client_id))
-            .ok_or_else(Error::wrong_credentials)?;
+            .ok_or_else(wrong_credentials)?;
         let proven = Proven {
             client_id: credential.client_id,
             domain_id,
@@ -117,9 +119,9 @@ impl Service {
         match &claim.holder {
             Holder::Client(id) => {
                 let id = id.unwrap_or(ClientId::from_uuid(Uuid::nil()));
-                store::domain_of(&self.db, id)
+                store::domain_of(&self.clients.db, id)
                     .await
-                    .map_err(Error::database("looking for a client's domain"))
+                    .map_err(Error::database("looking for the domain of", Client::NOUNS))
             }
             Holder::Domain(domain) => match domain.parse() {
                 Ok(id) => Ok(Some(id)),
@@ -135,7 +137,7 @@ impl Service {
             },
             request_id,
         );
-        match self.auth.clone().resolve_domain(request).await {
+        match self.clients.auth.clone().resolve_domain(request).await {
             Ok(answer) => Ok(answer.into_inner().domain_id.parse().ok()),
             Err(status) => match to_fault(&status) {
                 fault if matches!(fault.code, Code::NotFound | Code::InvalidArgument) => Ok(None),
@@ -149,7 +151,13 @@ impl Service {
             domain_id: proven.domain_id.to_string(),
             objects: vec![proven.client_id.to_string()],
         };
-        match self.auth.clone().check_objects(request(question, request_id)).await {
+        match self
+            .clients
+            .auth
+            .clone()
+            .check_objects(request(question, request_id))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(status) => Err(not_admitted(refusal(status))),
         }
@@ -184,7 +192,7 @@ fn is_current(credential: &Credential, now: Timestamp) -> bool {
 /// What `auth` said about a client that has proven itself: what it no longer knows is refused like a wrong secret.
 fn not_admitted(error: Error) -> Error {
     match error {
-        Error::Refused(fault) if fault.code == Code::NotFound => Error::wrong_credentials(),
+        Error::Refused(fault) if fault.code == Code::NotFound => wrong_credentials(),
         other => other,
     }
 }

@@ -10,8 +10,6 @@ pub mod client;
 mod convert;
 mod credential;
 mod error;
-mod event;
-pub mod list;
 mod rpc;
 mod service;
 pub mod store;
@@ -27,13 +25,13 @@ use tonic::service::Routes;
 use trunkline_core::Clock;
 use trunkline_core::digest::DigestKey;
 use trunkline_db::Db;
-use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
 use trunkline_proto::clients::v1::clients_service_server::ClientsServiceServer;
 use trunkline_proto::guards::clients_service::Guarded;
-use trunkline_rpc::guard::{AUTH_SERVICE, CLIENTS_SERVICE};
-use trunkline_rpc::{Hub, RpcGuard, Turns};
+use trunkline_registry::Registry;
+use trunkline_rpc::guard::CLIENTS_SERVICE;
+use trunkline_rpc::{Hub, RpcGuard};
 
-pub use error::{Error, reasons};
+pub use error::reasons;
 pub use store::MIGRATIONS;
 
 use crate::credential::{Secrets, Used};
@@ -82,10 +80,7 @@ impl Things {
         let (sender, used) = mpsc::channel(USED_MAX);
         let guard = Arc::new(RpcGuard::through(&deps.hub, PEER));
         let service = Service {
-            db: deps.db,
-            auth: AuthServiceClient::new(deps.hub.transport(AUTH_SERVICE, PEER)),
-            clock: deps.clock,
-            turns: Turns::default(),
+            clients: Registry::new(deps.db, &deps.hub, PEER, deps.clock),
             secrets: Secrets::new(deps.secret_key),
             used: sender,
         };
@@ -118,14 +113,14 @@ impl Things {
     }
 
     async fn note(&self, used: &Used) {
-        let noted = store::mark_used(&self.service.db, used.domain_id, used.credential_id, used.time).await;
+        let noted = store::mark_used(&self.service.clients.db, used.domain_id, used.credential_id, used.time).await;
         if let Err(error) = noted {
             tracing::warn!(%error, "the use of a credential could not be noted");
         }
     }
 
     async fn finish_deletions(&self) {
-        if let Err(error) = self.service.finish_deletions().await {
+        if let Err(error) = self.service.clients.finish_deletions().await {
             tracing::warn!(%error, "interrupted deletions could not be looked for");
         }
     }

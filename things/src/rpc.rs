@@ -1,21 +1,18 @@
 //! The contract's methods: decode, call, encode.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
-use trunkline_core::{Code, RequestId};
 use trunkline_proto::clients::v1::clients_service_server::ClientsService;
 use trunkline_proto::clients::v1::{
     AuthenticateRequest, AuthenticateResponse, Client, CreateClientRequest, DeleteClientRequest, DeleteClientResponse,
     DisableClientRequest, EnableClientRequest, GetClientRequest, ListClientsRequest, ListClientsResponse,
     UpdateClientRequest,
 };
-use trunkline_rpc::{caller, status};
+use trunkline_registry::{Status as Standing, answer};
+use trunkline_rpc::caller;
 
-use crate::client;
 use crate::convert;
-use crate::error::Error;
 use crate::service::Service;
 
 /// The service behind its contract.
@@ -37,7 +34,7 @@ impl ClientsService for Rpc {
         let (request_id, request) = (caller::request_id(request.extensions()), request.into_inner());
         let done = async {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
-            Ok(convert::client(&self.0.get(domain_id, id).await?))
+            Ok(convert::client(&self.0.clients.get(domain_id, id).await?))
         };
         answer(request_id, done.await)
     }
@@ -49,7 +46,7 @@ impl ClientsService for Rpc {
         let (caller, request) = (caller::user(&request)?, request.into_inner());
         let done = async {
             let list = convert::list(&request)?;
-            let (total, clients) = self.0.list(&caller, &list).await?;
+            let (total, clients) = self.0.clients.list(&caller, &list).await?;
             Ok(convert::page(&list, total, &clients))
         };
         answer(caller.request_id, done.await)
@@ -60,7 +57,11 @@ impl ClientsService for Rpc {
         let done = async {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
             let changes = convert::changes(request.client, request.update_mask)?;
-            Ok(convert::client(&self.0.update(&caller, domain_id, id, &changes).await?))
+            let changed = self
+                .0
+                .clients
+                .update(&caller, domain_id, id, |client| changes.apply(client));
+            Ok(convert::client(&changed.await?))
         };
         answer(caller.request_id, done.await)
     }
@@ -71,7 +72,8 @@ impl ClientsService for Rpc {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
             let client = self
                 .0
-                .set_status(&caller, domain_id, id, client::Status::Enabled)
+                .clients
+                .set_status(&caller, domain_id, id, Standing::Enabled)
                 .await?;
             Ok(convert::client(&client))
         };
@@ -84,7 +86,8 @@ impl ClientsService for Rpc {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
             let client = self
                 .0
-                .set_status(&caller, domain_id, id, client::Status::Disabled)
+                .clients
+                .set_status(&caller, domain_id, id, Standing::Disabled)
                 .await?;
             Ok(convert::client(&client))
         };
@@ -98,7 +101,7 @@ impl ClientsService for Rpc {
         let (caller, request) = (caller::user(&request)?, request.into_inner());
         let done = async {
             let (domain_id, id) = convert::ids(&request.domain_id, &request.id)?;
-            self.0.delete(&caller, domain_id, id).await?;
+            self.0.clients.delete(&caller, domain_id, id).await?;
             Ok(DeleteClientResponse {})
         };
         answer(caller.request_id, done.await)
@@ -115,24 +118,4 @@ impl ClientsService for Rpc {
         };
         answer(request_id, done.await)
     }
-}
-
-/// Tells the outcome.
-fn answer<T>(request_id: RequestId, outcome: Result<T, Error>) -> Result<Response<T>, Status> {
-    outcome.map(Response::new).map_err(|error| refuse(request_id, &error))
-}
-
-/// The status of an error. A failure of our own is logged here, once; of a defect the caller learns the request's id alone.
-fn refuse(request_id: RequestId, error: &Error) -> Status {
-    let fault = error.fault();
-    if matches!(error, Error::Refused(_)) {
-        return status::from_fault(fault);
-    }
-    let cause = error.source().map(tracing::field::display);
-    if fault.code == Code::Internal {
-        tracing::error!(request.id = %request_id, %error, cause, "a call failed");
-        return status::internal(&request_id.to_string());
-    }
-    tracing::warn!(request.id = %request_id, %error, cause, "a call failed for now");
-    status::from_fault(fault)
 }

@@ -1,62 +1,32 @@
-//! The use cases, one method each, caller first. Product decisions of this service live here.
-
-use std::sync::Arc;
+//! What only the registry of clients does: their secrets. The rest is [`Registry`]'s.
 
 use tokio::sync::mpsc;
-use tonic::Request;
-use trunkline_core::error::{Code, reason};
-use trunkline_core::{ClientId, Clock, DomainId, RequestId, Timestamp};
-use trunkline_db::{Db, Total};
-use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
-use trunkline_proto::auth::v1::{ExpandRequest, RegisterRequest, SetStatusRequest, UnregisterRequest};
-use trunkline_proto::guard::Entity;
-use trunkline_rpc::status::to_fault;
-use trunkline_rpc::{Transport, Turns, UserCaller};
+use trunkline_core::error::Code;
+use trunkline_registry::event::{self, Kind};
+use trunkline_registry::{Error, Object as _, Origin, Registry};
+use trunkline_rpc::UserCaller;
 
-use crate::client::{Changes, Client, NewClient, Status};
-use crate::convert;
+use crate::client::{Client, NewClient};
 use crate::credential::{Secrets, Used};
-use crate::error::{Error, refusal};
-use crate::event::{self, Kind, Object, Origin};
-use crate::list::List;
+use crate::error::reasons::SECRET_TAKEN;
 use crate::store::{self, constraint};
-
-const ENTITY: i32 = Entity::Client as i32;
-const READ: &str = "read";
-/// Deletions that are finished in one go after a crash or an outage.
-const DELETIONS_MAX: u32 = 100;
 
 /// The use cases.
 pub(crate) struct Service {
-    pub(crate) db: Db,
-    pub(crate) auth: AuthServiceClient<Transport>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) turns: Turns,
+    pub(crate) clients: Registry<Client>,
     pub(crate) secrets: Secrets,
     pub(crate) used: mpsc::Sender<Used>,
 }
 
 impl Service {
-    /// Creates a client. `auth` learns of it first; what fails after that leaves a pending object
-    /// there, which does no harm: nobody but its creator knows it, and the same call again goes on with it.
+    /// Creates a client with its first credential.
     pub(crate) async fn create(&self, caller: &UserCaller, new: &NewClient) -> Result<Client, Error> {
-        let request = RegisterRequest {
-            entity: ENTITY,
-            id: new.id.to_string(),
-            domain_id: new.domain_id.to_string(),
-            parent_id: String::new(),
-        };
-        self.auth
-            .clone()
-            .register(caller.request(request))
-            .await
-            .map_err(refusal)?;
-
-        let now = self.clock.now();
+        self.clients.register(caller, new.domain_id, new.id).await?;
+        let now = self.clients.clock.now();
         let client = new.created(now);
         let credential = self.secrets.seal(new.domain_id, &new.secret, now);
-        let origin = origin(caller, now);
-        let stored = self.db.write(|tx| {
+        let origin = Origin::of(caller, now);
+        let stored = self.clients.db.write(|tx| {
             Box::pin(async {
                 store::insert(tx, &client, &credential).await?;
                 event::append(tx, Kind::Create, &client, origin).await
@@ -65,220 +35,16 @@ impl Service {
         stored.await.map_err(taken)?;
         Ok(client)
     }
-
-    /// Shows a client.
-    pub(crate) async fn get(&self, domain_id: DomainId, id: ClientId) -> Result<Client, Error> {
-        let found = store::get(&self.db, domain_id, id)
-            .await
-            .map_err(Error::database("reading a client"))?;
-        found.ok_or_else(Error::not_found)
-    }
-
-    /// Lists the clients that the caller may read.
-    pub(crate) async fn list(&self, caller: &UserCaller, list: &List) -> Result<(Total, Vec<Client>), Error> {
-        let request = ExpandRequest {
-            entity: ENTITY,
-            action: READ.to_owned(),
-            domain_id: list.domain_id.to_string(),
-        };
-        let held = self
-            .auth
-            .clone()
-            .expand(caller.request(request))
-            .await
-            .map_err(refusal)?
-            .into_inner();
-        let visible = convert::visible(&held)?;
-        store::list(&self.db, list, &visible)
-            .await
-            .map_err(Error::database("listing clients"))
-    }
-
-    /// Changes a client; nothing, when `changes` is empty.
-    pub(crate) async fn update(
-        &self,
-        caller: &UserCaller,
-        domain_id: DomainId,
-        id: ClientId,
-        changes: &Changes,
-    ) -> Result<Client, Error> {
-        if changes.is_empty() {
-            return self.get(domain_id, id).await;
-        }
-        let origin = origin(caller, self.clock.now());
-        self.change(domain_id, id, origin, |client| {
-            changes.apply(client);
-            Some(Kind::Update)
-        })
-        .await
-    }
-
-    /// Enables or disables a client. `auth` decides by it first, and answers a disabling when every live node has applied it, so
-    /// that repeating the call after a failure waits again.
-    pub(crate) async fn set_status(
-        &self,
-        caller: &UserCaller,
-        domain_id: DomainId,
-        id: ClientId,
-        status: Status,
-    ) -> Result<Client, Error> {
-        let request = SetStatusRequest {
-            entity: ENTITY,
-            id: id.to_string(),
-            domain_id: domain_id.to_string(),
-            enabled: status == Status::Enabled,
-        };
-        // Of an enabling and a disabling at once, the later one decides here and in `auth` alike.
-        let _turn = self.turns.take(id.uuid()).await;
-        self.auth
-            .clone()
-            .set_status(caller.request(request))
-            .await
-            .map_err(refusal)?;
-        let origin = origin(caller, self.clock.now());
-        let kind = match status {
-            Status::Enabled => Kind::Enable,
-            Status::Disabled => Kind::Disable,
-        };
-        self.change(domain_id, id, origin, |client| {
-            let is_changed = client.status != status;
-            client.status = status;
-            is_changed.then_some(kind)
-        })
-        .await
-    }
-
-    /// Deletes a client with its credentials.
-    ///
-    /// It is disabled first: that answers when every live node has applied it, and can be repeated. Only then is it hidden here and
-    /// forgotten by `auth`, since from then on nobody may repeat the call: what a crash or an outage interrupts,
-    /// [`Service::finish_deletions`] ends.
-    pub(crate) async fn delete(&self, caller: &UserCaller, domain_id: DomainId, id: ClientId) -> Result<(), Error> {
-        let disable = SetStatusRequest {
-            entity: ENTITY,
-            id: id.to_string(),
-            domain_id: domain_id.to_string(),
-            enabled: false,
-        };
-        let _turn = self.turns.take(id.uuid()).await;
-        self.auth
-            .clone()
-            .set_status(caller.request(disable))
-            .await
-            .map_err(refusal)?;
-        let now = self.clock.now();
-        let is_marked = store::mark_deleted(&self.db, domain_id, id, caller.id, now).await;
-        if !is_marked.map_err(Error::database("hiding a client"))? {
-            return Err(Error::not_found());
-        }
-        let request = caller.request(unregister(domain_id, id));
-        let unregistered = self.auth.clone().unregister(request).await;
-        // What is disabled everywhere needs no second confirmation.
-        if let Err(status) = unregistered
-            && to_fault(&status).reason != reason::REVOCATION_PENDING
-        {
-            return Err(refusal(status));
-        }
-        self.remove(domain_id, id, Some(caller.request_id)).await
-    }
-
-    /// Ends deletions that were interrupted, at most [`DELETIONS_MAX`] of them. One that fails stays for the next time.
-    pub(crate) async fn finish_deletions(&self) -> Result<(), Error> {
-        let waiting = store::marked_deleted(&self.db, DELETIONS_MAX).await;
-        for (domain_id, id) in waiting.map_err(Error::database("looking for deleted clients"))? {
-            if let Err(error) = self.finish_deletion(domain_id, id).await {
-                tracing::warn!(client.id = %id, %error, "an interrupted deletion cannot be finished yet");
-            }
-        }
-        Ok(())
-    }
-
-    async fn finish_deletion(&self, domain_id: DomainId, id: ClientId) -> Result<(), Error> {
-        let request = Request::new(unregister(domain_id, id));
-        self.auth.clone().unregister(request).await.map_err(refusal)?;
-        self.remove(domain_id, id, None).await
-    }
-
-    /// Removes what is left of a client that `auth` has forgotten. Without effect where another call was faster.
-    async fn remove(&self, domain_id: DomainId, id: ClientId, request_id: Option<RequestId>) -> Result<(), Error> {
-        let time = self.clock.now();
-        let removed = self.db.write(|tx| {
-            Box::pin(async move {
-                let Some(removed) = store::remove(tx, domain_id, id).await? else {
-                    return Ok(());
-                };
-                let origin = Origin {
-                    actor: removed.removed_by,
-                    request_id,
-                    time,
-                };
-                let object = Object {
-                    domain_id,
-                    id,
-                    revision: removed.revision + 1,
-                };
-                event::append_delete(tx, object, origin).await
-            })
-        });
-        removed.await.map_err(Error::database("removing a client"))
-    }
-
-    /// Changes a client as `change` says, which also says what that is called; `None` leaves all as it was.
-    async fn change(
-        &self,
-        domain_id: DomainId,
-        id: ClientId,
-        origin: Origin,
-        change: impl Fn(&mut Client) -> Option<Kind> + Send + Sync,
-    ) -> Result<Client, Error> {
-        self.db
-            .write(|tx| {
-                Box::pin(async {
-                    let mut client = store::find(tx, domain_id, id).await?.ok_or_else(Error::not_found)?;
-                    let Some(kind) = change(&mut client) else {
-                        return Ok(client);
-                    };
-                    client.updated_at = origin.time;
-                    client.updated_by = origin.actor;
-                    client.revision += 1;
-                    store::update(tx, &client).await?;
-                    event::append(tx, kind, &client, origin).await?;
-                    Ok(client)
-                })
-            })
-            .await
-    }
-}
-
-fn origin(caller: &UserCaller, time: Timestamp) -> Origin {
-    Origin {
-        actor: Some(caller.id),
-        request_id: Some(caller.request_id),
-        time,
-    }
-}
-
-fn unregister(domain_id: DomainId, id: ClientId) -> UnregisterRequest {
-    UnregisterRequest {
-        entity: ENTITY,
-        id: id.to_string(),
-        domain_id: domain_id.to_string(),
-    }
 }
 
 /// Which part of a new client is in use already.
 fn taken(error: trunkline_db::Error) -> Error {
-    use crate::error::reasons::{ID_TAKEN, SECRET_TAKEN};
-
     if error.is_conflict(constraint::SECRET) {
-        return Error::refused(
-            Code::AlreadyExists,
-            SECRET_TAKEN,
-            "another client of the domain has this secret",
-        );
+        let message = "another client of the domain has this secret";
+        return Error::refused(Code::AlreadyExists, SECRET_TAKEN, message);
     }
     if error.is_conflict(constraint::ID) || error.is_conflict(constraint::ID_ANYWHERE) {
-        return Error::refused(Code::AlreadyExists, ID_TAKEN, "the id is in use");
+        return Error::id_taken();
     }
-    Error::database("creating a client")(error)
+    Error::database("creating", Client::NOUNS)(error)
 }

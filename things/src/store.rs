@@ -1,12 +1,15 @@
 //! The tables of clients and their credentials: SQL and row types, no decisions.
 
-use sea_query::{Expr, ExprTrait as _, LikeExpr, Order as SqlOrder, Query, SelectStatement};
+use prost::Message as _;
 use trunkline_core::attributes::{Metadata, Name, Tags};
 use trunkline_core::{ClientId, CredentialId, DomainId, Fault, Timestamp, UserId};
-use trunkline_db::{Db, Error, Migrations, Row, Total, Tx, params};
+use trunkline_db::{Db, Error, Migrations, Row, Tx, Value, params};
+use trunkline_proto::guard::Entity;
+use trunkline_registry::store::Statements;
+use trunkline_registry::{Object, Place, Status, statements};
 
 use crate::client::{Client, Identity};
-use crate::list::{Direction, List, Order, Visible};
+use crate::convert;
 
 /// The migrations of this service.
 pub const MIGRATIONS: Migrations = trunkline_db::migrations!("things", "0001_clients");
@@ -21,22 +24,6 @@ pub mod constraint {
     pub const SECRET: &str = "client_credentials_domain_id_digest_key";
 }
 
-const COLUMNS: [&str; 13] = [
-    "domain_id",
-    "id",
-    "parent_group_id",
-    "name",
-    "tags",
-    "identity",
-    "metadata",
-    "private_metadata",
-    "status",
-    "created_at",
-    "updated_at",
-    "updated_by",
-    "revision",
-];
-
 const INSERT: &str = "
     INSERT INTO clients (domain_id, id, parent_group_id, name, name_folded, tags, identity, metadata, private_metadata, status,
         created_at, updated_at, updated_by, revision)
@@ -45,35 +32,6 @@ const INSERT: &str = "
 const INSERT_CREDENTIAL: &str = "
     INSERT INTO client_credentials (domain_id, id, client_id, kind, digest, key_version, not_before, not_after)
     VALUES ($1, $2, $3, 'secret', $4, $5, $6, $7)";
-
-const FIND: &str = "
-    SELECT domain_id, id, parent_group_id, name, tags, identity, metadata, private_metadata, status, created_at, updated_at,
-        updated_by, revision
-    FROM clients
-    WHERE domain_id = $1 AND id = $2 AND deleted_at IS NULL";
-
-const UPDATE: &str = "
-    UPDATE clients
-    SET parent_group_id = $3, name = $4, name_folded = $5, tags = $6, identity = $7, metadata = $8, private_metadata = $9,
-        status = $10, updated_at = $11, updated_by = $12, revision = $13
-    WHERE domain_id = $1 AND id = $2";
-
-const MARK_DELETED: &str = "
-    UPDATE clients
-    SET deleted_at = COALESCE(deleted_at, $3), updated_by = $4
-    WHERE domain_id = $1 AND id = $2";
-
-const REMOVE: &str = "
-    DELETE FROM clients
-    WHERE domain_id = $1 AND id = $2 AND deleted_at IS NOT NULL
-    RETURNING updated_by, revision";
-
-const MARKED_DELETED: &str = "
-    SELECT domain_id, id
-    FROM clients
-    WHERE deleted_at IS NOT NULL
-    ORDER BY deleted_at
-    LIMIT $1";
 
 const DOMAIN_OF: &str = "
     SELECT domain_id
@@ -123,15 +81,6 @@ pub struct Credential {
     pub last_used: Option<Timestamp>,
 }
 
-/// What is left of a removed client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removed {
-    /// User that removed it.
-    pub removed_by: Option<UserId>,
-    /// Its last revision.
-    pub revision: i64,
-}
-
 /// Stores a new client with its first credential.
 ///
 /// # Errors
@@ -167,72 +116,6 @@ pub async fn insert(tx: &mut Tx<'_>, client: &Client, credential: &NewCredential
     Ok(())
 }
 
-/// A client, if it is there.
-pub async fn get(db: &Db, domain_id: DomainId, id: ClientId) -> Result<Option<Client>, Error> {
-    db.fetch_optional(FIND, params![domain_id, id], client).await
-}
-
-/// A client, if it is there, to be changed in the same transaction.
-pub async fn find(tx: &mut Tx<'_>, domain_id: DomainId, id: ClientId) -> Result<Option<Client>, Error> {
-    tx.fetch_optional(FIND, params![domain_id, id], client).await
-}
-
-/// Stores a client that [`find`] gave and the caller changed.
-pub async fn update(tx: &mut Tx<'_>, client: &Client) -> Result<(), Error> {
-    let values = params![
-        client.domain_id,
-        client.id,
-        client.parent_group_id,
-        client.name.as_ref().map(Name::as_str),
-        folded(client),
-        client.tags.to_json(),
-        client.identity.as_ref().map(Identity::as_str),
-        client.metadata.as_ref().map(Metadata::as_str),
-        client.private_metadata.as_ref().map(Metadata::as_str),
-        client.status.as_str(),
-        client.updated_at,
-        client.updated_by,
-        client.revision,
-    ];
-    tx.execute(UPDATE, values).await?;
-    Ok(())
-}
-
-/// One page of clients, and how many there are in all.
-pub async fn list(db: &Db, list: &List, visible: &Visible) -> Result<(Total, Vec<Client>), Error> {
-    db.list(&selected(list, visible), list.page, client).await
-}
-
-/// Hides a client from every reader and keeps its row until [`remove`]. Whether there is one, hidden before or not.
-pub async fn mark_deleted(
-    db: &Db,
-    domain_id: DomainId,
-    id: ClientId,
-    by: UserId,
-    now: Timestamp,
-) -> Result<bool, Error> {
-    Ok(db.execute(MARK_DELETED, params![domain_id, id, now, by]).await? > 0)
-}
-
-/// Removes a client that was marked, with its credentials; `None` when there is none.
-pub async fn remove(tx: &mut Tx<'_>, domain_id: DomainId, id: ClientId) -> Result<Option<Removed>, Error> {
-    let read = |row: &Row| {
-        Ok(Removed {
-            removed_by: row.get("updated_by")?,
-            revision: row.get("revision")?,
-        })
-    };
-    tx.fetch_optional(REMOVE, params![domain_id, id], read).await
-}
-
-/// The clients that wait for [`remove`], longest first, at most `most`.
-pub async fn marked_deleted(db: &Db, most: u32) -> Result<Vec<(DomainId, ClientId)>, Error> {
-    db.fetch_all(MARKED_DELETED, params![most], |row| {
-        Ok((row.get("domain_id")?, row.get("id")?))
-    })
-    .await
-}
-
 /// The domain of a client.
 pub async fn domain_of(db: &Db, id: ClientId) -> Result<Option<DomainId>, Error> {
     db.fetch_optional(DOMAIN_OF, params![id], |row| row.get("domain_id"))
@@ -260,73 +143,109 @@ pub async fn mark_used(db: &Db, domain_id: DomainId, id: CredentialId, now: Time
     Ok(())
 }
 
+impl Object for Client {
+    type Id = ClientId;
+
+    const ENTITY: Entity = Entity::Client;
+    const NOUN: &'static str = "client";
+    const NOUNS: &'static str = "clients";
+    const STATEMENTS: Statements = statements! {
+            table: "clients",
+            columns: [
+        "domain_id",
+        "id",
+        "parent_group_id",
+        "name",
+        "tags",
+        "identity",
+        "metadata",
+        "private_metadata",
+        "status",
+        "created_at",
+        "updated_at",
+        "updated_by",
+        "revision",
+    ],
+            set: "parent_group_id = $3, name = $4, name_folded = $5, tags = $6, identity = $7, metadata = $8, \
+                private_metadata = $9, status = $10, updated_at = $11, updated_by = $12, revision = $13",
+        };
+
+    fn place(&self) -> Place<ClientId> {
+        Place {
+            domain_id: self.domain_id,
+            id: self.id,
+            revision: self.revision,
+        }
+    }
+
+    fn status(&self) -> Status {
+        self.status
+    }
+
+    fn set_status(&mut self, status: Status) {
+        self.status = status;
+    }
+
+    fn touch(&mut self, by: Option<UserId>, at: Timestamp) {
+        self.updated_at = at;
+        self.updated_by = by;
+        self.revision += 1;
+    }
+
+    fn read(row: &Row) -> Result<Self, Error> {
+        let name: Option<String> = row.get("name")?;
+        let identity: Option<String> = row.get("identity")?;
+        let metadata: Option<String> = row.get("metadata")?;
+        let private_metadata: Option<String> = row.get("private_metadata")?;
+        Ok(Self {
+            id: row.get("id")?,
+            domain_id: row.get("domain_id")?,
+            parent_group_id: row.get("parent_group_id")?,
+            name: name
+                .map(|text| Name::parse("name", &text))
+                .transpose()
+                .map_err(corrupt)?,
+            tags: Tags::from_json(&row.get::<String>("tags")?),
+            identity: identity
+                .map(|text| Identity::parse("identity", &text))
+                .transpose()
+                .map_err(corrupt)?,
+            metadata: metadata.map(Metadata::trusted),
+            private_metadata: private_metadata.map(Metadata::trusted),
+            status: row.parse("status")?,
+            created_at: row.get("created_at")?,
+            updated_at: row.get("updated_at")?,
+            updated_by: row.get("updated_by")?,
+            revision: row.get("revision")?,
+        })
+    }
+
+    fn values(&self) -> Vec<Value> {
+        params![
+            self.domain_id,
+            self.id,
+            self.parent_group_id,
+            self.name.as_ref().map(Name::as_str),
+            folded(self),
+            self.tags.to_json(),
+            self.identity.as_ref().map(Identity::as_str),
+            self.metadata.as_ref().map(Metadata::as_str),
+            self.private_metadata.as_ref().map(Metadata::as_str),
+            self.status.as_str(),
+            self.updated_at,
+            self.updated_by,
+            self.revision,
+        ]
+    }
+
+    fn event_body(&self) -> Vec<u8> {
+        convert::event_body(self).encode_to_vec()
+    }
+}
+
 /// Unnamed clients sort before all others on both databases, which do not agree about NULL.
 fn folded(client: &Client) -> String {
     client.name.as_ref().map(Name::folded).unwrap_or_default()
-}
-
-fn selected(list: &List, visible: &Visible) -> SelectStatement {
-    let mut query = Query::select();
-    query
-        .columns(COLUMNS)
-        .from("clients")
-        .and_where(Expr::col("domain_id").eq(list.domain_id.uuid()))
-        .and_where(Expr::col("deleted_at").is_null());
-    if let Some(status) = list.status {
-        query.and_where(Expr::col("status").eq(status.as_str()));
-    }
-    if let Some(text) = &list.name_folded {
-        query.and_where(Expr::col("name_folded").like(containing(text)));
-    }
-    if let Visible::Some { groups, clients } = visible {
-        let in_group = Expr::col("parent_group_id").is_in(groups.iter().map(|id| id.uuid()));
-        let is_named = Expr::col("id").is_in(clients.iter().map(|id| id.uuid()));
-        query.and_where(in_group.or(is_named));
-    }
-    let column = match list.order {
-        Order::UpdatedAt => "updated_at",
-        Order::CreatedAt => "created_at",
-        Order::Name => "name_folded",
-    };
-    let order = match list.direction {
-        Direction::Ascending => SqlOrder::Asc,
-        Direction::Descending => SqlOrder::Desc,
-    };
-    query.order_by(column, order.clone()).order_by("id", order).take()
-}
-
-/// A pattern for texts that contain `text`, whose own wildcards are data.
-fn containing(text: &str) -> LikeExpr {
-    let escaped = text.replace('!', "!!").replace('%', "!%").replace('_', "!_");
-    LikeExpr::new(format!("%{escaped}%")).escape('!')
-}
-
-fn client(row: &Row) -> Result<Client, Error> {
-    let name: Option<String> = row.get("name")?;
-    let identity: Option<String> = row.get("identity")?;
-    let metadata: Option<String> = row.get("metadata")?;
-    let private_metadata: Option<String> = row.get("private_metadata")?;
-    Ok(Client {
-        id: row.get("id")?,
-        domain_id: row.get("domain_id")?,
-        parent_group_id: row.get("parent_group_id")?,
-        name: name
-            .map(|text| Name::parse("name", &text))
-            .transpose()
-            .map_err(corrupt)?,
-        tags: Tags::from_json(&row.get::<String>("tags")?),
-        identity: identity
-            .map(|text| Identity::parse("identity", &text))
-            .transpose()
-            .map_err(corrupt)?,
-        metadata: metadata.map(Metadata::trusted),
-        private_metadata: private_metadata.map(Metadata::trusted),
-        status: row.parse("status")?,
-        created_at: row.get("created_at")?,
-        updated_at: row.get("updated_at")?,
-        updated_by: row.get("updated_by")?,
-        revision: row.get("revision")?,
-    })
 }
 
 fn corrupt(fault: Fault) -> Error {

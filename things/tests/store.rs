@@ -5,10 +5,11 @@ use trunkline_core::attributes::{Metadata, Name, Tags};
 use trunkline_core::{ClientId, CredentialId, DomainId, GroupId, Secret, Timestamp, UserId};
 use trunkline_db::page::LIMIT_DEFAULT;
 use trunkline_db::{Db, Error, Page, schema};
+use trunkline_registry::store as registry;
+use trunkline_registry::{Direction, List, Order, Status, Visible};
 use trunkline_testkit::{Postgres, free_dir};
 use trunkline_things::MIGRATIONS;
-use trunkline_things::client::{Client, Identity, NewClient, Status};
-use trunkline_things::list::{Direction, List, Order, Visible};
+use trunkline_things::client::{Client, Identity, NewClient};
 use trunkline_things::store::{self, NewCredential, constraint};
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_001);
@@ -86,8 +87,8 @@ fn all(domain_id: DomainId) -> List {
     }
 }
 
-async fn names(db: &Db, list: &List, visible: &Visible) -> Vec<String> {
-    let (_, clients) = store::list(db, list, visible).await.unwrap();
+async fn names(db: &Db, list: &List, visible: &Visible<ClientId>) -> Vec<String> {
+    let (_, clients) = registry::list::<Client>(db, list, visible).await.unwrap();
     clients
         .iter()
         .map(|client| client.name.as_ref().map(ToString::to_string).unwrap_or_default())
@@ -115,7 +116,7 @@ async fn a_client_reads_back_as_it_was_stored_and_changed() {
             ..plain(DomainId::new())
         };
         insert(db, &client, &credential(1)).await.unwrap();
-        let read = store::get(db, client.domain_id, client.id).await.unwrap();
+        let read = registry::get::<Client>(db, client.domain_id, client.id).await.unwrap();
         assert_eq!(read.as_ref(), Some(&client));
 
         client = Client {
@@ -127,10 +128,13 @@ async fn a_client_reads_back_as_it_was_stored_and_changed() {
             revision: 2,
             ..client
         };
-        db.write::<_, Error>(|tx| Box::pin(store::update(tx, &client)))
+        db.write::<_, Error>(|tx| Box::pin(registry::update(tx, &client)))
             .await
             .unwrap();
-        assert_eq!(store::get(db, client.domain_id, client.id).await.unwrap(), Some(client));
+        assert_eq!(
+            registry::get::<Client>(db, client.domain_id, client.id).await.unwrap(),
+            Some(client)
+        );
     })
     .await;
 }
@@ -140,7 +144,10 @@ async fn a_client_is_not_found_in_another_domain() {
     on_both(async |db| {
         let client = plain(DomainId::new());
         insert(db, &client, &credential(1)).await.unwrap();
-        assert_eq!(store::get(db, DomainId::new(), client.id).await.unwrap(), None);
+        assert_eq!(
+            registry::get::<Client>(db, DomainId::new(), client.id).await.unwrap(),
+            None
+        );
         assert_eq!(store::domain_of(db, client.id).await.unwrap(), Some(client.domain_id));
         assert_eq!(store::domain_of(db, ClientId::new()).await.unwrap(), None);
     })
@@ -175,7 +182,10 @@ async fn a_secret_in_use_in_the_domain_is_a_conflict_that_leaves_no_client() {
         let third = plain(first.domain_id);
         let error = insert(db, &third, &credential(1)).await.unwrap_err();
         assert!(error.is_conflict(constraint::SECRET), "{error:?}");
-        assert_eq!(store::get(db, third.domain_id, third.id).await.unwrap(), None);
+        assert_eq!(
+            registry::get::<Client>(db, third.domain_id, third.id).await.unwrap(),
+            None
+        );
         insert(db, &second, &credential(1)).await.unwrap();
     })
     .await;
@@ -192,7 +202,9 @@ async fn of_two_creations_at_once_with_one_secret_exactly_one_wins() {
             (Ok(()), Err(error)) | (Err(error), Ok(())) => assert!(error.is_conflict(constraint::SECRET), "{error:?}"),
             other => panic!("{other:?}"),
         }
-        let (total, _) = store::list(db, &all(domain_id), &Visible::All).await.unwrap();
+        let (total, _) = registry::list::<Client>(db, &all(domain_id), &Visible::All)
+            .await
+            .unwrap();
         assert_eq!(total.count, 1);
     })
     .await;
@@ -235,27 +247,44 @@ async fn a_client_marked_as_deleted_is_hidden_everywhere_until_it_is_removed_wit
         let (client, user) = (plain(DomainId::new()), UserId::new());
         let (domain_id, id) = (client.domain_id, client.id);
         insert(db, &client, &credential(1)).await.unwrap();
-        let remove = || db.write::<_, Error>(|tx| Box::pin(store::remove(tx, domain_id, id)));
+        let remove = || db.write::<_, Error>(|tx| Box::pin(registry::remove::<Client>(tx, domain_id, id)));
         assert_eq!(remove().await.unwrap(), None, "a client that is not marked stays");
 
-        assert!(store::mark_deleted(db, domain_id, id, user, NOW).await.unwrap());
         assert!(
-            store::mark_deleted(db, domain_id, id, user, NOW).await.unwrap(),
+            registry::mark_deleted::<Client>(db, domain_id, id, user, NOW)
+                .await
+                .unwrap()
+        );
+        assert!(
+            registry::mark_deleted::<Client>(db, domain_id, id, user, NOW)
+                .await
+                .unwrap(),
             "marking again goes on"
         );
-        assert_eq!(store::get(db, domain_id, id).await.unwrap(), None);
+        assert_eq!(registry::get::<Client>(db, domain_id, id).await.unwrap(), None);
         assert_eq!(store::domain_of(db, id).await.unwrap(), None);
         assert_eq!(store::credential(db, domain_id, &[1; 32]).await.unwrap(), None);
         assert_eq!(
-            store::list(db, &all(domain_id), &Visible::All).await.unwrap().0.count,
+            registry::list::<Client>(db, &all(domain_id), &Visible::All)
+                .await
+                .unwrap()
+                .0
+                .count,
             0
         );
-        assert_eq!(store::marked_deleted(db, 10).await.unwrap(), [(domain_id, id)]);
+        assert_eq!(
+            registry::marked_deleted::<Client>(db, 10).await.unwrap(),
+            [(domain_id, id)]
+        );
 
         let removed = remove().await.unwrap().unwrap();
         assert_eq!((removed.removed_by, removed.revision), (Some(user), 1));
         assert_eq!(remove().await.unwrap(), None);
-        assert!(!store::mark_deleted(db, domain_id, id, user, NOW).await.unwrap());
+        assert!(
+            !registry::mark_deleted::<Client>(db, domain_id, id, user, NOW)
+                .await
+                .unwrap()
+        );
         insert(db, &plain(domain_id), &credential(1))
             .await
             .expect("the secret is free again");
@@ -351,13 +380,13 @@ async fn a_page_says_how_many_clients_there_are_of_the_status_asked_for() {
             page: Page::parse(Some(15), None).unwrap(),
             ..all(domain_id)
         };
-        let (total, page) = store::list(db, &list, &Visible::All).await.unwrap();
+        let (total, page) = registry::list::<Client>(db, &list, &Visible::All).await.unwrap();
         assert_eq!((total.count, page.len()), (21, 6));
         let list = List {
             page: Page::default(),
             ..list
         };
-        let (_, page) = store::list(db, &list, &Visible::All).await.unwrap();
+        let (_, page) = registry::list::<Client>(db, &list, &Visible::All).await.unwrap();
         assert_eq!(page.len() as u64, LIMIT_DEFAULT);
     })
     .await;

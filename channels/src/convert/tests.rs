@@ -1,6 +1,7 @@
 //! What is accepted on the way in, and what is shown on the way out.
 
 use super::*;
+use trunkline_proto::http::v1::Json;
 
 const ID: &str = "0192f0c1-7b1e-7c3a-9a55-0123456789ab";
 
@@ -92,7 +93,7 @@ fn a_mask_may_name_two_fields_and_no_other() {
         name: Some("kitchen".into()),
         ..proto::Channel::default()
     };
-    assert!(update(given.clone(), &[]).unwrap().is_empty());
+    assert_eq!(update(given.clone(), &[]).unwrap(), Changes::default());
     let changes = update(given, &["metadata"]).unwrap();
     assert_eq!((changes.name, changes.metadata), (Change::Keep, Change::Set(None)));
 }

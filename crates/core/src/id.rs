@@ -15,6 +15,12 @@ pub struct InvalidId {
     text: String,
 }
 
+/// Any of the ids below, for code that serves more than one kind.
+pub trait Id: Copy + Eq + fmt::Display + FromStr<Err = InvalidId> + Send + Sync + 'static {
+    /// The id as a UUID.
+    fn uuid(self) -> Uuid;
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -46,6 +52,12 @@ macro_rules! ids {
             /// Reads 16 bytes; `None` for any other length.
             pub fn from_slice(bytes: &[u8]) -> Option<Self> {
                 Uuid::from_slice(bytes).ok().map(Self)
+            }
+        }
+
+        impl Id for $name {
+            fn uuid(self) -> Uuid {
+                self.0
             }
         }
 

@@ -15,7 +15,7 @@ pub mod time;
 
 pub use error::{Code, Fault, FieldViolation};
 pub use id::{
-    ChannelId, ClientId, CredentialId, DomainId, GroupId, MessageId, NodeId, RequestId, RoleId, SessionId, UserId,
+    ChannelId, ClientId, CredentialId, DomainId, GroupId, Id, MessageId, NodeId, RequestId, RoleId, SessionId, UserId,
 };
 pub use secret::Secret;
 pub use time::{Clock, SystemClock, Timestamp};

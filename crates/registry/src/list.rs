@@ -1,15 +1,15 @@
-//! What a list of channels is asked for: a page, an order, filters, and what the caller may see.
+//! What a list is asked for: a page, an order, filters, and what the caller may see.
 
-use trunkline_core::{ChannelId, Code, DomainId, Fault, GroupId};
+use trunkline_core::{Code, DomainId, Fault, GroupId};
 use trunkline_db::Page;
 
-use crate::channel::Status;
 use crate::error::reasons::TOO_MANY_GRANTS;
+use crate::object::Status;
 
-/// Most groups and channels that a list is cut by: each is a value of the statement, and SQLite binds 32,766 of them.
+/// Most groups and objects that a list is cut by: each is a value of the statement, and SQLite binds 32,766 of them.
 pub const VISIBLE_MAX: usize = 30_000;
 
-/// A question for a page of channels.
+/// A question for a page of a domain's objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
     /// Their domain.
@@ -33,7 +33,7 @@ pub enum Order {
     UpdatedAt,
     /// Time of creation.
     CreatedAt,
-    /// Name with case folded; channels without a name count as the least.
+    /// Name with case folded; objects without a name count as the least.
     Name,
 }
 
@@ -46,31 +46,31 @@ pub enum Direction {
     Descending,
 }
 
-/// Which channels of a domain a caller may read, as `auth` expanded his grants.
+/// Which objects of a domain a caller may read, as `auth` expanded his grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Visible {
-    /// Every client of the domain.
+pub enum Visible<I> {
+    /// Every one.
     All,
     /// Those directly in one of the groups, and those named.
     Some {
         /// The groups.
         groups: Vec<GroupId>,
-        /// The channels.
-        channels: Vec<ChannelId>,
+        /// The objects.
+        objects: Vec<I>,
     },
 }
 
-impl Visible {
+impl<I> Visible<I> {
     /// Takes what a caller may read.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED when it is more than [`VISIBLE_MAX`] single grants.
-    pub fn some(groups: Vec<GroupId>, channels: Vec<ChannelId>) -> Result<Self, Fault> {
-        if groups.len() + channels.len() > VISIBLE_MAX {
+    pub fn some(groups: Vec<GroupId>, objects: Vec<I>) -> Result<Self, Fault> {
+        if groups.len() + objects.len() > VISIBLE_MAX {
             let message =
                 format!("more than {VISIBLE_MAX} single grants; hold them through groups or the domain to list");
             return Err(Fault::new(Code::ResourceExhausted, TOO_MANY_GRANTS, message));
         }
-        Ok(Self::Some { groups, channels })
+        Ok(Self::Some { groups, objects })
     }
 }
