@@ -95,6 +95,11 @@ async fn connections_that_break_under_load_leave_the_order_as_it_was() {
     stop.store(true, SeqCst);
     let acknowledged = in_time("the publisher's end", publisher).await.unwrap();
     assert_eq!(bus.log.stats().refused, 0, "what was under way is sent again");
+    // A question that went down with the last connection is answered by an error.
+    until(HEAL_WAIT_MAX, async || {
+        bus.log.read(shard, 1, ReadLimit::default()).await.is_ok()
+    })
+    .await;
     assert_kept_in_order(&ids_of(&*bus.log, shard).await, &acknowledged);
     bus.close().await;
 }

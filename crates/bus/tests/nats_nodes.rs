@@ -13,7 +13,7 @@ use trunkline_bus::log::{AppendError, Quota, ReadLimit, Tier, WRITER_GROUP};
 use trunkline_bus::revision::{Changes, LEASE, News, NodeLease, Revisions, RevokeError, Scope};
 use trunkline_bus::{DeadLetters, Log, NatsBus};
 use trunkline_core::{DomainId, NodeId};
-use trunkline_testkit::{Proxy, until, until_some};
+use trunkline_testkit::{Proxy, throughout, until, until_some};
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -202,4 +202,65 @@ async fn a_revocation_outwaits_the_lease_of_a_node_that_is_cut_off_and_the_node_
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     one.bus.close().await;
     other.bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_any_writer_has_joined_nothing_is_removed() {
+    let mut platform = Platform::bare();
+    platform.config.keep_seconds = 0;
+    platform.config.domain_bytes_max = 20_000;
+    platform.provision().await.unwrap();
+    let bus = platform.writer().await;
+    let domain = DomainId::new();
+    let append = async || bus.log.append(entry(domain, vec![0; 1_000])).await.unwrap().await;
+    let mut kept = 0;
+    while append().await.is_ok() {
+        kept += 1;
+    }
+    assert!(kept >= 15, "{kept}");
+    assert_eq!(bus.log.trim().await, Ok(0));
+    // Trimming runs each second by itself.
+    throughout(Duration::from_millis(2_500), async || {
+        let page = bus.log.read(bus.log.shard_of(domain), 1, ReadLimit::default()).await;
+        page.unwrap().entries.len() == kept
+    })
+    .await;
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_again_at_qos_0_is_heard_once() {
+    let mut platform = Platform::start().await;
+    let other = platform.adapter().await;
+    let server = platform.nats.url();
+    let proxy = Proxy::before(server.trim_start_matches("nats://")).await;
+    platform.config.urls = vec![format!("nats://{}", proxy.address())];
+    let one = platform.writer().await;
+    let domain = DomainId::new();
+    let shard = one.log.shard_of(domain);
+    let mut tap = other.log.tap();
+    until_some(SOON, || {
+        assert!(one.log.append_unacknowledged(entry(domain, "first")));
+        std::future::ready(tap.try_next())
+    })
+    .await
+    .unwrap();
+    let mut heard = std::collections::HashSet::new();
+    for _ in 0..20 {
+        for _ in 0..200 {
+            one.log.append_unacknowledged(entry(domain, vec![7; 200]));
+        }
+        proxy.reset();
+        let reached = one.log.head(shard).unwrap() + 1;
+        let sent_again = async || {
+            one.log.append_unacknowledged(entry(domain, "more"));
+            one.log.head(shard).unwrap() >= reached
+        };
+        until(SOON, sent_again).await;
+        while let Some(envelope) = tap.try_next() {
+            assert!(heard.insert(envelope.unwrap().id.clone()), "heard twice");
+        }
+    }
+    one.close().await;
+    other.close().await;
 }

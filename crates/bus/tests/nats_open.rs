@@ -76,11 +76,17 @@ async fn streams_of_another_platform_are_left_alone() {
 
 #[tokio::test]
 async fn a_stream_that_would_lose_messages_is_refused() {
-    let cases: [(&str, Value, &str); 4] = [
+    let cases: [(&str, Value, &str); 6] = [
         ("discard", json!("old"), "it must discard new messages"),
         ("persist_mode", json!("async"), "its persist mode must not be `async`"),
         ("retention", json!("interest"), "its retention must be `limits`"),
         ("max_age", json!(3_600_000_000_000_u64), "its `max_age` must be"),
+        (
+            "duplicate_window",
+            json!(100_000_000_u64),
+            "its `duplicate_window` must be",
+        ),
+        ("allow_rollup_hdrs", json!(true), "it must not allow rollups"),
     ];
     for (key, value, expected) in cases {
         let platform = Platform::start().await;

@@ -140,6 +140,8 @@ async fn nobody_does_the_part_of_another() {
         ("adapter", "$JS.API.DIRECT.GET.trunkline_events_0"),
         ("adapter", "$KV.trunkline_volatile.authz.change.x"),
         ("adapter", "$KV.trunkline_volatile.bus.held.messages"),
+        ("writer", "$KV.trunkline_leases.authz.node.x"),
+        ("service", "$KV.trunkline_leases.authz.node.x"),
         ("service", "trunkline.messages.0.x.a"),
         ("service", "$JS.API.DIRECT.GET.trunkline_messages_0"),
     ];
@@ -151,4 +153,27 @@ async fn nobody_does_the_part_of_another() {
     }
     assert!(!is_denied(&platform, "adapter", "trunkline.messages.0.x.a").await);
     assert!(!is_denied(&platform, "writer", "trunkline.dead.0.x.a").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_may_write_one_key_cannot_remove_the_others() {
+    let mut platform = platform().await;
+    let writer = open(&mut platform, "writer", Trimming::Here).await;
+    writer.log.join(WRITER_GROUP, true).await.unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Rollup", "all");
+    let client = async_nats::ConnectOptions::with_user_and_password("adapter".to_owned(), "adapter".to_owned())
+        .custom_inbox_prefix("_INBOX.adapter")
+        .connect(platform.nats.url())
+        .await
+        .unwrap();
+    let answer = client.request_with_headers("$KV.trunkline_durable.x", headers, "x".into());
+    let answer = answer.await.unwrap().payload;
+    assert!(
+        String::from_utf8_lossy(&answer).contains("rollup not permitted"),
+        "{answer:?}"
+    );
+    let groups = writer.state.list(&Key::durable("bus.groups")).await.unwrap();
+    assert!(!groups.is_empty(), "positions are still there");
+    writer.close().await;
 }

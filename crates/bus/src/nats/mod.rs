@@ -16,9 +16,9 @@
 //! | who | may publish to | may subscribe to |
 //! |---|---|---|
 //! | everybody | `P.nobody`, `P.live.>`, `$KV.P_B.>`, `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.KV_P_B`, `$JS.API.CONSUMER.{CREATE,MSG.NEXT,DELETE}.KV_P_B.>` | `_INBOX.<user>.>`, `P.live.>`, `P.changes.>` |
-//! | adapters | `P.messages.>`, `$JS.API.DIRECT.GET.S` of messages; not `$KV.P_*.bus.>`, not `$KV.P_volatile.authz.change.>` | `P.news.messages.>`, `P.messages.*.*.u` |
-//! | the writer | `P.dead.>`, `$JS.API.DIRECT.GET.S`, `$JS.API.STREAM.PURGE.S`, `$JS.API.CONSUMER.{CREATE,MSG.NEXT,DELETE}.S.>` of all logs; not `$KV.P_volatile.authz.change.>` | `P.news.>` |
-//! | auth, things, channels | `P.events.>`, `$JS.API.DIRECT.GET.S` of events; not `$KV.P_durable.bus.groups.messages.>`, not `$KV.P_volatile.bus.>` | `P.news.events.>` |
+//! | adapters | `P.messages.>`, `$JS.API.{DIRECT,STREAM.MSG}.GET.S` of messages; not `$KV.P_*.bus.>`, not `$KV.P_volatile.authz.change.>` | `P.news.messages.>`, `P.messages.*.*.u` |
+//! | the writer | `P.dead.>`, `$JS.API.{DIRECT,STREAM.MSG}.GET.S`, `$JS.API.STREAM.PURGE.S`, `$JS.API.CONSUMER.{CREATE,MSG.NEXT,DELETE}.S.>` of all logs; not `$KV.P_leases.>`, not `$KV.P_volatile.authz.change.>` | `P.news.>` |
+//! | auth, things, channels | `P.events.>`, `$JS.API.{DIRECT,STREAM.MSG}.GET.S` of events; not `$KV.P_leases.>`, not `$KV.P_durable.bus.groups.messages.>`, not `$KV.P_volatile.bus.>` | `P.news.events.>` |
 //!
 //! `tests/on_nats/users.conf` is that as a configuration of the server, and `tests/nats_rights.rs` holds it to this.
 

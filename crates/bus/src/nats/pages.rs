@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::datetime::parse_rfc3339;
 use async_nats::jetstream;
+use async_nats::jetstream::stream::Info;
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,6 +42,14 @@ pub(super) struct Oldest {
     pub(super) sequence: u64,
     /// When it was stored, by the server's clock, since the Unix epoch.
     pub(super) stored_at: Duration,
+}
+
+/// What a stream holds, as its leader says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) messages: u64,
+    /// The last sequence that was given.
+    pub(super) last: u64,
 }
 
 /// What a [`Cursor`] gives.
@@ -104,7 +113,39 @@ pub(super) async fn last_of_each(
     Ok(found)
 }
 
-/// Messages from the sequence `from` on; none when there is none.
+/// What the stream holds.
+pub(super) async fn bounds(connection: &Connection, stream: &str) -> Result<Bounds, ApiError> {
+    let info = connection.ask::<Info>(format!("STREAM.INFO.{stream}"), &()).await?;
+    Ok(Bounds {
+        messages: info.state.messages,
+        last: info.state.last_sequence,
+    })
+}
+
+/// The last sequence that was given, when nothing of `subjects`, which are all, is held from `from` on. A server tells neither a message that it cannot read nor one
+/// that a replica does not have yet from one that was removed; so the leader is asked for the last that it holds.
+///
+/// # Errors
+/// [`ApiError::Unanswered`] when something is held there.
+pub(super) async fn nothing_from(
+    connection: &Connection,
+    stream: &str,
+    subjects: &str,
+    from: u64,
+) -> Result<u64, ApiError> {
+    let bounds = bounds(connection, stream).await?;
+    if bounds.messages == 0 || bounds.last < from {
+        return Ok(bounds.last);
+    }
+    match last(connection, stream, subjects).await? {
+        Some(held) if held.sequence < from => Ok(bounds.last),
+        Some(_) | None => Err(nonsense(&format!(
+            "the server gives nothing of {stream} from {from} on"
+        ))),
+    }
+}
+
+/// Messages from the sequence `from` on; none when there is none, or the server cannot read it.
 pub(super) async fn page(
     connection: &Connection,
     stream: &str,
@@ -151,9 +192,19 @@ pub(super) async fn first_since(
 async fn direct(connection: &Connection, stream: &str, question: &Value) -> Result<Vec<Held>, ApiError> {
     let prefix = "$JS.API.DIRECT.GET";
     let mut answers = Answers::ask(connection, format!("{prefix}.{stream}"), question).await?;
-    let mut held = Vec::new();
+    let mut held: Vec<Held> = Vec::new();
     while let Some(message) = answers.next().await? {
-        held.push(read_direct(message)?);
+        let next = read_direct(message)?;
+        // Part of a page is lost when the connection breaks in its midst.
+        let before = next
+            .headers
+            .get("Nats-Last-Sequence")
+            .map_or("0", |before| before.as_str());
+        let expected = held.last().map_or(0, |last| last.sequence);
+        if before.parse() != Ok(expected) {
+            return Err(nonsense(&"part of a page is missing"));
+        }
+        held.push(next);
     }
     Ok(held)
 }
@@ -172,6 +223,8 @@ pub(super) struct Cursor<'bus> {
     next_subject: String,
     end_subject: String,
     pending: u64,
+    /// Messages that it gave.
+    given: u64,
     /// The server's time when it was opened, since the Unix epoch.
     now: Duration,
 }
@@ -210,6 +263,7 @@ impl<'bus> Cursor<'bus> {
             next_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"),
             end_subject: format!("$JS.API.CONSUMER.DELETE.{stream}.{name}"),
             pending: made.num_pending,
+            given: 0,
             now: since_epoch(&made.ts)?,
         })
     }
@@ -226,7 +280,12 @@ impl<'bus> Cursor<'bus> {
         while (held.len() as u64) < wanted
             && let Some(message) = answers.next().await?
         {
-            held.push(read_delivered(message, self.connection)?);
+            let (number, delivered) = read_delivered(message, self.connection)?;
+            self.given += 1;
+            if number != self.given {
+                return Err(nonsense(&"part of a page is missing"));
+            }
+            held.push(delivered);
         }
         // Messages that went meanwhile are not counted any more, and whoever reads on finds nothing.
         self.pending = if held.is_empty() {
@@ -307,14 +366,15 @@ fn read_direct(message: Message) -> Result<Held, ApiError> {
     })
 }
 
-fn read_delivered(message: Message, connection: &Connection) -> Result<Delivered, ApiError> {
+/// A message, and which one of its cursor it is, from 1.
+fn read_delivered(message: Message, connection: &Connection) -> Result<(u64, Delivered), ApiError> {
     let message = jetstream::Message {
         message,
         context: connection.jetstream.clone(),
     };
     let info = message.info().map_err(|error| nonsense(&error))?;
     let stored_at = nanos(info.published.unix_timestamp_nanos());
-    let sequence = info.stream_sequence;
+    let (number, sequence) = (info.consumer_sequence, info.stream_sequence);
     let message = message.message;
     let held = Held {
         subject: message.subject.into_string(),
@@ -322,7 +382,7 @@ fn read_delivered(message: Message, connection: &Connection) -> Result<Delivered
         headers: message.headers.unwrap_or_default(),
         payload: message.payload,
     };
-    Ok(Delivered { held, stored_at })
+    Ok((number, Delivered { held, stored_at }))
 }
 
 /// Headers as they stand on the wire: a line for the version, then one for each.
@@ -348,4 +408,44 @@ fn nanos(nanos: i128) -> Duration {
 
 fn nonsense(cause: &(impl std::fmt::Display + ?Sized)) -> ApiError {
     ApiError::Unanswered(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_testkit::Nats;
+
+    use super::*;
+    use crate::nats::NatsConfig;
+    use crate::nats::identity::Identity;
+
+    #[tokio::test]
+    async fn only_what_the_leader_does_not_hold_counts_as_removed() {
+        let nats = Nats::start();
+        let config = NatsConfig {
+            urls: vec![nats.url()],
+            ..NatsConfig::default()
+        };
+        let connection = Connection::open(&config, Identity::Nobody, "test").await.unwrap();
+        let stream = json!({ "name": "s", "subjects": ["s.*"], "storage": "file", "allow_direct": true });
+        let _: Value = connection.ask("STREAM.CREATE.s".to_owned(), &stream).await.unwrap();
+        for sequence in 1..=10 {
+            let subject = if sequence > 7 { "s.late" } else { "s.early" };
+            let stored = connection.store(subject.to_owned(), HeaderMap::new(), "x".into());
+            assert_eq!(stored.await.unwrap().seq, sequence);
+        }
+        let whole = ReadLimit {
+            entries: 4,
+            bytes: 1_000,
+        };
+        let page = page(&connection, "s", 3, whole).await.unwrap();
+        assert!(page.iter().map(|held| held.sequence).eq(3..=6));
+        assert!(nothing_from(&connection, "s", "s.*", 3).await.is_err(), "it holds that");
+        assert_eq!(nothing_from(&connection, "s", "s.*", 11).await, Ok(10));
+        let late = json!({ "filter": "s.late" });
+        let _: Value = connection.ask("STREAM.PURGE.s".to_owned(), &late).await.unwrap();
+        assert_eq!(nothing_from(&connection, "s", "s.*", 8).await, Ok(10));
+        assert!(nothing_from(&connection, "s", "s.*", 7).await.is_err());
+        let _: Value = connection.ask("STREAM.PURGE.s".to_owned(), &json!({})).await.unwrap();
+        assert_eq!(nothing_from(&connection, "s", "s.*", 1).await, Ok(10));
+    }
 }

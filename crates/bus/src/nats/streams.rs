@@ -225,7 +225,6 @@ impl Streams<'_> {
             },
             duplicate_window: MESSAGE_IDS_WINDOW,
             allow_message_ttl: true,
-            allow_rollup: true,
             deny_delete: true,
             metadata: self.metadata(),
             ..self.common()
@@ -319,6 +318,14 @@ fn fault_of(wanted: &Config, found: &Config) -> Option<&'static str> {
         (
             found.republish != wanted.republish || !found.allow_direct,
             "it must republish and allow direct access as `trunkline migrate` made it",
+        ),
+        (
+            found.duplicate_window < wanted.duplicate_window,
+            "its `duplicate_window` must be as `trunkline migrate` made it, or what is sent again is stored twice",
+        ),
+        (
+            found.allow_rollup,
+            "it must not allow rollups, by which whoever may write one key removes all others",
         ),
         (
             found.sealed || found.mirror.is_some(),

@@ -36,6 +36,9 @@ const EXPIRE_EVERY: Duration = Duration::from_millis(250);
 /// When a publisher may try again after a refusal.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Header of an entry that is sent once more: who listens to what nobody waits for may have heard it.
+pub(super) const AGAIN: &str = "Trunkline-Again";
+
 /// An entry that was taken.
 pub(super) struct Job {
     pub(super) id: MessageId,
@@ -166,7 +169,11 @@ impl Appender {
                 return None;
             }
             let (shard, domain, bytes) = (first.shard, first.domain, first.payload.len() as u64);
-            let refusal = refusal(&self.shared, self.trimmer.as_deref(), (shard, domain), bytes).await;
+            let refusal = match first.is_again {
+                // The server may hold it already.
+                true => None,
+                false => refusal(&self.shared, self.trimmer.as_deref(), (shard, domain), bytes).await,
+            };
             let job = self.waiting.pop_front()?;
             match refusal {
                 Some(refusal) => self.answer(job, Err(refusal)),
@@ -182,6 +189,9 @@ impl Appender {
         let reply = format!("{}.{number}", parts.inbox);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", job.id.uuid().simple().to_string());
+        if job.is_again {
+            headers.insert(AGAIN, "1");
+        }
         let payload = job.payload.clone();
         self.in_flight_bytes += payload.len();
         self.in_flight.push_back(Some(job));

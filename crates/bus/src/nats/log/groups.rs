@@ -128,10 +128,9 @@ impl Groups {
         self.learn(&Key::durable(self.all())).await
     }
 
-    /// Moves groups back that are beyond the `heads` of the shards, which happens only when the log lost entries; says whether
-    /// there were any.
+    /// Moves groups back to the beginning that are beyond the `heads` of the shards, which were asked for after the groups: that
+    /// happens only when the log lost entries. Says whether there were any.
     pub(super) async fn move_back(&self, heads: &[u64]) -> Result<bool, LogError> {
-        self.refresh().await?;
         let known = locked(&self.known).clone();
         let mut has_moved = false;
         for (name, group) in known {
@@ -146,7 +145,7 @@ impl Groups {
                     head,
                     "the log lost entries"
                 );
-                let value = encode(group.is_required, *head);
+                let value = encode(group.is_required, 0);
                 let key = self.key(&name, index);
                 match self
                     .state
@@ -165,14 +164,15 @@ impl Groups {
         Ok(has_moved)
     }
 
-    /// The last sequence of the shard that every required group is done with, as far as is known; `head` without such a group.
+    /// The last sequence of the shard that every required group is done with, as far as is known and at most `head`; 0 while there is
+    /// no such group. Each log has one that joins sooner or later, and until then nobody has taken anything.
     pub(super) fn committed_by_all(&self, index: usize, head: u64) -> u64 {
         locked(&self.known)
             .values()
             .filter(|group| group.is_required)
             .map(|group| group.positions[index].committed)
             .min()
-            .map_or(head, |committed| committed.min(head))
+            .map_or(0, |committed| committed.min(head))
     }
 
     fn all(&self) -> String {

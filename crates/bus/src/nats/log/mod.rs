@@ -31,7 +31,7 @@ pub(super) use self::shared::{Parts, Shared};
 use self::trim::Trimmer;
 use super::losses::{self, Watched};
 use super::names::Answer;
-use super::{NatsError, Trimming};
+use super::{NatsError, Trimming, pages};
 use crate::envelope::NewEntry;
 use crate::feed::Feed;
 use crate::log::{
@@ -148,7 +148,14 @@ async fn incarnation(parts: &Parts, trimming: Trimming) -> Result<Incarnation, N
         return Ok(current);
     }
     let groups = Groups::new(state.clone(), log, parts.facts.shards);
-    if !groups.move_back(&parts.heads).await.map_err(|error| failed(&error))? {
+    groups.refresh().await.map_err(|error| failed(&error))?;
+    // Asked for after the positions, so that what others append and commit meanwhile cannot look like a loss.
+    let mut heads = Vec::new();
+    for shard in (0..parts.facts.shards).map(Shard) {
+        let bounds = pages::bounds(&parts.connection, &parts.names.stream(log, shard)).await;
+        heads.push(bounds.map_err(|error| failed(&error))?.last);
+    }
+    if !groups.move_back(&heads).await.map_err(|error| failed(&error))? {
         return Ok(current);
     }
     let next = Incarnation(parts.clock.now().micros());

@@ -18,7 +18,8 @@ use crate::state::Key;
 
 /// How often reports are made and read.
 pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Entries of our own in a shard that are counted until a report does; beyond that, older ones are left to the report.
+/// Entries of our own in a shard that are counted one by one until a report does; beyond that, older ones are counted by domain, until
+/// a report covers the last of them.
 const OWN_ENTRIES_MAX: usize = 65_536;
 
 /// What a log may hold and how it is kept.
@@ -109,7 +110,7 @@ impl Ledger {
         self.own_of_domains.entry(domain).or_default().add(held);
         self.own_total.add(held);
         if self.own[index].len() > OWN_ENTRIES_MAX {
-            self.forget_oldest(index);
+            self.condense(index);
         }
     }
 
@@ -137,6 +138,23 @@ impl Ledger {
             .front()
             .is_some_and(|(sequence, ..)| *sequence <= through)
         {
+            self.forget_oldest(index);
+        }
+    }
+
+    /// Makes one entry of each domain out of the older half. With more domains than that is, the oldest are left to the report.
+    fn condense(&mut self, index: usize) {
+        let own = &mut self.own[index];
+        let mut of_domains: HashMap<DomainId, Held> = HashMap::new();
+        let mut last = 0;
+        for (sequence, domain, held) in own.drain(..OWN_ENTRIES_MAX / 2) {
+            of_domains.entry(domain).or_default().add(held);
+            last = sequence;
+        }
+        for (domain, held) in of_domains {
+            own.push_front((last, domain, held));
+        }
+        while self.own[index].len() > OWN_ENTRIES_MAX {
             self.forget_oldest(index);
         }
     }
@@ -186,5 +204,35 @@ impl Shared {
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "what the log holds could not be read"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_report_covers_counts_however_much_it_is() {
+        let mut ledger = Ledger::new(&[0]);
+        let (one, other) = (DomainId::new(), DomainId::new());
+        let count = 3 * OWN_ENTRIES_MAX as u64;
+        for sequence in 1..=count {
+            let domain = if sequence % 2 == 0 { one } else { other };
+            ledger.stored(Shard(0), sequence, domain, 10);
+        }
+        assert_eq!(ledger.held(), (count, 10 * count));
+        assert!(ledger.own[0].len() <= OWN_ENTRIES_MAX);
+        let limits = |domain_bytes_max| Limits {
+            bytes_max: u64::MAX,
+            domain_bytes_max,
+            entry_bytes_max: 0,
+            keep: Duration::ZERO,
+            queue_bytes_max: 0,
+            ring_bytes_max: 0,
+        };
+        assert_eq!(ledger.full(one, 1, &limits(5 * count)), Some(Quota::Domain));
+        assert_eq!(ledger.full(one, 1, &limits(5 * count + 1)), None);
+        ledger.reported(Books::new(vec![count]));
+        assert_eq!(ledger.held(), (0, 0));
     }
 }

@@ -166,8 +166,16 @@ impl Shared {
             };
             entries.push(entry);
         }
-        // Nothing found means that all up to the head that was known before has been trimmed.
-        let next = entries.last().map_or(from.max(head + 1), |last| last.sequence + 1);
+        let next = match entries.last() {
+            Some(last) => last.sequence + 1,
+            None if from > head => from,
+            None => {
+                let parts = &self.parts;
+                let subjects = parts.names.shard_subjects(parts.log, shard);
+                let last = pages::nothing_from(&parts.connection, &self.stream(shard), &subjects, from).await;
+                from.max(last.map_err(|error| LogError::Failed(error.to_string()))? + 1)
+            }
+        };
         let skipped = next - from - entries.len() as u64;
         Ok(Page { entries, next, skipped })
     }

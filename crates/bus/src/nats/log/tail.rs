@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::append::AGAIN;
 use super::shared::Shared;
 use crate::envelope;
 use crate::feed::locked;
@@ -57,11 +58,12 @@ pub(super) fn listen_for_taps(shared: &Arc<Shared>) {
         let listening = async {
             let mut heard = subscribe(&shared, subject).await;
             while let Some(message) = heard.next().await {
-                // Listeners got what this process publishes as it was taken.
-                if message
+                // Listeners got what this process publishes as it was taken; what comes again, whoever missed it reads in its place.
+                let is_ours = message
                     .reply
-                    .is_some_and(|reply| reply.starts_with(&shared.parts.inbox))
-                {
+                    .is_some_and(|reply| reply.starts_with(&shared.parts.inbox));
+                let is_again = message.headers.is_some_and(|headers| headers.get(AGAIN).is_some());
+                if is_ours || is_again {
                     continue;
                 }
                 let bytes = message.payload.len();

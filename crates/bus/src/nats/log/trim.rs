@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -42,6 +42,8 @@ const FULL_EIGHTHS: u64 = 7;
 pub(super) struct Trimmer {
     shared: Arc<Shared>,
     work: Mutex<Work>,
+    /// Whether the books may be wrong.
+    is_uncertain: AtomicBool,
 }
 
 /// What only one at a time works on.
@@ -74,6 +76,7 @@ impl Trimmer {
                 is_counted: false,
                 stuck: HashMap::new(),
             }),
+            is_uncertain: AtomicBool::new(false),
         });
         if tokio::time::timeout(FIRST_COUNT_WAIT_MAX, trimmer.turn())
             .await
@@ -116,7 +119,8 @@ impl Trimmer {
             work.is_counted = false;
             return Ok(false);
         }
-        if !was_leading || !work.is_counted {
+        if !was_leading || !work.is_counted || self.is_uncertain.swap(false, Relaxed) {
+            work.is_counted = false;
             self.count().await.map_err(|error| failed(&error))?;
             work.is_counted = true;
         }
@@ -209,10 +213,13 @@ impl Trimmer {
         Ok(young.map_or(through, |young| through.min(young.saturating_sub(1))))
     }
 
-    /// Frees room for `bytes` of `domain`; tells what is full when there is none.
+    /// Frees room for `bytes` of `domain`; tells what is full when there is none, or when room is being made already: who appends
+    /// does not wait for that.
     pub(super) async fn make_room(&self, shard: Shard, domain: DomainId, bytes: u64) -> Option<Quota> {
         let limits = &self.shared.parts.limits;
-        let mut work = self.work.lock().await;
+        let Ok(mut work) = self.work.try_lock() else {
+            return locked(&self.shared.ledger).full(domain, bytes, limits);
+        };
         loop {
             let quota = locked(&self.shared.ledger).full(domain, bytes, limits)?;
             if !work.is_counted {
@@ -317,7 +324,11 @@ impl Trimmer {
         let Some(last) = sequences.last() else {
             return Ok(total);
         };
-        self.purge(shard, wanted.domain, last + 1).await?;
+        if let Err(error) = self.purge(shard, wanted.domain, last + 1).await {
+            // It may be done all the same; only counting anew tells.
+            self.is_uncertain.store(true, Relaxed);
+            return Err(error);
+        }
         let mut ledger = locked(&self.shared.ledger);
         for (domain, held) in removed {
             ledger.books.remove(domain, held);
