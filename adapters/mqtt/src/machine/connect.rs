@@ -62,7 +62,7 @@ impl Machine {
             Version::V5 => self.settings.keep_alive_s_max,
         };
         let properties = &connect.properties;
-        let assigned = || Utf8Bytes::try_from(SessionId::new().to_string()).unwrap_or_default();
+        let assigned = || Utf8Bytes::try_from(format!("auto-{}", SessionId::new())).unwrap_or_default();
         self.peer = Peer {
             client_id: if has_assigned_id {
                 assigned()
