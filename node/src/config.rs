@@ -63,6 +63,8 @@ pub struct Config {
     pub log: trunkline_bus::embedded::Config,
     /// The HTTP edge.
     pub gateway: trunkline_gateway::Config,
+    /// MQTT.
+    pub mqtt: trunkline_mqtt::Config,
 }
 
 /// Addresses to listen on. Port 0 picks a free one. A process opens those that its roles need.
@@ -183,6 +185,7 @@ impl Default for Config {
             nats: None,
             log: Default::default(),
             gateway: Default::default(),
+            mqtt: Default::default(),
         }
     }
 }

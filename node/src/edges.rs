@@ -85,6 +85,7 @@ fn mqtt(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> Result<Arc<Adapter>, Er
     };
     let settings = Settings {
         payload_bytes_max: ground.config.payload_bytes_max(),
+        denied_publish: ground.config.mqtt.denied_publish,
         ..Settings::default()
     };
     Adapter::open(deps, settings).map_err(Error::part("the MQTT adapter"))

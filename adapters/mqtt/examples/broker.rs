@@ -14,7 +14,7 @@ use trunkline_bus::EmbeddedBus;
 use trunkline_bus::embedded::Config;
 use trunkline_core::SystemClock;
 use trunkline_gate::OpenGate;
-use trunkline_mqtt::{Adapter, Deps, Settings};
+use trunkline_mqtt::{Adapter, DeniedPublish, Deps, Settings};
 use trunkline_mqtt_wire::Limits;
 
 /// A broker FOR TESTING ONLY: anybody may publish and subscribe to anything.
@@ -40,6 +40,7 @@ const MOSQUITTO: Settings = Settings {
     keep_alive_s_max: u16::MAX,
     receive_max: 20,
     topic_alias_max: 10,
+    denied_publish: DeniedPublish::Close,
 };
 
 #[tokio::main]

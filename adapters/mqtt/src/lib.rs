@@ -12,6 +12,7 @@
 //! authentication.
 
 mod adapter;
+mod config;
 mod connection;
 mod directory;
 mod index;
@@ -27,4 +28,5 @@ mod router;
 mod subscription;
 
 pub use adapter::{Adapter, Deps};
+pub use config::{Config, DeniedPublish};
 pub use machine::Settings;

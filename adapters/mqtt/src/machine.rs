@@ -23,6 +23,7 @@ use trunkline_mqtt_wire::{
 
 pub use deliver::{Delivered, Offer};
 
+use crate::config::DeniedPublish;
 use crate::limits::{
     CONNECT_BYTES_MAX, KEEP_ALIVE_S_MAX, PACKET_OVERHEAD_BYTES_MAX, RECEIVE_MAX, SUBSCRIPTIONS_MAX, TOPIC_ALIASES_MAX,
     TOPIC_BYTES_MAX,
@@ -62,6 +63,8 @@ pub struct Settings {
     pub receive_max: u16,
     /// Topic aliases that an MQTT 5 client may give on a connection, [`TOPIC_ALIASES_MAX`] at most.
     pub topic_alias_max: u16,
+    /// What becomes of a 3.1.1 client that publishes where it may not.
+    pub denied_publish: DeniedPublish,
 }
 
 impl Default for Settings {
@@ -71,6 +74,7 @@ impl Default for Settings {
             keep_alive_s_max: KEEP_ALIVE_S_MAX,
             receive_max: RECEIVE_MAX,
             topic_alias_max: TOPIC_ALIASES_MAX,
+            denied_publish: DeniedPublish::default(),
         }
     }
 }

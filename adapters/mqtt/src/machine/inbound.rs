@@ -6,6 +6,7 @@ use trunkline_gate::Denial;
 use trunkline_mqtt_wire::{Ack, Packet, PacketId, PacketType, Publish, QoS, ReasonCode, Utf8Bytes, Version};
 
 use super::{AckSlot, Cause, Machine, Step};
+use crate::config::DeniedPublish;
 use crate::reason;
 
 impl Machine {
@@ -36,9 +37,15 @@ impl Machine {
         is_told && self.acks.len() + self.received.len() >= usize::from(self.settings.receive_max)
     }
 
-    /// Refuses a publish that the gate denied.
+    /// Refuses a publish that the gate denied, or says nothing of it where that was chosen. What cannot be decided is no denial.
     pub fn deny(&mut self, publish: &Publish, denial: &Denial, out: &mut BytesMut) -> Step {
-        self.refuse(publish.packet_id, publish.qos, reason::of_publish_denial(denial), out)
+        let is_hidden = self.version() == Version::V3
+            && self.settings.denied_publish == DeniedPublish::Acknowledge
+            && *denial != Denial::Unavailable;
+        match is_hidden {
+            true => self.answer(publish.packet_id, publish.qos, ReasonCode::Success, out),
+            false => self.refuse(publish.packet_id, publish.qos, reason::of_publish_denial(denial), out),
+        }
     }
 
     /// Refuses a publish that the log would not even take.
@@ -98,6 +105,11 @@ impl Machine {
         if self.version() == Version::V3 {
             return self.disconnect(reason, Cause::PublishRefused, out);
         }
+        self.answer(packet_id, qos, reason, out)
+    }
+
+    /// Answers a publish in its turn.
+    fn answer(&mut self, packet_id: Option<PacketId>, qos: QoS, reason: ReasonCode, out: &mut BytesMut) -> Step {
         if let Some(packet_id) = packet_id {
             self.acks.push_back(AckSlot {
                 packet_id,

@@ -162,3 +162,45 @@ fn words_are_left_out_where_the_client_does_not_want_them() {
         assert_eq!(ack.properties.reason_string.is_some(), wants_words);
     }
 }
+
+#[test]
+fn a_denied_publish_of_3_1_1_is_acknowledged_where_that_was_chosen() {
+    let settings = Settings {
+        denied_publish: crate::DeniedPublish::Acknowledge,
+        ..Settings::default()
+    };
+    let mut bench = Bench::open(Version::V3);
+    bench.machine.settings = settings;
+    bench.publish(1);
+    for id in [2, 0] {
+        bench.send(&publish(id));
+        let step = bench
+            .machine
+            .deny(&numbered(id), &Denial::NotAuthorized, &mut bench.out);
+        assert!(matches!(step, Step::Continue));
+    }
+    assert_eq!(bench.ack(), None, "in its turn");
+    bench.machine.appended(Ok(()), &mut bench.out);
+    assert_eq!(bench.ack(), Some((1, ReasonCode::Success)));
+    assert_eq!(bench.ack(), Some((2, ReasonCode::Success)));
+    // What is not known to be denied, and what the log refuses, is never acknowledged.
+    bench.send(&publish(3));
+    let step = bench.machine.deny(&numbered(3), &Denial::Unavailable, &mut bench.out);
+    assert!(matches!(step, Step::Close(Cause::PublishRefused)));
+
+    let mut bench = Bench::open(Version::V3);
+    bench.machine.settings = settings;
+    bench.publish(1);
+    let step = bench.machine.appended(Err(&full()), &mut bench.out);
+    assert!(matches!(step, Step::Close(Cause::PublishRefused)));
+
+    let mut bench = Bench::open(Version::V5);
+    bench.machine.settings = settings;
+    bench.send(&publish(1));
+    bench.machine.deny(&numbered(1), &Denial::NotAuthorized, &mut bench.out);
+    assert_eq!(
+        bench.ack(),
+        Some((1, ReasonCode::NotAuthorized)),
+        "MQTT 5 has a word for it"
+    );
+}
