@@ -16,7 +16,7 @@ use tower::{ServiceExt as _, service_fn};
 use trunkline_core::error::{Code, Fault, reason};
 use trunkline_proto::guards::METHODS;
 
-use crate::peer::Peer;
+use crate::peer::{PEER_UNKNOWN, Peer};
 use crate::stack::DEADLINE_MAX;
 use crate::status;
 use crate::trace;
@@ -97,6 +97,15 @@ impl Hub {
             request.headers_mut().entry("grpc-timeout").or_insert(timeout);
         }
         match attempts(&transport, &stamp, peer, request).await {
+            Ok(response) if is_of_stranger(&response) => {
+                tracing::error!(
+                    rpc.service = service,
+                    "a service does not know this process: their service keys differ, or their clocks by more than a minute"
+                );
+                Ok(unavailable(&format!(
+                    "{service} does not take the service token of this process"
+                )))
+            }
             Ok(response) => Ok(response),
             Err(error) => {
                 tracing::warn!(rpc.service = service, error = %error, "a service cannot be reached");
@@ -162,10 +171,81 @@ fn is_unavailable(response: &Response<Body>) -> bool {
         .is_some_and(|status| status == "14")
 }
 
+/// Whether the callee did not take this process for one of the platform's. Whoever asked it to call has nothing to do with that, and
+/// would take it for an answer about his own credentials.
+fn is_of_stranger(response: &Response<Body>) -> bool {
+    let headers = response.headers();
+    headers.get("grpc-status").is_some_and(|status| status == "16")
+        && Status::from_header_map(headers).is_some_and(|status| status::to_fault(&status).reason == PEER_UNKNOWN)
+}
+
 fn unavailable(message: &str) -> Response<Body> {
     refusal(Code::Unavailable, message)
 }
 
 fn refusal(code: Code, message: &str) -> Response<Body> {
     status::from_fault(Fault::new(code, reason::DEPENDENCY_UNAVAILABLE, message)).into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use trunkline_core::digest::DigestKey;
+    use trunkline_core::time::ManualClock;
+
+    use super::*;
+    use crate::peer::ServiceKey;
+    use crate::stack::internal;
+    use crate::transport::in_process;
+
+    const SERVICE: &str = "trunkline.clients.v1.ClientsService";
+    const OUR_KEY: [u8; 32] = [1; 32];
+    const NOW_S: i64 = 1_000;
+
+    fn key(bytes: [u8; 32]) -> ServiceKey {
+        ServiceKey::new(DigestKey::new(bytes))
+    }
+
+    fn clock(now_s: i64) -> Arc<ManualClock> {
+        Arc::new(ManualClock::at(now_s * 1_000_000_000))
+    }
+
+    /// What a caller with this key and this time is told by a service that knows nobody's credentials.
+    async fn told(key_bytes: [u8; 32], now_s: i64) -> Fault {
+        let unknown = Fault::new(
+            Code::Unauthenticated,
+            reason::CREDENTIALS_INVALID,
+            "no such credentials",
+        );
+        let unknown = Router::new().fallback(async || status::from_fault(unknown).into_http::<axum::body::Body>());
+        let listener = internal(unknown, key(OUR_KEY), clock(NOW_S));
+        let hub = Hub::default();
+        let stamp = PeerStamp::Signed {
+            key: key(key_bytes),
+            clock: clock(now_s),
+        };
+        hub.mount(SERVICE, in_process(listener), stamp);
+        let call = Request::post(format!("/{SERVICE}/Authenticate"));
+        let way = hub.transport(SERVICE, "gate");
+        let answer = way.oneshot(call.body(Body::empty()).unwrap()).await.unwrap();
+        status::to_fault(&Status::from_header_map(answer.headers()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_not_known_does_not_say_that_its_callers_are_not() {
+        const ANOTHER_KEY: [u8; 32] = [2; 32];
+        for (key, now_s) in [(ANOTHER_KEY, NOW_S), (OUR_KEY, NOW_S - 61), (OUR_KEY, NOW_S + 61)] {
+            let told = told(key, now_s).await;
+            assert_eq!(
+                (told.code, &*told.reason),
+                (Code::Unavailable, reason::DEPENDENCY_UNAVAILABLE)
+            );
+            assert!(told.message.contains("service token"), "{told}");
+        }
+        let told = told(OUR_KEY, NOW_S).await;
+        assert_eq!(
+            (told.code, &*told.reason),
+            (Code::Unauthenticated, reason::CREDENTIALS_INVALID)
+        );
+    }
 }

@@ -9,6 +9,8 @@ use trunkline_core::{Clock, Timestamp};
 
 /// Header that carries a service token between processes.
 pub const PEER_TOKEN: &str = "x-trunkline-peer";
+/// Reason of the refusal of a call whose token proves no peer.
+pub(crate) const PEER_UNKNOWN: &str = "PEER_UNKNOWN";
 /// Seconds that a service token is valid for. It is made anew for every call, so this bounds clocks that disagree.
 const TOKEN_VALID_S: i64 = 60;
 

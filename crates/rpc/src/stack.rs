@@ -16,7 +16,7 @@ use trunkline_telemetry::{Metrics, Tracer};
 
 use crate::body;
 use crate::caller::REQUEST_ID;
-use crate::peer::{PEER_TOKEN, ServiceKey};
+use crate::peer::{PEER_TOKEN, PEER_UNKNOWN, ServiceKey};
 use crate::status;
 use crate::trace::{self, known_method};
 
@@ -161,7 +161,7 @@ pub fn internal(router: Router, key: ServiceKey, clock: Arc<dyn Clock>) -> Route
                     "this listener takes calls of the platform's own processes only, with a valid service token";
                 return refusal(status::from_fault(Fault::new(
                     Code::Unauthenticated,
-                    "PEER_UNKNOWN",
+                    PEER_UNKNOWN,
                     message,
                 )));
             };

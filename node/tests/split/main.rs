@@ -10,11 +10,14 @@ mod traces;
 
 use std::time::Duration;
 
+use axum::http::Method;
+use serde_json::json;
 use site::{Process, Site, address, get};
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use trunkline_testkit::until;
+use trunkline_mqtt_wire::{ReasonCode, Version};
+use trunkline_testkit::{http, mqtt, until};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -205,6 +208,29 @@ async fn the_internal_listener_answers_the_platforms_processes_alone() {
     let mut things = Process::spawn(&mut site.serve("things"));
     let ops = address(&things.ready(), "ops").unwrap();
     until(PATIENCE, async || get(ops, "/health").1.contains("service token")).await;
+}
+
+#[tokio::test]
+async fn a_process_with_another_service_key_tells_nobody_that_his_password_is_wrong() {
+    let mut site = Site::migrated().await;
+    let _core = site.start("auth,things,channels,reader");
+    std::fs::write(site.folder.path().join("keys/service"), [7; 32]).unwrap();
+    let mut edges = Process::spawn(&mut site.serve("mqtt,http,gateway"));
+    let line = edges.ready();
+    let (mqtt, http) = (address(&line, "mqtt").unwrap(), address(&line, "http").unwrap());
+
+    for version in [Version::V5, Version::V3] {
+        let connect = mqtt::connect_packet("device", "device", "secret");
+        let (_, answer) = mqtt::Client::connect(mqtt, version, connect).await;
+        assert_eq!(answer.reason, ReasonCode::ServerUnavailable);
+    }
+    let http = http::Client::new(http);
+    let device = http.with_authorization("Client secret");
+    let publish = device.send(Method::POST, "/m/home/c/room", None, "21.5");
+    assert_eq!(publish.await.status, 503);
+    let login = json!({ "username": "admin@example.com", "password": "correct horse battery" });
+    assert_eq!(http.post("/users/tokens/issue", &login).await.status, 503);
+    edges.logs("their service keys differ");
 }
 
 #[test]
