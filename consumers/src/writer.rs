@@ -57,8 +57,8 @@ impl Writer {
         store: Arc<dyn MessageStore>,
         clock: Arc<dyn Clock>,
         metrics: &Metrics,
-    ) -> Result<Writer, Error> {
-        log.join(WRITER_GROUP, true).await.map_err(Error::Log)?;
+    ) -> Result<Writer, LogError> {
+        log.join(WRITER_GROUP, true).await?;
         Ok(Writer {
             context: Context {
                 log,

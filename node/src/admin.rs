@@ -8,9 +8,13 @@ use trunkline_auth::user::{Email, NewUser, Password, PlatformRole, Username};
 use trunkline_core::Secret;
 use trunkline_core::attributes::Tags;
 
-use crate::config::Admin;
+use crate::config::{Admin, is_postgres};
 use crate::data::DataFolder;
+use crate::databases::dependency;
 use crate::error::{Error, chain};
+use crate::health::Failure;
+use crate::roles::Role;
+use crate::services::Ground;
 
 /// File in the data folder with a password that was made and could not be shown on a terminal.
 const PASSWORD_FILE: &str = "admin-password";
@@ -42,15 +46,16 @@ pub(crate) fn check(admin: &Admin) -> Result<(), Error> {
         .map(drop)
 }
 
-/// Makes the administrator if there is no user yet. After a crash before that, the next start does it.
+/// Makes the administrator if there is no user yet. After a crash before that, the next start does it. A database server that is away is
+/// waited for.
 ///
 /// # Errors
 /// When the e-mail address or the password is refused, or the password can be read from nowhere.
-pub(crate) async fn ensure(service: &Service, admin: &Admin, data: Option<&DataFolder>) -> Result<FirstAdmin, Error> {
-    let refused = |error: trunkline_auth::Error| Error::Admin(chain(&error));
-    if service.has_users().await.map_err(refused)? {
+pub(crate) async fn ensure(ground: &Ground<'_>, service: &Service) -> Result<FirstAdmin, Error> {
+    if reach(ground, || service.has_users()).await? {
         return Ok(FirstAdmin::Exists);
     }
+    let (admin, data) = (&ground.config.admin, ground.storage.data.as_ref());
     let email = parse_email(admin)?;
     let (password, place) = password(admin, data)?;
     let username = Username::parse("username", "admin").map_err(|fault| Error::Admin(fault.to_string()))?;
@@ -66,8 +71,36 @@ pub(crate) async fn ensure(service: &Service, admin: &Admin, data: Option<&DataF
         profile_picture: None,
         role: PlatformRole::Admin,
     };
-    service.create_first_admin(new).await.map_err(refused)?;
+    let make = || async {
+        // An attempt whose answer was lost may have made him.
+        if !service.has_users().await? {
+            service.create_first_admin(new.clone()).await?;
+        }
+        Ok(())
+    };
+    reach(ground, make).await?;
     Ok(place)
+}
+
+/// Asks `auth` for something, again while the server of its database is away.
+async fn reach<T, F>(ground: &Ground<'_>, attempt: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, trunkline_auth::Error>>,
+{
+    let refused = |error: trunkline_auth::Error| Error::Admin(chain(&error));
+    if !ground.config.database_url(Role::Auth).is_some_and(is_postgres) {
+        return attempt().await.map_err(refused);
+    }
+    let attempt = || async {
+        attempt().await.map_err(|error| match error {
+            trunkline_auth::Error::Database {
+                source: trunkline_db::Error::Unavailable(_),
+                ..
+            } => Failure::Unreachable(chain(&error)),
+            error => Failure::Wrong(refused(error)),
+        })
+    };
+    ground.health.reach(dependency(Role::Auth), attempt).await
 }
 
 /// The password, and where the operator finds it.

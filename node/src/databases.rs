@@ -132,7 +132,7 @@ impl Databases {
     }
 }
 
-fn dependency(role: Role) -> Dependency {
+pub(crate) fn dependency(role: Role) -> Dependency {
     Dependency {
         name: format!("database:{role}"),
         needed_by: vec![role],

@@ -67,11 +67,6 @@ impl Node {
         let storage = Storage::open(config, shape, &roles, &clock, &health).await?;
         ops.describe(&storage);
         let traces = Traces::open(config, (shape, &roles), (storage.platform_id, node_id), &metrics)?;
-        // The writer joins the log before anything is admitted, so that nothing can be trimmed before it is stored.
-        let writer = match roles.has(Role::Writer) {
-            true => Some(open_writer(&storage, &clock, &metrics, &traces).await?),
-            false => None,
-        };
         let databases = Databases::open(config, storage.data.as_ref(), &roles, &health).await?;
         let ground = Ground {
             config,
@@ -85,10 +80,15 @@ impl Node {
             health: &health,
             tls,
         };
+        // The writer joins the log before anything is admitted, so that nothing can be trimmed before it is stored.
+        let writer = match roles.has(Role::Writer) {
+            true => Some(open_writer(&ground).await?),
+            false => None,
+        };
         let services = Services::open(&ground)?;
         services.mount(&ground, listeners.internal, &phases.background).await?;
         let first_admin = match &services.auth {
-            Some(auth) => admin::ensure(auth.service(), &config.admin, storage.data.as_ref()).await?,
+            Some(auth) => admin::ensure(&ground, auth.service()).await?,
             None => FirstAdmin::Exists,
         };
         let edges = Edges::open(&ground, &services, &ops)?;
@@ -216,18 +216,13 @@ fn open_tls(config: &Config) -> Result<Option<Tls>, Error> {
     opened.transpose().map_err(Error::part("TLS between processes"))
 }
 
-async fn open_writer(
-    storage: &Storage,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-    traces: &Traces,
-) -> Result<Writer, Error> {
-    let bus = storage.bus();
-    let writer = Writer::open(bus.log.clone(), storage.messages(Role::Writer), clock.clone(), metrics);
-    let writer = writer.await.map_err(Error::part("the writer"))?;
-    let dead_letters = DeadLetters::open(bus.dead.clone());
-    let dead_letters = dead_letters.await.map_err(Error::part("the log of dead letters"))?;
-    Ok(writer.parking_in(dead_letters).traced_by(traces.tracer.clone()))
+async fn open_writer(ground: &Ground<'_>) -> Result<Writer, Error> {
+    let (bus, messages) = (ground.storage.bus(), ground.storage.messages(Role::Writer));
+    let writer = || Writer::open(bus.log.clone(), messages.clone(), ground.clock.clone(), &ground.metrics);
+    let writer = bus.reach("the writer", (ground.roles, ground.health), writer).await?;
+    let dead = || DeadLetters::open(bus.dead.clone());
+    let dead = bus.reach("the log of dead letters", (ground.roles, ground.health), dead);
+    Ok(writer.parking_in(dead.await?).traced_by(ground.tracer.clone()))
 }
 
 /// Resolves when the writer has ended by itself; never where there is none. Cancel safe: a writer that has not ended stays.

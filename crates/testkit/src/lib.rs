@@ -19,7 +19,7 @@ mod wait;
 
 pub use collector::Collector;
 pub use nats::Nats;
-pub use postgres::{Database, Postgres};
+pub use postgres::{Database, Postgres, TableLock};
 pub use proxy::Proxy;
 pub use server::PostgresServer;
 pub use tempfile::TempDir;

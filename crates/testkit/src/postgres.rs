@@ -40,6 +40,11 @@ pub struct Database {
     users: Mutex<Vec<String>>,
 }
 
+/// A table that nobody else can use; given back when this is dropped.
+pub struct TableLock {
+    _session: PgConnection,
+}
+
 impl Database {
     /// Where to connect, as `postgres://…`.
     #[must_use]
@@ -97,6 +102,21 @@ impl Database {
             self.name
         ))
         .await;
+    }
+
+    /// Lets nobody else read or write a table, such as `auth.users`, until the lock is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses.
+    pub async fn lock(&self, table: &str) -> TableLock {
+        let mut session = PgConnection::connect(&self.url)
+            .await
+            .expect("the database lets nobody in");
+        let statements = AssertSqlSafe(format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"));
+        let locked = sqlx::raw_sql(statements).execute(&mut session).await;
+        locked.expect("the server refuses");
+        TableLock { _session: session }
     }
 
     async fn run(&self, statement: String) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use trunkline_bus::embedded::EmbeddedBus;
+use trunkline_bus::log::LogError;
 use trunkline_bus::nats::{NatsBus, NatsConfig, NatsError, Standing, Trimming, provision};
 use trunkline_bus::{Log, State};
 use trunkline_core::Clock;
@@ -109,6 +110,31 @@ impl Bus {
             state: bus.state.clone(),
             backend: Backend::Nats(Box::new(bus)),
         })
+    }
+
+    /// Does something that a start needs of the bus, again while NATS is away.
+    ///
+    /// # Errors
+    /// Names `part`, for whose sake it was to be done. An embedded bus is never away.
+    pub(crate) async fn reach<T, F>(
+        &self,
+        part: &'static str,
+        (roles, health): (&Roles, &Health),
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, LogError>>,
+    {
+        if let Backend::Embedded(_) = &self.backend {
+            return attempt().await.map_err(Error::part(part));
+        }
+        let attempt = || async {
+            attempt().await.map_err(|error| match error {
+                LogError::Failed(_) => Failure::Unreachable(chain(&error)),
+                error => Failure::Wrong(Error::part(part)(error)),
+            })
+        };
+        health.reach(dependency(roles), attempt).await
     }
 
     /// Keeps an eye on NATS.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod doctor;
+mod patience;
 mod site;
 mod start;
 mod tls;
