@@ -54,6 +54,8 @@ pub struct Changes {
     /// Every change up to this revision was heard or came before the start.
     since: u64,
     last: HashMap<Scope, u64>,
+    /// Whether a gap was found that is not told yet.
+    is_behind: bool,
 }
 
 impl Changes {
@@ -64,15 +66,16 @@ impl Changes {
             standing,
             since,
             last: HashMap::new(),
+            is_behind: false,
         }
     }
 
-    /// The next piece of news, waiting for it. Cancel safe, but that a gap found while being cancelled is told again.
+    /// The next piece of news, waiting for it. Cancel safe: a gap found while being cancelled is told the next time.
     ///
     /// # Errors
     /// The shared state is gone; cache nothing any more.
     pub async fn next(&mut self) -> Result<News, StateError> {
-        loop {
+        while !self.is_behind {
             let heard = tokio::select! {
                 biased;
                 () = self.standing.lapsed() => Err(FeedError::Lagged(0)),
@@ -84,17 +87,17 @@ impl Changes {
                         return Ok(News::Change(change));
                     }
                 }
-                Err(FeedError::Lagged(_)) => {
-                    self.standing.fall_behind();
-                    let revision = self.revisions.latest().await?;
-                    self.standing.must_reach(revision);
-                    self.since = revision;
-                    self.last.clear();
-                    return Ok(News::Gap { revision });
-                }
+                Err(FeedError::Lagged(_)) => self.is_behind = true,
                 Err(FeedError::Closed) => return Err(StateError::Unavailable("the watch ended".to_owned())),
             }
         }
+        self.standing.fall_behind();
+        let revision = self.revisions.latest().await?;
+        self.standing.must_reach(revision);
+        self.since = revision;
+        self.last.clear();
+        self.is_behind = false;
+        Ok(News::Gap { revision })
     }
 
     /// Reads a change; where a change before it was not heard, it counts for the whole scope.

@@ -30,6 +30,7 @@ pub(super) struct Standing {
     applied: AtomicU64,
     /// The revision that must be applied before the cache may be used again after a gap.
     reach: AtomicU64,
+    /// Whether there was a lapse that is not told yet; until then the cache may not be used.
     has_lapsed: AtomicBool,
     lapse: Notify,
     acknowledge: Notify,
@@ -39,15 +40,7 @@ impl NodeLease {
     pub(super) async fn take(state: Arc<dyn State>, key: Key, since: u64) -> Result<Self, StateError> {
         let sent = Instant::now();
         state.renew(&key, revision_bytes(since), LEASE).await?;
-        let standing = Arc::new(Standing {
-            started: sent,
-            held_until_ms: AtomicU64::new(millis(LEASE)),
-            applied: AtomicU64::new(since),
-            reach: AtomicU64::new(0),
-            has_lapsed: AtomicBool::new(false),
-            lapse: Notify::new(),
-            acknowledge: Notify::new(),
-        });
+        let standing = Arc::new(Standing::new(sent, since));
         let renewal = tokio::spawn(renew(state.clone(), key.clone(), standing.clone()));
         Ok(Self {
             standing,
@@ -84,9 +77,25 @@ impl NodeLease {
 }
 
 impl Standing {
+    /// Of a lease that was asked for at `started`, with everything up to `since` applied.
+    fn new(started: Instant, since: u64) -> Self {
+        Self {
+            started,
+            held_until_ms: AtomicU64::new(millis(LEASE)),
+            applied: AtomicU64::new(since),
+            reach: AtomicU64::new(0),
+            has_lapsed: AtomicBool::new(false),
+            lapse: Notify::new(),
+            acknowledge: Notify::new(),
+        }
+    }
+
     fn is_held(&self) -> bool {
         let now_ms = millis(self.started.elapsed());
-        now_ms < self.held_until_ms.load(SeqCst) && self.applied.load(SeqCst) >= self.reach.load(SeqCst)
+        // In this order: a lapse is noted before the lease goes on, and taken for told only when there is a revision to reach.
+        now_ms < self.held_until_ms.load(SeqCst)
+            && !self.has_lapsed.load(SeqCst)
+            && self.applied.load(SeqCst) >= self.reach.load(SeqCst)
     }
 
     /// Waits until a lapse is to be told. Cancel safe.
@@ -96,13 +105,14 @@ impl Standing {
         }
     }
 
-    /// From now on the cache may not be used, until [`Standing::must_reach`] says what to apply.
+    /// From now on the cache may not be used, until [`Standing::must_reach`] says what to apply. A lapse before this counts as told; one
+    /// after it may hide changes of which what must be reached knows nothing, so it is told by itself.
     pub(super) fn fall_behind(&self) {
         self.reach.store(u64::MAX, SeqCst);
+        self.has_lapsed.store(false, SeqCst);
     }
 
     pub(super) fn must_reach(&self, revision: u64) {
-        self.has_lapsed.store(false, SeqCst);
         self.reach.store(revision, SeqCst);
     }
 
@@ -110,7 +120,6 @@ impl Standing {
     fn renewed(&self, sent: Instant) {
         let now_ms = millis(self.started.elapsed());
         if now_ms >= self.held_until_ms.load(SeqCst) {
-            self.fall_behind();
             self.has_lapsed.store(true, SeqCst);
             self.lapse.notify_one();
         }
@@ -145,4 +154,25 @@ async fn renew(state: Arc<dyn State>, key: Key, standing: Arc<Standing>) {
 /// What a lease's value says was applied.
 pub(super) fn applied(value: &[u8]) -> u64 {
     value.try_into().map_or(0, u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lapse_while_a_gap_is_measured_is_a_gap_of_its_own() {
+        let standing = Standing::new(Instant::now(), 7);
+        standing.fall_behind();
+        // The newest revision is asked for, and the answer stays under way until after another lapse.
+        tokio::time::advance(LEASE).await;
+        standing.renewed(Instant::now());
+        standing.must_reach(7);
+        assert!(!standing.is_held(), "a revocation in the lapse has waited for nobody");
+
+        standing.lapsed().await;
+        standing.fall_behind();
+        standing.must_reach(7);
+        assert!(standing.is_held());
+    }
 }
