@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Admitted credentials that are remembered on a node. Those in use are never forgotten, so the connections of a node
-/// are a second bound; when it is full, those not in use go.
+/// are a second bound; when it is full, those not in use go, and with the last of a domain what is known of the domain.
 pub const PRINCIPALS_MAX: usize = 131_072;
 /// Decisions that are remembered for one client; the oldest goes first.
 pub const GRANTS_PER_CLIENT_MAX: usize = 256;

@@ -78,11 +78,18 @@ impl Registry {
             return false;
         }
         if self.by_credentials.len() >= PRINCIPALS_MAX {
-            self.by_credentials
-                .retain(|_, principal| Arc::strong_count(principal) > 1);
+            self.forget_unused();
         }
         self.by_credentials.insert(fingerprint, Arc::clone(principal));
         true
+    }
+
+    /// Forgets the principals that nobody uses, then the domains that have none left.
+    fn forget_unused(&self) {
+        self.by_credentials
+            .retain(|_, principal| Arc::strong_count(principal) > 1);
+        // A domain that is held elsewhere may just be entered; it is handed out under this lock alone.
+        lock(&self.by_domain).retain(|_, domain| Arc::strong_count(domain) > 1 || domain.is_inhabited());
     }
 
     /// The principals of a domain.
@@ -113,6 +120,12 @@ impl Domain {
     /// Number of changes applied to the domain; a decision that spans one is made anew.
     pub(crate) fn changes(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
+    }
+
+    fn is_inhabited(&self) -> bool {
+        lock(&self.principals)
+            .iter()
+            .any(|principal| principal.strong_count() > 0)
     }
 
     fn apply(&self, touched: &Touched) {
@@ -278,6 +291,22 @@ mod tests {
         }
         assert!(!first.holds());
         assert!(scene.is_granted("1"));
+    }
+
+    #[test]
+    fn a_domain_is_forgotten_with_the_last_client_that_is_remembered_of_it() {
+        let scene = scene();
+        let grant = scene.grant("one");
+        for i in 0..PRINCIPALS_MAX {
+            let mut fingerprint = Fingerprint::default();
+            fingerprint[..8].copy_from_slice(&i.to_be_bytes());
+            assert!(scene.registry.enter(fingerprint, &principal_of(DomainId::new()), 0));
+        }
+        let domains: Vec<DomainId> = lock(&scene.registry.by_domain).keys().copied().collect();
+        assert!(domains.len() <= 2, "{} domains", domains.len());
+        assert!(scene.is_granted("one"));
+        scene.touch(&[grant.channel_id().uuid()]);
+        assert!(!grant.holds(), "who is in use still hears of changes");
     }
 
     #[test]
