@@ -31,6 +31,8 @@ pub struct Registry<O> {
     pub auth: AuthServiceClient<Transport>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// The same service for calls that wait until every live node has applied a change.
+    revoking: AuthServiceClient<Transport>,
     turns: Turns,
     kind: PhantomData<fn() -> O>,
 }
@@ -41,6 +43,7 @@ impl<O: Object> Registry<O> {
         Self {
             db,
             auth: AuthServiceClient::new(hub.transport(AUTH_SERVICE, peer)),
+            revoking: AuthServiceClient::new(hub.patient_transport(AUTH_SERVICE, peer)),
             clock,
             turns: Turns::default(),
             kind: PhantomData,
@@ -162,7 +165,7 @@ impl<O: Object> Registry<O> {
             return Err(Error::not_found(O::NOUN));
         }
         let request = caller.request(unregister::<O>(domain_id, id));
-        let unregistered = self.auth.clone().unregister(request).await;
+        let unregistered = self.revoking.clone().unregister(request).await;
         // What is disabled everywhere needs no second confirmation.
         if let Err(status) = unregistered
             && to_fault(&status).reason != reason::REVOCATION_PENDING
@@ -188,7 +191,7 @@ impl<O: Object> Registry<O> {
 
     async fn finish_deletion(&self, domain_id: DomainId, id: O::Id) -> Result<(), Error> {
         let request = Request::new(unregister::<O>(domain_id, id));
-        self.auth.clone().unregister(request).await.map_err(refusal)?;
+        self.revoking.clone().unregister(request).await.map_err(refusal)?;
         self.remove(domain_id, id, None).await
     }
 
@@ -206,7 +209,7 @@ impl<O: Object> Registry<O> {
             enabled: status == Status::Enabled,
         };
         let request = caller.request(request);
-        self.auth.clone().set_status(request).await.map_err(refusal)?;
+        self.revoking.clone().set_status(request).await.map_err(refusal)?;
         Ok(())
     }
 

@@ -49,6 +49,11 @@ impl Hub {
         self.way(service, Peer(peer.into()), DEADLINE_DEFAULT)
     }
 
+    /// The same for calls that wait for other nodes, such as revocations: they have the time of calls from outside.
+    pub fn patient_transport(&self, service: &'static str, peer: &'static str) -> Transport {
+        self.way(service, Peer(peer.into()), DEADLINE_MAX)
+    }
+
     /// The way to `service` for calls that come from outside and are only passed on: they have the time of calls from outside.
     pub(crate) fn passage(&self, service: &'static str, peer: &'static str) -> Transport {
         self.way(service, Peer(peer.into()), DEADLINE_MAX)

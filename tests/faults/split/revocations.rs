@@ -91,6 +91,20 @@ async fn a_revocation_that_cannot_be_confirmed_says_so_and_is_repeated_until_it_
     assert_eq!(refused, ReasonCode::NotAuthorized);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_cannot_be_confirmed_is_repeated_until_it_is() {
+    let ground = Ground::start().await;
+    let domain = ground.domain("pending").await;
+    let gone = domain.device("gone").await;
+    let path = format!("/{}/clients/{}", domain.id, gone.id);
+    ground.nats.freeze();
+    let pending = domain.owner.delete(&path).await.expect(503);
+    assert_eq!(pending.text_at("/reason"), "REVOCATION_PENDING");
+    ground.nats.thaw();
+    until(HEAL_WITHIN, async || domain.owner.delete(&path).await.status == 204).await;
+    domain.owner.get(&path).await.expect(404);
+}
+
 /// A client that has published, so that its permission is remembered.
 async fn working(ground: &Ground, domain: &Domain, channel: &str, device: &Device) -> Mqtt {
     let mut client = Mqtt::log_in(ground.access().mqtt, Version::V5, &device.id, &device.secret).await;
