@@ -40,7 +40,7 @@ impl Edges {
             grpc: None,
         };
         if let Some(gate) = gate {
-            edges.mqtt = runs(Role::Mqtt).then(|| mqtt(ground, gate.clone())).transpose()?;
+            edges.mqtt = runs(Role::Mqtt).then(|| mqtt(ground, gate.clone()));
             edges.http = runs(Role::Http).then(|| publishing(ground, gate));
         }
         if runs(Role::Gateway) {
@@ -74,7 +74,7 @@ impl Edges {
     }
 }
 
-fn mqtt(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> Result<Arc<Adapter>, Error> {
+fn mqtt(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> Arc<Adapter> {
     let deps = trunkline_mqtt::Deps {
         gate,
         log: ground.storage.bus().log.clone(),
@@ -88,7 +88,7 @@ fn mqtt(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> Result<Arc<Adapter>, Er
         denied_publish: ground.config.mqtt.denied_publish,
         ..Settings::default()
     };
-    Adapter::open(deps, settings).map_err(Error::part("the MQTT adapter"))
+    Adapter::open(deps, settings)
 }
 
 fn publishing(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> axum::Router {

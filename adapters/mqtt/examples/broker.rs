@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         true => MOSQUITTO,
         false => Settings::default(),
     };
-    let adapter = Adapter::open(deps, settings)?;
+    let adapter = Adapter::open(deps, settings);
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port))).await?;
     println!("ready mqtt={}", listener.local_addr()?);
 

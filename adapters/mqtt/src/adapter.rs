@@ -9,12 +9,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trunkline_bus::log::LogError;
 use trunkline_bus::{Log, State};
 use trunkline_core::{ClientId, Clock};
 use trunkline_gate::Gate;
 use trunkline_telemetry::Tracer;
 
+use crate::attendance::Attendance;
 use crate::connection::Connection;
 use crate::directory::Directory;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKES_MAX, NOTED_MAX};
@@ -59,15 +59,20 @@ pub struct Adapter {
 
 impl Adapter {
     /// An adapter that delivers what is appended from now on, once [`Adapter::run`] runs.
-    ///
-    /// # Errors
-    /// The log cannot tell where it ends.
-    pub fn open(deps: Deps, settings: Settings) -> Result<Arc<Self>, LogError> {
+    #[must_use]
+    pub fn open(deps: Deps, settings: Settings) -> Arc<Self> {
         let metrics = Arc::new(Metrics::new(&deps.metrics));
         let (log, clock) = (Arc::clone(&deps.log), Arc::clone(&deps.clock));
-        let retained = Arc::new(Retained::new(deps.state, log, clock));
-        Ok(Arc::new(Self {
-            router: Router::new(Arc::clone(&deps.log), Arc::clone(&retained), Arc::clone(&metrics))?,
+        let attendance = Arc::new(Attendance::new(Arc::clone(&log)));
+        let retained = Arc::new(Retained::new(
+            deps.state,
+            Arc::clone(&log),
+            clock,
+            Arc::clone(&attendance),
+        ));
+        let parts = (attendance, Arc::clone(&retained));
+        Arc::new(Self {
+            router: Router::new(log, parts, Arc::clone(&metrics)),
             retained,
             gate: deps.gate,
             log: deps.log,
@@ -79,13 +84,12 @@ impl Adapter {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             noted: Mutex::default(),
-        }))
+        })
     }
 
     /// Feeds subscribers and keeps retained messages until `cancel`. To be ended after every `serve`, so that they get all that was acknowledged to others.
     pub async fn run(&self, cancel: CancellationToken) {
-        let heads = self.router.heads();
-        tokio::join!(self.router.run(&cancel), self.retained.run(&heads, &cancel));
+        tokio::join!(self.router.run(&cancel), self.retained.run(&cancel));
     }
 
     /// Serves the clients of `listener` until `cancel`; returns once the last connection has drained.

@@ -12,6 +12,7 @@
 //! authentication.
 
 mod adapter;
+mod attendance;
 mod config;
 mod connection;
 mod directory;

@@ -4,13 +4,16 @@
 //! not matter which node comes first or how often an entry is applied. A PUBACK needs to wait for the log alone: after a crash the
 //! keeper goes on where it was. Who subscribes waits until the keeper is as far as the log was, and so misses nothing.
 //!
+//! Before the first message of a shard is retained, the shard is marked in `State`, and from then on every node attends it. A shard
+//! without a mark has nothing retained, so nodes without subscribers there need not follow it.
+//!
 //! **Invariant:** in memory there is only what is needed to find a message, and only of domains that this node serves.
 
 mod index;
 mod keeper;
 mod record;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,6 +22,7 @@ use trunkline_bus::state::StateError;
 use trunkline_bus::{Log, State, StoredEntry};
 use trunkline_core::{Clock, DomainId, SessionId};
 
+use crate::attendance::Attendance;
 use crate::limits::{RETAINED_BYTES_MAX, RETAINED_PAGE_BYTES_MAX, RETAINED_PAGE_ENTRIES_MAX, RETAINED_QUEUE_MAX};
 use crate::message::Message;
 use crate::subscription::Subscription;
@@ -32,6 +36,7 @@ pub(crate) struct Retained {
     state: Arc<dyn State>,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
+    attendance: Arc<Attendance>,
     index: RwLock<Index>,
     work: mpsc::Sender<Work>,
     inbox: Mutex<Option<mpsc::Receiver<Work>>>,
@@ -41,6 +46,8 @@ pub(crate) struct Retained {
 /// How far the keeper is in a shard.
 struct Progress {
     applied: watch::Sender<u64>,
+    /// Whether `State` has a mark, which is the position that was saved last.
+    is_marked: AtomicBool,
     /// Entries on their way to the keeper.
     waiting: AtomicUsize,
 }
@@ -53,6 +60,10 @@ impl Progress {
 
 /// What the keeper is given.
 enum Work {
+    /// The node's reader of the log begins a shard after this place.
+    Begin(Shard, u64),
+    /// A message is to be retained in a shard that was begun after this place.
+    Mark(Shard, u64, oneshot::Sender<()>),
     /// An entry with the retain flag.
     Apply(StoredEntry),
     /// There is nothing more up to this place of the shard.
@@ -68,7 +79,7 @@ pub(crate) enum Room {
     Yes,
     /// It has as much as it may have.
     No,
-    /// What it has is not known yet: [`Retained::load`].
+    /// What it has is not known yet: [`Retained::prepare`].
     Unknown,
 }
 
@@ -94,10 +105,16 @@ impl Lookup {
 }
 
 impl Retained {
-    pub(crate) fn new(state: Arc<dyn State>, log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        state: Arc<dyn State>,
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        attendance: Arc<Attendance>,
+    ) -> Self {
         let (work, inbox) = mpsc::channel(RETAINED_QUEUE_MAX);
         let progress = |_| Progress {
             applied: watch::Sender::new(0),
+            is_marked: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
         };
         Self {
@@ -105,10 +122,16 @@ impl Retained {
             state,
             log,
             clock,
+            attendance,
             index: RwLock::default(),
             work,
             inbox: Mutex::new(Some(inbox)),
         }
+    }
+
+    /// Tells the keeper that the node's reader of the log begins `shard` after `head`.
+    pub(crate) async fn begins(&self, shard: Shard, head: u64) {
+        let _ = self.work.send(Work::Begin(shard, head)).await;
     }
 
     /// Gives the keeper an entry that the node's reader of the log came by; waits while the keeper has enough.
@@ -131,14 +154,32 @@ impl Retained {
 
     /// Whether a message of `bytes` may be retained in `slot`; none takes the place of one that is there.
     pub(crate) fn room(&self, slot: &Slot, bytes: usize) -> Room {
+        let shard = self.log.shard_of(slot.domain_id());
         match bytes > RETAINED_BYTES_MAX {
             true => Room::No,
+            false if !self.shard(shard).is_marked.load(Ordering::Acquire) => Room::Unknown,
             false => self.index().room(slot, bytes),
         }
     }
 
+    /// Waits until a message may be retained in `domain_id`: every node knows that it must look for it, and it is known how much room
+    /// is left. Without end while `State` or the log cannot be reached: whoever waits bounds the time.
+    pub(crate) async fn prepare(&self, domain_id: DomainId) {
+        let shard = self.log.shard_of(domain_id);
+        let Ok(head) = self.attendance.attend(shard).await else {
+            return;
+        };
+        if !self.shard(shard).is_marked.load(Ordering::Acquire) {
+            let (done, marked) = oneshot::channel();
+            if self.work.send(Work::Mark(shard, head, done)).await.is_ok() {
+                let _ = marked.await;
+            }
+        }
+        self.load(domain_id).await;
+    }
+
     /// Waits until it is known what `domain_id` retains. Without end while `State` cannot be reached: whoever waits bounds the time.
-    pub(crate) async fn load(&self, domain_id: DomainId) {
+    async fn load(&self, domain_id: DomainId) {
         if self.index().has(domain_id) {
             return;
         }

@@ -1,5 +1,5 @@
-//! The node's one reader of the log: it follows the tail of every shard and puts each message into the mailboxes of those who ask
-//! for it. Messages at QoS 1 come from the log once they are durable; those at QoS 0 come from the log's tap before that.
+//! The node's one reader of the log: it follows the tail of every shard that the node attends and puts each message into the mailboxes
+//! of those who ask for it. Messages at QoS 1 come from the log once they are durable; those at QoS 0 come from the log's tap before that.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use trunkline_bus::Log;
 use trunkline_bus::feed::{Feed, FeedError};
 use trunkline_bus::log::{LogError, Page, ReadLimit, Shard};
+use trunkline_core::DomainId;
 use trunkline_proto::messages::v1::Envelope;
 
+use crate::attendance::Attendance;
 use crate::index::Index;
 use crate::limits::{PAGES_AHEAD_MAX, TAPPED_MAX};
 use crate::message::Message;
@@ -24,15 +26,11 @@ use crate::retry::retry;
 pub(crate) struct Router {
     pub(crate) index: Index,
     log: Arc<dyn Log>,
+    attendance: Arc<Attendance>,
     retained: Arc<Retained>,
     metrics: Arc<Metrics>,
-    start: Mutex<Option<Start>>,
-}
-
-/// Where the router begins: taken when it is made, so that nothing is missed until it runs.
-struct Start {
-    tap: Feed<Arc<Envelope>>,
-    heads: Vec<(Shard, u64)>,
+    /// Taken when it is made, so that nothing is missed until it runs.
+    tap: Mutex<Option<Feed<Arc<Envelope>>>>,
 }
 
 /// Ids of messages that were delivered from the tap and will come by in the log, too.
@@ -43,42 +41,43 @@ struct Tapped {
 }
 
 impl Router {
-    pub(crate) fn new(log: Arc<dyn Log>, retained: Arc<Retained>, metrics: Arc<Metrics>) -> Result<Self, LogError> {
-        let tap = log.tap();
-        let heads = (0..log.shards())
-            .map(|shard| Ok((Shard(shard), log.head(Shard(shard))?)))
-            .collect::<Result<_, LogError>>()?;
-        Ok(Self {
+    pub(crate) fn new(log: Arc<dyn Log>, parts: (Arc<Attendance>, Arc<Retained>), metrics: Arc<Metrics>) -> Self {
+        let (attendance, retained) = parts;
+        Self {
             index: Index::default(),
+            tap: Mutex::new(Some(log.tap())),
             log,
+            attendance,
             retained,
             metrics,
-            start: Mutex::new(Some(Start { tap, heads })),
-        })
+        }
     }
 
-    /// Where the router begins in every shard, until it runs.
-    pub(crate) fn heads(&self) -> Vec<(Shard, u64)> {
-        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
-        start.as_ref().map(|start| start.heads.clone()).unwrap_or_default()
+    /// Has the messages of `domain` routed from now on, as [`Attendance::attend`] does for its shard.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn attend(&self, domain: DomainId) -> Result<(), LogError> {
+        self.attendance.attend(self.log.shard_of(domain)).await.map(drop)
     }
 
     /// Routes until `cancel`, or until the log has ended. Runs once.
     pub(crate) async fn run(&self, cancel: &CancellationToken) {
-        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Start { mut tap, heads }) = start else {
+        let Some(mut tap) = self.tap.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
         let (sender, mut pages) = mpsc::channel(PAGES_AHEAD_MAX);
         let mut readers = JoinSet::new();
-        for (shard, head) in heads {
-            let (log, sender, cancel) = (Arc::clone(&self.log), sender.clone(), cancel.clone());
-            readers.spawn(async move {
-                tokio::select! {
-                    () = cancel.cancelled() => {}
-                    () = follow(log, shard, head, sender) => {}
+        for shard in (0..self.log.shards()).map(Shard) {
+            let (log, attendance, cancel) = (Arc::clone(&self.log), Arc::clone(&self.attendance), cancel.clone());
+            let (retained, sender) = (Arc::clone(&self.retained), sender.clone());
+            let following = async move {
+                if let Some(head) = attendance.asked_for(shard).await {
+                    retained.begins(shard, head).await;
+                    follow(log, shard, head, sender).await;
                 }
-            });
+            };
+            readers.spawn(async move { cancel.run_until_cancelled(following).await });
         }
         drop(sender);
         let mut tapped = Tapped::default();

@@ -323,6 +323,13 @@ pub trait Log: Send + Sync + 'static {
     /// An unknown shard.
     fn head(&self, shard: Shard) -> Result<u64, LogError>;
 
+    /// The same, asked of the backend: other nodes may have appended what this one has not heard of. [`Log::head`] gives at least this
+    /// from then on. Cancel safe.
+    ///
+    /// # Errors
+    /// An unknown shard, a failed backend.
+    async fn latest(&self, shard: Shard) -> Result<u64, LogError>;
+
     /// Waits until the head of `shard` is beyond `sequence`. Cancel safe.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use trunkline_bus::log::{AppendError, Quota, ReadLimit, Tier, WRITER_GROUP};
 use trunkline_bus::revision::{Changes, LEASE, News, NodeLease, Revisions, RevokeError, Scope};
 use trunkline_bus::{DeadLetters, Log, NatsBus};
 use trunkline_core::{DomainId, NodeId};
+use trunkline_testkit::http::Client;
 use trunkline_testkit::{Proxy, throughout, until, until_some};
 use uuid::Uuid;
 
@@ -41,6 +42,49 @@ async fn what_one_appends_the_other_reads_and_taps() {
     })
     .await;
     assert_eq!(tapped.unwrap().payload, "tapped");
+    one.close().await;
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_hears_of_a_shard_from_where_it_first_waits_and_of_no_other() {
+    let platform = Platform::start().await;
+    let (one, other) = (platform.adapter().await, platform.adapter().await);
+    let domain = DomainId::new();
+    let shard = one.log.shard_of(domain);
+    let append = async |payload: &'static str| one.log.append(entry(domain, payload)).await.unwrap().await.unwrap();
+    append("before").await;
+    assert_eq!(append("latest").await.sequence, 2);
+    assert_eq!(other.log.head(shard), Ok(0), "nobody told it");
+    assert_eq!(other.log.latest(shard).await, Ok(2));
+    assert_eq!(other.log.head(shard), Ok(2));
+    let heard = async || {
+        let server = Client::new(platform.nats.monitoring_url().trim_start_matches("http://"));
+        let told = server.get("/connz?subs=1").await.expect(200);
+        String::from_utf8(told.body.to_vec())
+            .unwrap()
+            .matches("news.messages")
+            .count()
+    };
+    assert_eq!(heard().await, 0);
+
+    let waiting = other.log.wait(shard, 2);
+    let (waited, _) = tokio::join!(waiting, async {
+        until(SOON, async || heard().await == 1).await;
+        append("after").await
+    });
+    waited.unwrap();
+    let payloads = async |from| {
+        let page = other.log.read(shard, from, ReadLimit::default()).await.unwrap();
+        let payloads = page.entries.iter().map(|entry| entry.envelope.payload.clone());
+        payloads.collect::<Vec<_>>()
+    };
+    assert_eq!(payloads(3).await, ["after"]);
+    assert_eq!(
+        payloads(1).await,
+        ["before", "latest", "after"],
+        "the server has what it did not hear"
+    );
     one.close().await;
     other.close().await;
 }

@@ -22,6 +22,7 @@ use crate::machine::{Cause, Step};
 use crate::metrics::of_qos;
 use crate::reason;
 use crate::retained::{Lookup, Room, Slot};
+use crate::router::Router;
 use crate::subscription::{Options, Subscription};
 
 /// What a message that its domain has no room to retain is refused with.
@@ -164,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let (gate, retained) = (Arc::clone(&self.adapter.gate), Arc::clone(&self.adapter.retained));
         let domain_id = slot.domain_id();
         self.work = Some(Box::pin(within(self.trace.scope(), async move {
-            retained.load(domain_id).await;
+            retained.prepare(domain_id).await;
             let answer = decide(gate.as_ref(), &session, Action::Publish, &publish.topic).await;
             Done::Permitted(publish, answer)
         })));
@@ -235,14 +236,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let Some(member) = &self.member else {
             return;
         };
-        let (gate, session) = (Arc::clone(&self.adapter.gate), member.session.clone());
+        let (adapter, session) = (Arc::clone(&self.adapter), member.session.clone());
         let retaining = self.retaining.take();
         self.work = Some(Box::pin(async move {
             // What came of it is nobody's concern, but it is in the log or not from here on.
             let _ = OptionFuture::from(retaining).await;
             let mut answers = Vec::with_capacity(subscribe.filters.len());
             for filter in &subscribe.filters {
-                answers.push(decide_filter(gate.as_ref(), &session, &filter.filter).await);
+                let answer = decide_filter(adapter.gate.as_ref(), &session, &filter.filter).await;
+                answers.push(attended(&adapter.router, answer).await);
             }
             Done::Filters(subscribe, answers)
         }));
@@ -368,6 +370,13 @@ fn traceparent_of(publish: &Publish) -> Option<&str> {
         .filter(|property| &*property.name == TRACEPARENT);
     let first = said.next()?;
     said.next().is_none().then_some(&*first.value)
+}
+
+/// The same answer, once the messages that it permits are routed here.
+async fn attended(router: &Router, answer: Result<Permit, ReasonCode>) -> Result<Permit, ReasonCode> {
+    let permit = answer?;
+    let attended = router.attend(permit.domain_id()).await;
+    attended.map_or(Err(ReasonCode::ImplementationSpecificError), |()| Ok(permit))
 }
 
 /// What the client says of its message, in the words of all protocols.

@@ -76,7 +76,7 @@ impl Testament {
         let entry = NewEntry::seal(envelope, payload_bytes_max).map_err(|_| Lost::NoRoom)?;
         if is_retained {
             let slot = Slot::new(permit.domain_id(), permit.channel_id(), permit.subtopic(&self.topic));
-            adapter.retained.load(slot.domain_id()).await;
+            adapter.retained.prepare(slot.domain_id()).await;
             if adapter.retained.room(&slot, entry.encoded().len()) == Room::No && !is_removal {
                 return Err(Lost::NoRoom);
             }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use futures_util::future;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::StoredEntry;
@@ -18,16 +19,16 @@ use super::{Retained, Work};
 use crate::limits::{CLOSE_TIME_MAX, RETAINED_SWEEP_MAX, RETAINED_SWEEP_PAUSE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::retry::retry;
 
+/// Where the positions of all shards are.
+const POSITIONS: &str = "mqtt.retained-position";
+
 impl Retained {
-    /// Keeps retained messages until `cancel`; the node's reader of the log begins after `heads`. Runs once.
-    pub(crate) async fn run(&self, heads: &[(Shard, u64)], cancel: &CancellationToken) {
+    /// Keeps retained messages until `cancel`. Runs once.
+    pub(crate) async fn run(&self, cancel: &CancellationToken) {
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut inbox) = inbox else { return };
         // Cancel safe: what was not applied is found in the log again.
         let keep = async {
-            for (shard, head) in heads {
-                self.catch_up(*shard, *head).await?;
-            }
             let mut sweep = interval_at(Instant::now() + RETAINED_SWEEP_PAUSE, RETAINED_SWEEP_PAUSE);
             loop {
                 tokio::select! {
@@ -43,8 +44,8 @@ impl Retained {
             () = cancel.cancelled() => {
                 let _ = timeout(CLOSE_TIME_MAX, self.save_positions()).await;
             }
-            ended = keep => {
-                let ended: Result<(), StateError> = ended;
+            ended = future::try_join(keep, self.follow_marks()) => {
+                let ended: Result<((), ()), StateError> = ended;
                 if let Err(error) = ended {
                     tracing::error!(%error, "retained messages are not kept any more");
                 }
@@ -52,8 +53,42 @@ impl Retained {
         }
     }
 
+    /// Attends every shard that was ever marked.
+    async fn follow_marks(&self) -> Result<(), StateError> {
+        let prefix = Key::durable(POSITIONS);
+        loop {
+            let mut changes = ask(|| self.state.watch(&prefix)).await?;
+            for (key, _) in ask(|| self.state.list(&prefix)).await? {
+                self.attend_marked(&key).await;
+            }
+            while let Ok(change) = changes.next().await {
+                self.attend_marked(&change.key).await;
+            }
+            // Marks may have been missed.
+            sleep(RETRY_PAUSE_MIN).await;
+        }
+    }
+
+    async fn attend_marked(&self, key: &Key) {
+        let shard = key.name().rsplit('.').next().and_then(|shard| shard.parse().ok());
+        if let Some(shard) = shard
+            .map(Shard)
+            .filter(|shard| usize::from(shard.0) < self.shards.len())
+            && let Err(error) = self.attendance.attend(shard).await
+        {
+            tracing::debug!(%shard, %error, "what is retained is not looked for any more");
+        }
+    }
+
     async fn work(&self, work: Work) -> Result<(), StateError> {
         match work {
+            Work::Begin(shard, head) => self.catch_up(shard, head).await?,
+            Work::Mark(shard, head, done) => {
+                self.catch_up(shard, head).await?;
+                let applied = *self.shard(shard).applied.borrow();
+                self.save(shard, applied).await?;
+                let _ = done.send(());
+            }
             Work::Apply(entry) => {
                 self.apply(&entry).await?;
                 self.shard(entry.shard).waiting.fetch_sub(1, Ordering::AcqRel);
@@ -67,17 +102,19 @@ impl Retained {
         Ok(())
     }
 
-    /// Applies what came while no keeper of the platform ran. A log without a position had no retained messages.
+    /// Applies what came up to `head` since a keeper of the platform last ran there. A shard without a mark had nothing retained by
+    /// then, since `head` was asked for before the mark is.
     async fn catch_up(&self, shard: Shard, head: u64) -> Result<(), StateError> {
+        if *self.shard(shard).applied.borrow() >= head.max(1) {
+            return Ok(());
+        }
         let key = position_key(shard);
         let saved = ask(|| self.state.get(&key)).await?;
-        let mut next = match saved.and_then(|saved| self.position_in(&saved)) {
-            Some(position) => position + 1,
-            None => {
-                self.save(shard, head).await?;
-                head + 1
-            }
-        };
+        let position = saved.and_then(|saved| self.position_in(&saved));
+        if position.is_some() {
+            self.shard(shard).is_marked.store(true, Ordering::Release);
+        }
+        let mut next = position.unwrap_or(head) + 1;
         while next <= head {
             match retry(u32::MAX, || self.log.read(shard, next, ReadLimit::default())).await {
                 Ok(page) => {
@@ -166,14 +203,14 @@ impl Retained {
     async fn save_positions(&self) -> Result<(), StateError> {
         for (number, progress) in (0..).zip(&self.shards) {
             let applied = *progress.applied.borrow();
-            if applied > 0 {
+            if applied > 0 && progress.is_marked.load(Ordering::Acquire) {
                 self.save(Shard(number), applied).await?;
             }
         }
         Ok(())
     }
 
-    /// Saves how far a shard was applied, unless another node is further.
+    /// Saves how far a shard was applied, unless another node is further. It is marked then.
     async fn save(&self, shard: Shard, position: u64) -> Result<(), StateError> {
         let key = position_key(shard);
         let mut value = self.log.incarnation().0.to_be_bytes().to_vec();
@@ -183,14 +220,17 @@ impl Retained {
             let saved = ask(|| self.state.get(&key)).await?;
             let is_further = |saved| self.position_in(saved).is_some_and(|saved| saved >= position);
             if saved.as_ref().is_some_and(is_further) {
-                return Ok(());
+                break;
             }
             let expect = saved.map_or(Expect::Absent, |saved| Expect::Revision(saved.revision));
             match ask(|| self.state.compare_and_swap(&key, expect, value.clone())).await {
                 Err(StateError::Conflict { .. }) => {}
-                answer => return answer.map(drop),
+                Ok(_) => break,
+                Err(error) => return Err(error),
             }
         }
+        self.shard(shard).is_marked.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// The place that was saved: 0 when it was in another log, all of which is new.
@@ -205,7 +245,7 @@ impl Retained {
 }
 
 fn position_key(shard: Shard) -> Key {
-    Key::durable(format!("mqtt.retained-position.{shard}"))
+    Key::durable(format!("{POSITIONS}.{shard}"))
 }
 
 /// Where a stored record belongs, and what is to be known of it.
@@ -227,5 +267,52 @@ where
             answer => return answer,
         }
         pause = RETRY_PAUSE_MAX.min(pause * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use trunkline_bus::EmbeddedBus;
+    use trunkline_core::SystemClock;
+
+    use super::*;
+    use crate::attendance::Attendance;
+
+    /// Longer than anything here takes on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_node_attends_a_shard_once_any_node_is_about_to_retain_a_message_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let bus = EmbeddedBus::open(folder.path(), Default::default(), Arc::new(SystemClock));
+        let bus = bus.await.unwrap();
+        let stop = CancellationToken::new();
+        let start = || {
+            let attendance = Arc::new(Attendance::new(bus.log.clone()));
+            let clock = Arc::new(SystemClock);
+            let retained = Retained::new(bus.state.clone(), bus.log.clone(), clock, Arc::clone(&attendance));
+            let (retained, stop) = (Arc::new(retained), stop.clone());
+            let keeper = Arc::clone(&retained);
+            tokio::spawn(async move { keeper.run(&stop).await });
+            (attendance, retained)
+        };
+        let (_, publishing) = start();
+        let (listening, _) = start();
+        let domain_id = DomainId::new();
+        let shard = bus.log.shard_of(domain_id);
+        publishing.load(domain_id).await;
+        assert!(listening.asked_for(shard).now_or_never().is_none(), "looking at it");
+
+        publishing.prepare(domain_id).await;
+        let began = timeout(PATIENCE, listening.asked_for(shard)).await;
+        assert_eq!(began.expect("nobody told the other node"), Some(0));
+
+        let (later, _) = start();
+        let began = timeout(PATIENCE, later.asked_for(shard)).await;
+        assert_eq!(began.expect("a node that starts later does not know"), Some(0));
     }
 }

@@ -67,7 +67,7 @@ impl Broker {
     fn with(settings: Settings, bus: EmbeddedBus, folder: TempDir) -> Self {
         let metrics = trunkline_telemetry::Metrics::new();
         let deps = deps(&bus, &metrics);
-        let adapter = Adapter::open(deps, settings).unwrap();
+        let adapter = Adapter::open(deps, settings);
         let stop_router = CancellationToken::new();
         let router = tokio::spawn({
             let (adapter, stop) = (Arc::clone(&adapter), stop_router.clone());

@@ -5,6 +5,7 @@ use trunkline_bus::envelope::id_bytes;
 use trunkline_core::MessageId;
 use trunkline_mqtt_wire::{PublishProperties, RetainHandling};
 use trunkline_proto::messages::v1::Envelope;
+use trunkline_testkit::until;
 
 use super::*;
 
@@ -306,7 +307,7 @@ async fn a_subscription_amid_retained_publishes_misses_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_share_a_bus_agree_on_what_is_retained() {
     let broker = Broker::start().await;
-    let other = Adapter::open(deps(&broker.bus, &broker.metrics), Settings::default()).unwrap();
+    let other = Adapter::open(deps(&broker.bus, &broker.metrics), Settings::default());
     let stop = CancellationToken::new();
     let routing = tokio::spawn({
         let (other, stop) = (Arc::clone(&other), stop.clone());
@@ -329,4 +330,27 @@ async fn nodes_that_share_a_bus_agree_on_what_is_retained() {
     stop.cancel();
     routing.await.unwrap();
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_node_that_was_killed_had_taken_is_given_by_one_that_looks_later() {
+    let broker = Broker::start().await;
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    retain(&mut publisher, "a", "applied").await;
+    // From here on the log takes messages, and nobody is left who would apply them.
+    broker.router.abort();
+    until(PATIENCE, async || broker.router.is_finished()).await;
+    retain(&mut publisher, "a", "taken").await;
+
+    let other = Adapter::open(deps(&broker.bus, &broker.metrics), Settings::default());
+    let stop = CancellationToken::new();
+    let routing = tokio::spawn({
+        let (other, stop) = (Arc::clone(&other), stop.clone());
+        async move { other.run(stop).await }
+    });
+    let mut subscriber = Client::connected(broker.stream_to(&other), Version::V5, connect("subscriber")).await;
+    subscriber.subscribe("#", QoS::AtLeastOnce).await;
+    assert_eq!(next(&mut subscriber).await, said("a", "taken", true));
+    stop.cancel();
+    routing.await.unwrap();
 }

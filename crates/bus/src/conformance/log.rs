@@ -207,6 +207,7 @@ pub async fn a_waiting_reader_is_woken_by_news(world: &mut dyn LogWorld) {
     append(&*log, entry(domain, "news")).await.unwrap();
     in_time("the wake-up", waiting).await.unwrap().unwrap();
     assert_eq!(log.head(shard), Ok(1));
+    assert_eq!(log.latest(shard).await, Ok(1));
 }
 
 /// Trim below the slowest required group; others do not hold it back.

@@ -305,6 +305,10 @@ impl Log for EmbeddedLog {
         Ok(*self.shared.heads[self.check_shard(shard)?].borrow())
     }
 
+    async fn latest(&self, shard: Shard) -> Result<u64, LogError> {
+        self.head(shard)
+    }
+
     async fn wait(&self, shard: Shard, sequence: u64) -> Result<(), LogError> {
         let mut head = self.shared.heads[self.check_shard(shard)?].subscribe();
         let mut ending = self.shared.ending.subscribe();

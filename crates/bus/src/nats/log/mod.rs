@@ -246,9 +246,14 @@ impl Log for NatsLog {
         Ok(*self.shared.shards[self.check_shard(shard)?].head.borrow())
     }
 
+    async fn latest(&self, shard: Shard) -> Result<u64, LogError> {
+        self.check_shard(shard)?;
+        self.shared.latest(shard).await
+    }
+
     async fn wait(&self, shard: Shard, sequence: u64) -> Result<(), LogError> {
         let index = self.check_shard(shard)?;
-        tail::follow(&self.shared, shard);
+        tail::follow(&self.shared, shard, sequence);
         let mut heard = self.shared.shards[index].heard.subscribe();
         // Both branches only look, so dropping either loses nothing.
         tokio::select! {

@@ -114,6 +114,12 @@ impl Ledger {
         }
     }
 
+    /// News begin behind `sequence`. Who counts has followed from the beginning, so this is never told to one that does.
+    pub(super) fn begin_behind(&mut self, shard: Shard, sequence: u64) {
+        debug_assert!(!self.is_counting, "what is left out would not be counted");
+        self.heard[usize::from(shard.0)] = sequence;
+    }
+
     /// An entry came as news.
     pub(super) fn heard(&mut self, shard: Shard, sequence: u64, domain: DomainId, bytes: u64) {
         let index = usize::from(shard.0);

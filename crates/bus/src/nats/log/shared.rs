@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use async_nats::jetstream::stream::Info;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -200,6 +201,29 @@ impl Shared {
             // A hole, or an entry that only a read from the server can complain of.
             Some(_) | None => *ring = Ring::new(held.sequence),
         }
+    }
+
+    /// Has news begin behind `sequence`: nobody here asked for those before it, and whoever does reads them from the server.
+    pub(super) fn begin_behind(&self, shard: Shard, sequence: u64) {
+        let view = self.shard(shard);
+        if sequence > *view.heard.borrow() {
+            *locked(&view.ring) = Ring::new(sequence);
+            locked(&self.ledger).begin_behind(shard, sequence);
+            self.stored(shard, sequence);
+            view.heard.send_replace(sequence);
+        }
+    }
+
+    /// Asks the server for the last sequence of `shard`.
+    pub(super) async fn latest(&self, shard: Shard) -> Result<u64, LogError> {
+        let question = format!("STREAM.INFO.{}", self.stream(shard));
+        let info = self.parts.connection.ask::<Info>(question, &()).await;
+        let latest = info
+            .map_err(|error| LogError::Failed(error.to_string()))?
+            .state
+            .last_sequence;
+        self.stored(shard, latest);
+        Ok(latest)
     }
 
     /// Tells those who wait that news up to `sequence` are there.

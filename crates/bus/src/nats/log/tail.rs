@@ -30,11 +30,13 @@ const CATCH_UP_LIMIT: ReadLimit = ReadLimit {
     bytes: 16 * 1024 * 1024,
 };
 
-/// Begins to follow `shard`, unless that is done already, until the log is closed.
-pub(super) fn follow(shared: &Arc<Shared>, shard: Shard) {
+/// Begins to follow `shard` behind `after`, or where this process began if that is later, until the log is closed; does nothing when
+/// it is followed already. Nobody hears of a shard before it is followed, so that a node without subscribers costs the server nothing.
+pub(super) fn follow(shared: &Arc<Shared>, shard: Shard, after: u64) {
     if shared.shard(shard).is_followed.swap(true, SeqCst) {
         return;
     }
+    shared.begin_behind(shard, after);
     let shared = shared.clone();
     tokio::spawn(async move {
         let closing = shared.closing.clone();

@@ -66,7 +66,7 @@ struct Wanted {
 impl Trimmer {
     /// Begins to trim, until the log is closed. Returns when the first count is done, if that is soon.
     pub(super) async fn start(shared: Arc<Shared>) -> Arc<Self> {
-        shared.all_shards().for_each(|shard| tail::follow(&shared, shard));
+        shared.all_shards().for_each(|shard| tail::follow(&shared, shard, 0));
         let name = format!("trimmer.{}", shared.parts.log.as_str());
         let leadership = Leadership::new(shared.parts.state.clone(), &name);
         let trimmer = Arc::new(Self {
