@@ -77,6 +77,8 @@ pub struct Listen {
     pub grpc: SocketAddr,
     /// MQTT 3.1.1 and 5 (role `mqtt`).
     pub mqtt: SocketAddr,
+    /// The same over TLS, as `[mqtt.tls]` says; not opened when absent.
+    pub mqtts: Option<SocketAddr>,
     /// Health, readiness and metrics for the operator.
     pub ops: SocketAddr,
     /// Calls of the platform's other processes (roles `auth`, `things`, `channels` and `reader` of `trunkline serve`).
@@ -197,6 +199,7 @@ impl Default for Listen {
             http: loopback(8080),
             grpc: loopback(7070),
             mqtt: loopback(1883),
+            mqtts: None,
             ops: loopback(7071),
             internal: loopback(7072),
         }
@@ -299,7 +302,7 @@ impl Services {
 }
 
 impl Listen {
-    /// Each public address and the operator's, with the name of its flag.
+    /// Each address without TLS that may be beyond this machine, with the name of its flag.
     pub fn named(&self) -> [(&'static str, SocketAddr); 4] {
         [
             ("http", self.http),

@@ -1,13 +1,15 @@
 //! What meets the world: admission, the adapters, and the routers of the public listeners, as far as the roles of the process go.
 
+mod mqtt;
+
 use std::sync::Arc;
 
 use tonic_reflection::server::Builder as Reflection;
 use trunkline_gate::PlatformGate;
-use trunkline_mqtt::{Adapter, Settings};
 use trunkline_rpc::transport::in_process;
 use trunkline_rpc::{forward, listen, stack};
 
+use crate::edges::mqtt::Mqtt;
 use crate::error::Error;
 use crate::life::Phases;
 use crate::listeners::Public;
@@ -19,7 +21,7 @@ use crate::services::{Ground, Services};
 pub(crate) struct Edges {
     /// Admission, for the roles that let devices in.
     pub(crate) gate: Option<Arc<PlatformGate>>,
-    mqtt: Option<Arc<Adapter>>,
+    mqtt: Option<Mqtt>,
     http: Option<axum::Router>,
     grpc: Option<axum::Router>,
 }
@@ -40,7 +42,7 @@ impl Edges {
             grpc: None,
         };
         if let Some(gate) = gate {
-            edges.mqtt = runs(Role::Mqtt).then(|| mqtt(ground, gate.clone()));
+            edges.mqtt = runs(Role::Mqtt).then(|| Mqtt::open(ground, gate.clone())).transpose()?;
             edges.http = runs(Role::Http).then(|| publishing(ground, gate));
         }
         if runs(Role::Gateway) {
@@ -56,14 +58,8 @@ impl Edges {
 
     /// Lets the world in, deliveries first.
     pub(crate) fn start(self, listeners: Public, phases: &Phases) {
-        if let (Some(mqtt), Some(listener)) = (self.mqtt, listeners.mqtt) {
-            let (delivery, stop) = (mqtt.clone(), phases.delivery.stop.clone());
-            phases.delivery.tasks.spawn(async move { delivery.run(stop).await });
-            let stop = phases.listeners.stop.clone();
-            phases
-                .listeners
-                .tasks
-                .spawn(async move { mqtt.serve(listener, stop).await });
+        if let Some(mqtt) = self.mqtt {
+            mqtt.start((listeners.mqtt, listeners.mqtts), phases);
         }
         for (router, listener) in [(self.http, listeners.http), (self.grpc, listeners.grpc)] {
             if let (Some(router), Some(listener)) = (router, listener) {
@@ -72,23 +68,6 @@ impl Edges {
             }
         }
     }
-}
-
-fn mqtt(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> Arc<Adapter> {
-    let deps = trunkline_mqtt::Deps {
-        gate,
-        log: ground.storage.bus().log.clone(),
-        state: ground.storage.bus().state.clone(),
-        clock: ground.clock.clone(),
-        metrics: ground.metrics.clone(),
-        tracer: ground.tracer.clone(),
-    };
-    let settings = Settings {
-        payload_bytes_max: ground.config.payload_bytes_max(),
-        denied_publish: ground.config.mqtt.denied_publish,
-        ..Settings::default()
-    };
-    Adapter::open(deps, settings)
 }
 
 fn publishing(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> axum::Router {

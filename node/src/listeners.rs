@@ -21,6 +21,7 @@ pub(crate) struct Public {
     pub(crate) http: Option<TcpListener>,
     pub(crate) grpc: Option<TcpListener>,
     pub(crate) mqtt: Option<TcpListener>,
+    pub(crate) mqtts: Option<TcpListener>,
 }
 
 /// The addresses that a node really listens on.
@@ -32,6 +33,8 @@ pub struct Addresses {
     pub grpc: Option<SocketAddr>,
     /// MQTT.
     pub mqtt: Option<SocketAddr>,
+    /// MQTT over TLS.
+    pub mqtts: Option<SocketAddr>,
     /// The operator's listener.
     pub ops: SocketAddr,
     /// Calls of the platform's other processes.
@@ -44,12 +47,14 @@ impl Listeners {
     /// # Errors
     /// Names the listener whose address is taken or not ours.
     pub(crate) async fn bind(listen: &Listen, roles: &Roles, shape: Shape) -> Result<Self, Error> {
+        let is_for_devices = roles.has(Role::Mqtt);
         let is_called = shape == Shape::Split && roles.serves_others();
         Ok(Self {
             public: Public {
                 http: bind_if(roles.has_any(&[Role::Http, Role::Gateway]), "http", listen.http).await?,
                 grpc: bind_if(roles.has(Role::Gateway), "grpc", listen.grpc).await?,
-                mqtt: bind_if(roles.has(Role::Mqtt), "mqtt", listen.mqtt).await?,
+                mqtt: bind_if(is_for_devices, "mqtt", listen.mqtt).await?,
+                mqtts: bind_if_given("mqtts", listen.mqtts.filter(|_| is_for_devices)).await?,
             },
             ops: bind("ops", listen.ops).await?,
             internal: bind_if(is_called, "internal", listen.internal).await?,
@@ -63,6 +68,7 @@ impl Listeners {
             http: picked(&self.public.http)?,
             grpc: picked(&self.public.grpc)?,
             mqtt: picked(&self.public.mqtt)?,
+            mqtts: picked(&self.public.mqtts)?,
             ops: self.ops.local_addr()?,
             internal: picked(&self.internal)?,
         })
@@ -75,6 +81,7 @@ impl fmt::Display for Addresses {
             ("http", self.http),
             ("grpc", self.grpc),
             ("mqtt", self.mqtt),
+            ("mqtts", self.mqtts),
             ("internal", self.internal),
         ];
         for (name, address) in named {
@@ -91,6 +98,13 @@ async fn bind_if(is_needed: bool, name: &'static str, address: SocketAddr) -> Re
         bind(name, address).await.map(Some)
     } else {
         Ok(None)
+    }
+}
+
+async fn bind_if_given(name: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, Error> {
+    match address {
+        Some(address) => bind(name, address).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -22,5 +22,6 @@ mod slow_subscriber;
 mod standing;
 mod subject;
 mod traces;
+mod transports;
 mod wire;
 mod wrong_requests;

@@ -7,7 +7,6 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trunkline::{Addresses, Config, Error, Node, Shape};
-use trunkline_telemetry::traces::Config as Telemetry;
 
 use crate::split::Split;
 
@@ -30,11 +29,11 @@ enum Form {
 }
 
 impl Platform {
-    /// Makes one that has never run.
-    pub(crate) async fn make(shape: Shape, telemetry: Telemetry) -> Self {
+    /// Makes one that has never run, with a configuration that `adjust` had the last word on.
+    pub(crate) async fn make(shape: Shape, adjust: impl FnOnce(&mut Config)) -> Self {
         let folder = trunkline_testkit::free_dir();
         let mut config = config(&folder);
-        config.telemetry = telemetry;
+        adjust(&mut config);
         let form = match shape {
             Shape::Whole | Shape::WholeOverSockets => {
                 config.data = folder.path().join("data");
@@ -103,6 +102,7 @@ fn config(folder: &TempDir) -> Config {
         http: free,
         grpc: free,
         mqtt: free,
+        mqtts: None,
         ops: free,
         internal: free,
     };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use trunkline::Shape;
+use trunkline::{Config, Shape};
 use trunkline_telemetry::traces::Config as Telemetry;
 use trunkline_testkit::http::Client;
 
@@ -30,6 +30,8 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// MQTT.
     pub mqtt: SocketAddr,
+    /// MQTT over TLS, where that was configured.
+    pub mqtts: Option<SocketAddr>,
 }
 
 /// A domain with the HTTP client of its creator.
@@ -54,12 +56,17 @@ pub struct Device {
 impl World {
     /// Starts a platform in which there is nobody but its administrator.
     pub async fn start(shape: Shape) -> Self {
-        Self::recorded(shape, Telemetry::default()).await
+        Self::configured(shape, |_| {}).await
     }
 
     /// The same for a platform that tells a collector what became of messages and calls.
     pub async fn recorded(shape: Shape, telemetry: Telemetry) -> Self {
-        Self::run(Platform::make(shape, telemetry).await).await
+        Self::configured(shape, |config| config.telemetry = telemetry).await
+    }
+
+    /// The same for a platform whose configuration `adjust` has the last word on.
+    pub async fn configured(shape: Shape, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::run(Box::pin(Platform::make(shape, adjust)).await).await
     }
 
     async fn run(platform: Platform) -> Self {
@@ -68,10 +75,12 @@ impl World {
             let address = processes.iter().find_map(|process| address(&process.addresses));
             address.expect("a platform has every public listener")
         };
+        let mqtts = processes.iter().find_map(|process| process.addresses.mqtts);
         let addresses = Addresses {
             http: found(|all| all.http),
             grpc: found(|all| all.grpc),
             mqtt: found(|all| all.mqtt),
+            mqtts,
         };
         let anonymous = Client::new(addresses.http);
         let admin = anonymous.with_token(&token(&anonymous, ADMIN).await);

@@ -1,12 +1,14 @@
 //! The adapter: what all of its connections share, and the listener that makes them.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_bus::{Log, State};
@@ -23,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::reason::Feature;
 use crate::retained::Retained;
 use crate::router::Router;
+use crate::transport::{Arrival, Layers, Listener, Stream};
 
 /// What the adapter is made of.
 #[derive(Clone)]
@@ -93,7 +96,8 @@ impl Adapter {
     }
 
     /// Serves the clients of `listener` until `cancel`; returns once the last connection has drained.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener, cancel: CancellationToken) {
+    pub async fn serve(self: &Arc<Self>, listener: impl Into<Listener>, cancel: CancellationToken) {
+        let Listener { socket, layers } = listener.into();
         let tracker = TaskTracker::new();
         loop {
             let handshake = tokio::select! {
@@ -102,7 +106,7 @@ impl Adapter {
             };
             let accepted = tokio::select! {
                 () = cancel.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = socket.accept() => accepted,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -114,12 +118,18 @@ impl Adapter {
             };
             // Without it a small answer would wait for the client's acknowledgement of the one before.
             let _ = stream.set_nodelay(true);
-            let (adapter, cancel) = (Arc::clone(self), cancel.clone());
+            let arrival = Arrival::new(peer, handshake.ok());
+            let (adapter, layers, cancel) = (Arc::clone(self), Arc::clone(&layers), cancel.clone());
             tracker.spawn(async move {
-                adapter.connection(stream, peer, cancel, handshake.ok()).await;
+                let Some(_place) = adapter.place() else { return };
+                if layers.is_empty() {
+                    adapter.connection(stream, arrival, cancel).await;
+                } else {
+                    Box::pin(adapter.ascend(&layers, stream, arrival, cancel)).await;
+                }
             });
         }
-        drop(listener);
+        drop(socket);
         tracker.close();
         tracker.wait().await;
     }
@@ -130,24 +140,44 @@ impl Adapter {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let handshake = Arc::clone(&self.handshakes).acquire_owned().await;
-        self.connection(stream, peer, cancel, handshake.ok()).await;
+        let Some(_place) = self.place() else { return };
+        self.connection(stream, Arrival::new(peer, handshake.ok()), cancel)
+            .await;
     }
 
-    async fn connection<S>(
-        self: &Arc<Self>,
-        stream: S,
-        peer: SocketAddr,
-        cancel: CancellationToken,
-        handshake: Option<tokio::sync::OwnedSemaphorePermit>,
-    ) where
+    /// A place for one more connection.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.connections).try_acquire_owned().ok();
+        if place.is_none() {
+            self.metrics.refused_over_limit.increment();
+        }
+        place
+    }
+
+    /// Takes the handshakes below MQTT, then serves the client.
+    async fn ascend(self: &Arc<Self>, layers: &Layers, stream: TcpStream, arrival: Arrival, cancel: CancellationToken) {
+        let opened = tokio::select! {
+            () = cancel.cancelled() => return,
+            opened = timeout_at(arrival.deadline, layers.open(stream)) => opened,
+        };
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
+        match opened.unwrap_or_else(|_| Err(late())) {
+            Ok(Stream::Plain(stream)) => self.connection(stream, arrival, cancel).await,
+            Ok(Stream::Tls(stream)) => self.connection(stream, arrival, cancel).await,
+            Err(error) => {
+                self.metrics.handshakes_failed.increment();
+                tracing::debug!(peer = %arrival.peer, %error, "a handshake below MQTT failed");
+            }
+        }
+    }
+
+    async fn connection<S>(self: &Arc<Self>, stream: S, arrival: Arrival, cancel: CancellationToken)
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let Ok(_place) = Arc::clone(&self.connections).try_acquire_owned() else {
-            self.metrics.refused_over_limit.increment();
-            return;
-        };
+        let peer = arrival.peer;
         self.metrics.connections.add(1);
-        let cause = Connection::new(Arc::clone(self), stream).run(handshake, &cancel).await;
+        let cause = Connection::new(Arc::clone(self), stream).run(arrival, &cancel).await;
         self.metrics.connections.add(-1);
         self.metrics.closed(cause).increment();
         match cause {

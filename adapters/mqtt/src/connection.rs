@@ -14,17 +14,15 @@ use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::log::{AppendError, Appended, Receipt};
 use trunkline_gate::{Credentials, PublishTrace, Refusal};
 
 use crate::adapter::Adapter;
-use crate::limits::{
-    ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, HANDSHAKE_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX,
-};
+use crate::limits::{ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX};
 use crate::machine::{Cause, Machine, Step};
+use crate::transport::Arrival;
 use inbound::{Done, work_of};
 use io::Transfer;
 use outbound::{Member, Outbound};
@@ -95,11 +93,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Serves the client to the end. `handshake` is given back once it is admitted.
-    pub(crate) async fn run(mut self, handshake: Option<OwnedSemaphorePermit>, cancel: &CancellationToken) -> Cause {
+    /// Serves the client to the end. Its place among unfinished handshakes is given back once it is admitted.
+    pub(crate) async fn run(mut self, arrival: Arrival, cancel: &CancellationToken) -> Cause {
+        let Arrival {
+            deadline, handshake, ..
+        } = arrival;
         let cause = tokio::select! {
             () = cancel.cancelled() => Err(Cause::Draining),
-            opened = timeout(HANDSHAKE_TIME_MAX, self.open()) => opened.unwrap_or(Err(Cause::Handshake)),
+            opened = timeout_at(deadline, self.open()) => opened.unwrap_or(Err(Cause::Handshake)),
         };
         drop(handshake);
         let cause = match cause {

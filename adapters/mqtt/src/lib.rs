@@ -1,7 +1,7 @@
 //! MQTT 3.1.1 and 5 for devices: connections, sessions, and the way of a message to its subscribers.
 //!
 //! Owns what MQTT asks of a server beyond the codec: the session machine, the router that feeds this node's subscribers from the
-//! log, and the tasks that carry bytes. Does not own who may do what (`trunkline-gate`), what is durable (`trunkline-bus`) or
+//! log, the tasks that carry bytes, and what lies between them and a socket. Does not own who may do what (`trunkline-gate`), what is durable (`trunkline-bus`) or
 //! how packets look (`trunkline-mqtt-wire`).
 //!
 //! **Invariants:** a PUBACK or PUBREC leaves only when the log holds the message, and in the order in which messages came; a message is
@@ -27,7 +27,9 @@ mod retained;
 mod retry;
 mod router;
 mod subscription;
+pub mod transport;
 
 pub use adapter::{Adapter, Deps};
 pub use config::{Config, DeniedPublish};
 pub use machine::Settings;
+pub use transport::Listener;

@@ -75,7 +75,7 @@ pub const RETAINED_GONE_AGE_MAX: Duration = Duration::from_secs(3_600);
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Connections of a listener whose CONNECT is not yet answered; further ones wait in the system's queue.
 pub const HANDSHAKES_MAX: usize = 4_096;
-/// Time from the first byte possible to the answer to CONNECT.
+/// Time from the first byte possible, of TLS where that is spoken, to the answer to CONNECT.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time without any byte taken by a peer for which bytes are waiting.
 pub const STALL_TIME_MAX: Duration = Duration::from_secs(300);

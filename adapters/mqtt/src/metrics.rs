@@ -10,6 +10,7 @@ use crate::reason::Feature;
 pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused_over_limit: Counter,
+    pub(crate) handshakes_failed: Counter,
     pub(crate) published: [Counter; 3],
     pub(crate) publish_refused: Counter,
     pub(crate) publish_dropped: Counter,
@@ -43,6 +44,10 @@ impl Metrics {
             refused_over_limit: count(
                 "trunkline_mqtt_connections_over_limit_total",
                 "Connections closed at once because there were too many",
+            ),
+            handshakes_failed: count(
+                "trunkline_mqtt_handshakes_failed_total",
+                "Connections that ended in a handshake below MQTT, such as TLS",
             ),
             published: by_qos("trunkline_mqtt_published_total", "Messages taken from MQTT clients"),
             publish_refused: count(

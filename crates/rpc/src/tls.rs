@@ -26,7 +26,7 @@ const PORT_DEFAULT: u16 = 443;
 /// Why TLS cannot be used: one sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct TlsError(String);
+pub struct TlsError(pub(crate) String);
 
 /// One process's side of TLS, whether it calls or is called. Cheap to clone.
 #[derive(Clone)]
@@ -95,6 +95,6 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
-fn unusable(file: &Path, cause: &dyn std::fmt::Display) -> TlsError {
+pub(crate) fn unusable(file: &Path, cause: &dyn std::fmt::Display) -> TlsError {
     TlsError(format!("{} cannot be used for TLS: {cause}", file.display()))
 }

@@ -10,6 +10,7 @@ pub mod collector;
 pub mod http;
 pub mod mqtt;
 
+mod authority;
 mod nats;
 mod postgres;
 mod proxy;
@@ -17,6 +18,7 @@ mod server;
 mod tool;
 mod wait;
 
+pub use authority::{Authority, Certificate};
 pub use collector::Collector;
 pub use nats::Nats;
 pub use postgres::{Database, Postgres, TableLock};

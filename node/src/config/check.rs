@@ -25,7 +25,21 @@ impl Config {
                 )));
             }
         }
-        Ok(())
+        self.check_mqtt()
+    }
+
+    /// TLS is where a listener speaks it, and nowhere else: a section that nothing uses is taken for protection.
+    fn check_mqtt(&self) -> Result<(), Error> {
+        let fault = match (self.listen.mqtts, &self.mqtt.tls) {
+            (Some(_), None) => {
+                "`mqtts` under [listen] has no TLS to speak; add [mqtt.tls] with `certificate` and `key`"
+            }
+            (None, Some(_)) => {
+                "[mqtt.tls] is there and nothing listens with it; add `mqtts = \"ADDR:PORT\"` under [listen]"
+            }
+            (Some(_), Some(_)) | (None, None) => return Ok(()),
+        };
+        Err(Error::Configuration(fault.to_owned()))
     }
 
     fn check_telemetry(&self) -> Result<(), Error> {

@@ -35,6 +35,9 @@ pub struct Flags {
     /// MQTT 3.1.1 and 5 [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR:PORT")]
     pub mqtt: Option<SocketAddr>,
+    /// MQTT over TLS, with the files that `[mqtt.tls]` of the configuration names [default: none]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub mqtts: Option<SocketAddr>,
     /// Health, readiness and metrics for the operator [default: 127.0.0.1:7071]
     #[arg(long, value_name = "ADDR:PORT")]
     pub ops: Option<SocketAddr>,
@@ -108,6 +111,7 @@ impl Config {
         set(&mut self.listen.http, &flags.http);
         set(&mut self.listen.grpc, &flags.grpc);
         set(&mut self.listen.mqtt, &flags.mqtt);
+        self.listen.mqtts = flags.mqtts.or(self.listen.mqtts);
         set(&mut self.listen.ops, &flags.ops);
         set(&mut self.admin.email, &flags.admin_email);
         set(&mut self.logging.filter, &flags.log);

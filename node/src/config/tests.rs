@@ -71,6 +71,20 @@ fn a_listener_beyond_loopback_needs_consent() {
 }
 
 #[test]
+fn tls_for_mqtt_has_a_listener_and_the_listener_has_tls() {
+    let listener = "[listen]\nmqtts = \"0.0.0.0:8883\"\n";
+    let files = "[mqtt.tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
+    let refused = |file: &str| load(file, &[], Flags::default()).unwrap_err().to_string();
+    assert!(refused(listener).contains("[mqtt.tls]"));
+    assert!(refused(files).contains("mqtts"));
+    let config = load(&format!("{listener}{files}"), &[], Flags::default()).unwrap();
+    assert_eq!(config.listen.mqtts, Some("0.0.0.0:8883".parse().unwrap()));
+    let shown = config.render().unwrap();
+    assert!(shown.contains("[mqtt.tls]\ncertificate = \"c.pem\""), "{shown}");
+    assert!(refused(&format!("{listener}{files}client_certificate = \"maybe\"")).contains("maybe"));
+}
+
+#[test]
 fn a_collector_is_near_or_the_network_is_said_to_be_protected() {
     let file = |endpoint: &str| format!("[telemetry]\notlp_endpoint = {endpoint:?}");
     assert!(load(&file("http://localhost:4317"), &[], Flags::default()).is_ok());

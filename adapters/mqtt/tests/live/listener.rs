@@ -1,7 +1,5 @@
 //! The listener: real sockets, and what it does at its end.
 
-use tokio::net::{TcpListener, TcpStream};
-
 use super::*;
 
 #[tokio::test]

@@ -12,8 +12,10 @@ mod life;
 mod listener;
 mod retained;
 mod slow;
+mod tls;
 mod wills;
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +23,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_bus::EmbeddedBus;
 use trunkline_core::SystemClock;
 use trunkline_gate::OpenGate;
-use trunkline_mqtt::{Adapter, Deps, Settings};
+use trunkline_mqtt::{Adapter, Deps, Listener, Settings};
 use trunkline_mqtt_wire::{
     Ack, Connect, Decoder, Limits, Packet, PacketId, Publish, QoS, ReasonCode, Subscribe, SubscribeFilter,
     SubscribeProperties, Utf8Bytes, Version,
@@ -98,6 +101,16 @@ impl Broker {
         self.connections
             .spawn(async move { adapter.serve_stream(far, peer, cancel).await });
         near
+    }
+
+    /// Serves a listener on a socket of its own, and gives its address.
+    async fn listen(&self, on: impl FnOnce(TcpListener) -> Listener) -> SocketAddr {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let (adapter, cancel, listener) = (Arc::clone(&self.adapter), self.cancel.clone(), on(socket));
+        self.connections
+            .spawn(async move { adapter.serve(listener, cancel).await });
+        address
     }
 
     /// A client that has connected under `name`.
