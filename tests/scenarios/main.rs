@@ -23,5 +23,6 @@ mod standing;
 mod subject;
 mod traces;
 mod transports;
+mod wills;
 mod wire;
 mod wrong_requests;

@@ -36,7 +36,10 @@ async fn a_will_reaches_those_who_subscribe(world: World) {
         let (mortal, answer) = Client::connect(world.addresses.mqtt, version, will).await;
         assert_eq!(answer.reason, ReasonCode::Success);
         drop(mortal);
-        assert_eq!(said(&heir.message().await), (format!("{topic}/will"), "gone".to_owned()));
+        assert_eq!(
+            said(&heir.message().await),
+            (format!("{topic}/will"), "gone".to_owned())
+        );
         let will = with_will(&device, &format!("{topic}/will"));
         let (mortal, _) = Client::connect(world.addresses.mqtt, version, will).await;
         mortal.disconnect().await;
