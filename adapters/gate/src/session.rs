@@ -29,6 +29,12 @@ impl Session {
         }
     }
 
+    /// The same client going on with an earlier session of its own, `id`.
+    #[must_use]
+    pub fn continuing(self, id: SessionId) -> Self {
+        Self { id, ..self }
+    }
+
     /// Id of the session, as envelopes carry it.
     pub const fn id(&self) -> SessionId {
         self.id
