@@ -11,7 +11,6 @@ use crate::wire::{BOTH, filter, goodbye, log_in, text};
 scenarios!(
     connack_announces_what_is_not_offered,
     what_is_not_offered_is_refused_by_name_over_mqtt_5,
-    what_is_not_offered_is_refused_over_3_1_1,
     a_shared_subscription_is_not_granted,
 );
 
@@ -35,7 +34,7 @@ async fn connack_announces_what_is_not_offered(world: World) {
     assert!(!connack.session_present);
     let terms = connack.properties;
     assert_eq!(connack.reason, ReasonCode::Success);
-    assert_eq!(terms.session_expiry_s, Some(0));
+    assert_eq!(terms.session_expiry_s, None, "as the client asked");
     assert_eq!(terms.maximum_qos, None, "QoS 2 is said by absence");
     assert_ne!(terms.retain_available, Some(false));
     assert_eq!(terms.shared_subscription_available, Some(false));
@@ -71,18 +70,6 @@ async fn what_is_not_offered_is_refused_by_name_over_mqtt_5(world: World) {
     let mut client = log_in(&world, Version::V5, &device).await;
     client.send(&packet).await;
     assert_eq!(goodbye(client).await, Some(ReasonCode::BadAuthenticationMethod));
-    world.stop().await;
-}
-
-async fn what_is_not_offered_is_refused_over_3_1_1(world: World) {
-    let (_, device) = boiler(&world).await;
-    let persistent = Connect {
-        clean_start: false,
-        ..connect_of(&device)
-    };
-    let (client, connack) = Client::connect(world.addresses.mqtt, Version::V3, persistent).await;
-    assert_eq!(connack.reason, ReasonCode::ServerUnavailable, "return code 3");
-    assert!(client.closed().await.is_empty());
     world.stop().await;
 }
 

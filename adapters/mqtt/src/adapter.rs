@@ -19,12 +19,13 @@ use trunkline_telemetry::Tracer;
 use crate::attendance::Attendance;
 use crate::connection::Connection;
 use crate::directory::Directory;
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKES_MAX, NOTED_MAX};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKES_MAX, NOTED_MAX, REPLAYS_MAX};
 use crate::machine::{Cause, Settings};
 use crate::metrics::Metrics;
 use crate::reason::Feature;
 use crate::retained::Retained;
 use crate::router::Router;
+use crate::session::Sessions;
 use crate::transport::{Arrival, Layers, Listener, Stream};
 
 /// What the adapter is made of.
@@ -55,6 +56,9 @@ pub struct Adapter {
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tracer: Tracer,
+    pub(crate) sessions: Arc<Sessions>,
+    /// Turns of those who read the log for one session.
+    pub(crate) replays: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     noted: Mutex<HashSet<(ClientId, Feature)>>,
@@ -67,6 +71,8 @@ impl Adapter {
         let metrics = Arc::new(Metrics::new(&deps.metrics));
         let (log, clock) = (Arc::clone(&deps.log), Arc::clone(&deps.clock));
         let attendance = Arc::new(Attendance::new(Arc::clone(&log)));
+        let sessions = Sessions::new(Arc::clone(&deps.state), Arc::clone(&clock), log.incarnation());
+        let sessions = Arc::new(sessions);
         let retained = Arc::new(Retained::new(
             deps.state,
             Arc::clone(&log),
@@ -84,6 +90,8 @@ impl Adapter {
             directory: Arc::default(),
             metrics,
             tracer: deps.tracer,
+            sessions,
+            replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             noted: Mutex::default(),
@@ -92,7 +100,11 @@ impl Adapter {
 
     /// Feeds subscribers and keeps retained messages until `cancel`. To be ended after every `serve`, so that they get all that was acknowledged to others.
     pub async fn run(&self, cancel: CancellationToken) {
-        tokio::join!(self.router.run(&cancel), self.retained.run(&cancel));
+        tokio::join!(
+            self.router.run(&cancel),
+            self.retained.run(&cancel),
+            self.sessions.run(&cancel)
+        );
     }
 
     /// Serves the clients of `listener` until `cancel`; returns once the last connection has drained.

@@ -3,10 +3,16 @@
 
 mod inbound;
 mod io;
+mod keeping;
+mod member;
+mod open;
 mod outbound;
+mod recheck;
+mod resend;
 mod will;
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::log::{AppendError, Appended, Receipt};
-use trunkline_gate::{Credentials, PublishTrace, Refusal};
+use trunkline_gate::PublishTrace;
 
 use crate::adapter::Adapter;
 use crate::limits::{ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX};
@@ -25,7 +31,8 @@ use crate::machine::{Cause, Machine, Step};
 use crate::transport::Arrival;
 use inbound::{Done, work_of};
 use io::Transfer;
-use outbound::{Member, Outbound};
+use member::Member;
+use outbound::Outbound;
 
 /// One connection.
 pub(crate) struct Connection<S> {
@@ -107,79 +114,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(()) => Box::pin(self.attend(cancel)).await,
             Err(cause) => cause,
         };
-        let fired = self.member.take().and_then(|mut member| {
-            member.leave(&self.adapter);
-            let testament = member.testament.take().filter(|_| self.machine.owes_will())?;
-            Some(will::fire(
-                *testament,
-                member.session.clone(),
-                Arc::clone(&self.adapter),
-                cause,
-            ))
-        });
+        let leaving = self.member.take().map(|member| self.leave(*member, cause));
         let (stream, output) = (&mut self.stream, &mut self.output);
         let finished = async {
             if cause != Cause::Lost {
                 let _ = timeout(CLOSE_TIME_MAX, io::finish(stream, output)).await;
             }
         };
-        tokio::join!(finished, OptionFuture::from(fired));
+        tokio::join!(finished, OptionFuture::from(leaving));
         cause
     }
 
-    /// Reads CONNECT and has it decided.
-    async fn open(&mut self) -> Result<(), Cause> {
-        loop {
-            match self.machine.next(&mut self.input, Duration::ZERO, &mut self.output) {
-                Step::Wait => self.receive().await?,
-                Step::Admit(credentials) => return self.admit(credentials).await,
-                Step::Close(cause) => {
-                    if let Some(feature) = self.machine.take_unsupported() {
-                        self.adapter.metrics.unsupported(feature).increment();
-                    }
-                    return Err(cause);
-                }
-                Step::Continue | Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe { .. } => {
-                    return Err(Cause::Malformed);
-                }
+    /// Leaves the session of a connection that ended by `cause`, and publishes its will if that is owed.
+    fn leave(&self, mut member: Member, cause: Cause) -> impl Future<Output = ()> + Send + use<S> {
+        let adapter = Arc::clone(&self.adapter);
+        let kept = member.keeping.take().map(|keeping| {
+            let position = member.position(&adapter);
+            let content = member.content(self.machine.expiry_s(), position, self.machine.kept());
+            (keeping, content)
+        });
+        member.leave(&adapter);
+        let owes_will = self.machine.owes_will();
+        async move {
+            if let Some((keeping, content)) = kept {
+                keeping.leave(&adapter.sessions, content).await;
             }
-        }
-    }
-
-    async fn admit(&mut self, credentials: Credentials) -> Result<(), Cause> {
-        let answer = self.adapter.gate.connect(credentials).await;
-        let testament = match &answer {
-            Ok(session) => self.authorize_will(session).await?,
-            Err(_) => None,
-        };
-        let refusal = answer.as_ref().map(|_| ()).map_err(|refusal: &Refusal| *refusal);
-        let step = self.machine.admitted(refusal, &mut self.output);
-        if let (Ok(session), Some(feature)) = (&answer, self.machine.take_unsupported()) {
-            self.adapter.note_unsupported(session.client_id(), feature);
-        }
-        match (step, answer) {
-            (Step::Continue, Ok(session)) => {
-                let client_id = self.machine.client_id().clone();
-                let seat = self.adapter.directory.take(session.client_id(), client_id);
-                self.member = Some(Box::new(Member::new(session, seat, testament)));
-                Ok(())
+            let Member {
+                session,
+                seat,
+                testament,
+                ..
+            } = member;
+            // Only now may the next connection have the session.
+            drop(seat);
+            if let Some(testament) = testament.filter(|_| owes_will) {
+                will::fire(*testament, session, adapter, cause).await;
             }
-            (Step::Close(cause), _) => Err(cause),
-            _ => Err(Cause::Failed),
-        }
-    }
-
-    async fn receive(&mut self) -> Result<(), Cause> {
-        let transfer = io::transfer(
-            &mut self.stream,
-            &mut self.output,
-            &mut self.input,
-            &mut self.is_flushed,
-            true,
-        );
-        match transfer.await {
-            Ok(Transfer::Received | Transfer::Sent | Transfer::Flushed) => Ok(()),
-            Ok(Transfer::End) | Err(_) => Err(Cause::Lost),
         }
     }
 
@@ -195,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if self.output.is_empty() {
                 self.moved = Instant::now();
             }
-            if let Some(deadline) = self.answer_deadline()
+            if let Some(deadline) = self.deadline()
                 && deadline < timer.deadline()
             {
                 timer.as_mut().reset(deadline);
@@ -215,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Waits for something to do. Cancel safe: every branch either happened and is returned, or did not happen.
     async fn event(&mut self, cancel: &CancellationToken, timer: &mut std::pin::Pin<&mut tokio::time::Sleep>) -> Event {
-        let may_read = self.work.is_none() && self.machine.may_read() && self.output.len() < OUTPUT_BYTES_STOP;
+        let may_read = self.work.is_none() && self.machine.may_read() && self.output_bytes() < OUTPUT_BYTES_STOP;
         let has_room = self.has_room();
         let Self {
             stream,
@@ -300,23 +270,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// When what the next packet waits for, and the permissions of the session, must be known.
     fn busy_deadline(&self) -> Option<Instant> {
         let asked = self.work.is_some().then_some(self.asked);
-        let uncertain = self.member.as_ref().and_then(|member| member.uncertain_since);
-        asked
-            .into_iter()
-            .chain(uncertain)
-            .min()
-            .map(|since| since + BUSY_TIME_MAX)
+        let member = self.member.as_ref();
+        let uncertain = member.and_then(|member| member.uncertain_since);
+        let unsaved = member.and_then(|member| member.keeping.as_ref()?.waiting_since());
+        let since = asked.into_iter().chain(uncertain).chain(unsaved).min();
+        since.map(|since| since + BUSY_TIME_MAX)
     }
 
-    fn answer_deadline(&self) -> Option<Instant> {
-        self.receipt_deadline().into_iter().chain(self.busy_deadline()).min()
+    /// When something is due that no event tells.
+    fn deadline(&self) -> Option<Instant> {
+        let save = self.member.as_ref().and_then(|member| member.keeping.as_ref()?.due());
+        let answers = self.receipt_deadline().into_iter().chain(self.busy_deadline());
+        answers.chain(save).min()
     }
 
     /// When to look at keep alive, answers and stalls next. Being heard meanwhile costs nothing: the timer is set anew when it fires.
     fn next_tick(&self) -> Instant {
         let stall = Instant::now() + STALL_TIME_MAX;
         let keep_alive = self.machine.deadline().map(|deadline| self.opened + deadline);
-        let deadlines = keep_alive.into_iter().chain(self.answer_deadline());
+        let deadlines = keep_alive.into_iter().chain(self.deadline());
         deadlines.fold(stall, Instant::min)
     }
 

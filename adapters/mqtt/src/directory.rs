@@ -21,6 +21,7 @@ pub(crate) struct Directory {
 struct Holder {
     number: u64,
     taken: CancellationToken,
+    left: CancellationToken,
 }
 
 /// A connection's hold on its session; dropping it gives the session up.
@@ -29,6 +30,10 @@ pub(crate) struct Seat {
     key: Key,
     number: u64,
     taken: CancellationToken,
+    /// Whether it was given up.
+    left: CancellationToken,
+    /// Whether the connection that held the session before has given it up.
+    before: Option<CancellationToken>,
 }
 
 impl Directory {
@@ -36,24 +41,35 @@ impl Directory {
     pub(crate) fn take(self: &Arc<Self>, client_id: ClientId, mqtt_client_id: Utf8Bytes) -> Seat {
         let key = (client_id, mqtt_client_id);
         let number = self.last.fetch_add(1, Ordering::Relaxed);
-        let taken = CancellationToken::new();
+        let (taken, left) = (CancellationToken::new(), CancellationToken::new());
         let holder = Holder {
             number,
             taken: taken.clone(),
+            left: left.clone(),
         };
-        if let Some(before) = self.holders.insert(key.clone(), holder) {
+        let before = self.holders.insert(key.clone(), holder).map(|before| {
             before.taken.cancel();
-        }
+            before.left
+        });
         Seat {
             directory: Arc::clone(self),
             key,
             number,
             taken,
+            left,
+            before,
         }
     }
 }
 
 impl Seat {
+    /// Waits until the connection that held the session before has left it. Cancel safe.
+    pub(crate) async fn is_free(&self) {
+        if let Some(before) = &self.before {
+            before.cancelled().await;
+        }
+    }
+
     /// Waits until another connection took the session. Cancel safe.
     pub(crate) async fn taken(&self) {
         self.taken.cancelled().await;
@@ -65,5 +81,6 @@ impl Drop for Seat {
         self.directory
             .holders
             .remove_if(&self.key, |_, holder| holder.number == self.number);
+        self.left.cancel();
     }
 }

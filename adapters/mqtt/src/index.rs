@@ -19,7 +19,7 @@ struct Channel {
     wild: Entries,
 }
 
-/// Sessions, each once, however many subscriptions it has.
+/// Sessions by the keys of their subscribers, each once, however many subscriptions it has.
 type Entries = HashMap<SessionId, Entry>;
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Index {
         let channel = channels.entry(subscription.place()).or_default();
         let entry = channel
             .of_mut(subscription)
-            .entry(subscriber.session_id)
+            .entry(subscriber.key)
             .or_insert_with(|| Entry {
                 subscriber: Arc::clone(subscriber),
                 subscriptions: 0,
@@ -50,10 +50,10 @@ impl Index {
             return;
         };
         let entries = channel.of_mut(subscription);
-        if let Some(entry) = entries.get_mut(&subscriber.session_id) {
+        if let Some(entry) = entries.get_mut(&subscriber.key) {
             entry.subscriptions -= 1;
             if entry.subscriptions == 0 {
-                entries.remove(&subscriber.session_id);
+                entries.remove(&subscriber.key);
             }
         }
         if entries.is_empty() {
@@ -73,8 +73,8 @@ impl Index {
             return (0, 0);
         };
         let exact = channel.exact.get(message.envelope().subtopic.as_str());
-        let is_exact = |session_id| exact.is_some_and(|exact| exact.contains_key(session_id));
-        let wild = channel.wild.iter().filter(|(session_id, _)| !is_exact(session_id));
+        let is_exact = |key| exact.is_some_and(|exact| exact.contains_key(key));
+        let wild = channel.wild.iter().filter(|(key, _)| !is_exact(key));
         for (_, Entry { subscriber, .. }) in exact.into_iter().flatten().chain(wild) {
             let Some(item) = subscriber.choose(message) else {
                 continue;

@@ -71,6 +71,37 @@ pub const RETAINED_SWEEP_MAX: usize = 1_000;
 /// Time for which it is remembered that a message was removed: a node that is further behind would bring it back.
 pub const RETAINED_GONE_AGE_MAX: Duration = Duration::from_secs(3_600);
 
+/// Seconds of expiry that stand for a session that never ends [MQTT-3.1.2-11].
+pub const EXPIRY_NEVER_S: u32 = u32::MAX;
+/// Sessions of one client that outlive their connections.
+pub const SESSIONS_PER_CLIENT_MAX: usize = 100;
+/// Bytes of the filters of a session that outlives its connection.
+pub const SESSION_FILTER_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of the record of a session. What it holds has limits of its own that keep it below this.
+pub const SESSION_BYTES_MAX: usize = 128 * 1024;
+/// Runs of equal generations among the packet ids of a session.
+pub const GENERATION_RUNS_MAX: usize = 4_096;
+/// Messages at QoS 2 of a 3.1.1 client that were not released, in a session that outlives its connection.
+pub const RECEIVED_KEPT_MAX: usize = 1_024;
+/// Time after which a session that changed is saved, where no packet waits for that.
+pub const SAVE_PAUSE: Duration = Duration::from_secs(1);
+/// Changes after which a session is saved before that; a delivery at QoS 1 and its PUBACK are two.
+pub const SAVE_CHANGES_MAX: u64 = 512;
+/// Time that a session may take to be saved when its connection ends.
+pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
+/// Time that a connection waits for the one before it to leave the session.
+pub const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(1);
+/// Times that a session is asked for while others write it.
+pub const CLAIM_ATTEMPTS_MAX: usize = 8;
+/// Sessions of a node that read what they missed at once.
+pub const REPLAYS_MAX: usize = 64;
+/// Entries that a session which gets nothing may be behind the log in its record.
+pub const SAVE_LAG_MAX: u64 = 16_384;
+/// Time after which such a session is saved.
+pub const SAVE_LAG_PAUSE: Duration = Duration::from_secs(60);
+/// Pause between two looks for sessions that expired.
+pub const SESSION_SWEEP_PAUSE: Duration = Duration::from_secs(60);
+
 /// Connections of a listener.
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Connections of a listener whose CONNECT is not yet answered; further ones wait in the system's queue.

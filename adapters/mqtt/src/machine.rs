@@ -6,8 +6,10 @@
 mod alias;
 mod connect;
 mod deliver;
+pub(crate) mod generations;
 mod inbound;
 mod inflight;
+mod kept;
 mod received;
 mod subscribe;
 
@@ -21,7 +23,10 @@ use trunkline_mqtt_wire::{
     Utf8Bytes, Version, encode, encoded_bytes,
 };
 
+pub use connect::Opened;
 pub use deliver::{Delivered, Offer};
+pub use generations::Generations;
+pub use kept::{Awaits, Kept, Sent, Source};
 
 use crate::config::DeniedPublish;
 use crate::limits::{
@@ -32,6 +37,7 @@ use crate::reason::Feature;
 use alias::{Given, Told};
 use connect::{Opening, Peer};
 use inflight::Inflight;
+use kept::Held;
 use received::Received;
 
 /// One client's end of the protocol, from its first byte to its last.
@@ -50,6 +56,11 @@ pub struct Machine {
     heard: Duration,
     unsupported: Option<Feature>,
     owes_will: bool,
+    /// Whether the session outlives the connection.
+    is_kept: bool,
+    generations: Generations,
+    held: Held,
+    changes: u64,
 }
 
 /// What an operator may choose.
@@ -223,6 +234,10 @@ impl Machine {
             heard: now,
             unsupported: None,
             owes_will: false,
+            is_kept: false,
+            generations: Generations::default(),
+            held: Held::default(),
+            changes: 0,
         }
     }
 
@@ -261,6 +276,7 @@ impl Machine {
     pub fn may_read(&self) -> bool {
         match self.phase {
             Phase::Silent => true,
+            Phase::Open if self.is_stopped() => false,
             Phase::Open => self.version() == Version::V5 || self.acks.len() < usize::from(self.settings.receive_max),
             Phase::Admitting(_) | Phase::Closed => false,
         }
@@ -328,13 +344,12 @@ impl Machine {
                 Step::Continue
             }
             Packet::Disconnect(disconnect) => {
-                if disconnect
-                    .properties
-                    .session_expiry_s
-                    .is_some_and(|seconds| seconds > 0)
-                    && !self.peer.has_expiry
-                {
-                    return self.disconnect(ReasonCode::ProtocolError, Cause::Malformed, out);
+                if let Some(expiry_s) = disconnect.properties.session_expiry_s {
+                    // Who did not ask for a session cannot have one when it leaves [MQTT-3.14.2-2].
+                    if expiry_s > 0 && self.peer.expiry_s == 0 {
+                        return self.disconnect(ReasonCode::ProtocolError, Cause::Malformed, out);
+                    }
+                    self.peer.expiry_s = expiry_s;
                 }
                 self.owes_will &= disconnect.reason != ReasonCode::Success;
                 self.phase = Phase::Closed;

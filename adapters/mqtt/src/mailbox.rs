@@ -1,5 +1,6 @@
 //! What waits for one session. It is bounded, so a client that does not read costs nobody anything: what the log keeps is left
-//! there and read when the client reads on, what it does not keep is dropped and counted.
+//! there and read when the client reads on, what it does not keep is dropped and counted. A session that comes back begins the same way:
+//! behind, by what it missed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,9 +35,11 @@ struct Inner {
     items: VecDeque<Item>,
     bytes: usize,
     behind: Option<Behind>,
+    /// Messages at QoS 1 and 2 up to this place were read from the log, or given to an earlier connection.
+    read_to: u64,
 }
 
-/// A part of the log that is still to be read for the session. While there is one, the router puts nothing into the queue.
+/// A part of the log that is still to be read for the session. While there is one, the router puts nothing that the log keeps into the queue.
 #[derive(Debug, Clone, Copy)]
 struct Behind {
     /// The first place.
@@ -57,23 +60,56 @@ pub(crate) enum Next {
 }
 
 impl Mailbox {
+    /// Begins after `position`, with what is in the log. To be called before the router knows of the session, and to be followed by
+    /// [`Mailbox::reaches`].
+    pub(crate) fn begin_after(&self, position: u64) {
+        let mut inner = self.lock();
+        inner.read_to = position;
+        inner.behind = Some(Behind {
+            from: position + 1,
+            to: position,
+        });
+    }
+
+    /// The log has messages up to `head`. The router may be behind that, or further: each message comes once.
+    pub(crate) fn reaches(&self, head: u64) {
+        let mut inner = self.lock();
+        inner.behind = inner
+            .behind
+            .map(|Behind { from, to }| Behind { from, to: to.max(head) });
+        inner.behind = inner.behind.filter(|behind| behind.from <= behind.to);
+    }
+
+    /// Whether there is nothing to be given, neither here nor in the log.
+    pub(crate) fn is_idle(&self) -> bool {
+        let inner = self.lock();
+        inner.items.is_empty() && inner.behind.is_none()
+    }
+
     /// Puts a message into the queue, or leaves it to the log; `false` when it is neither, and lost to this session.
     pub(crate) fn put(&self, item: Item) -> bool {
         let mut inner = self.lock();
+        let qos = item.message.qos_for(item.subscription.options().qos);
+        let place = item.message.sequence().filter(|_| qos != QoS::AtMostOnce);
+        if place.is_some_and(|sequence| sequence <= inner.read_to) {
+            return true;
+        }
         let is_full = inner.items.len() >= QUEUE_ENTRIES_MAX || inner.bytes >= QUEUE_BYTES_MAX;
-        if inner.behind.is_none() && !is_full {
+        if !is_full && (inner.behind.is_none() || place.is_none()) {
             inner.bytes += item.message.bytes();
             inner.items.push_back(item);
             drop(inner);
             self.news.notify_one();
             return true;
         }
-        let qos = item.message.qos_for(item.subscription.options().qos);
-        let Some(sequence) = item.message.sequence().filter(|_| qos != QoS::AtMostOnce) else {
+        let Some(sequence) = place else {
             return false;
         };
-        let from = inner.behind.map_or(sequence, |behind| behind.from);
-        inner.behind = Some(Behind { from, to: sequence });
+        let behind = inner.behind.get_or_insert(Behind {
+            from: sequence,
+            to: sequence,
+        });
+        behind.to = behind.to.max(sequence);
         true
     }
 
@@ -103,6 +139,7 @@ impl Mailbox {
             }
             Some(_) | None => {
                 inner.behind = None;
+                inner.read_to = inner.read_to.max(next.saturating_sub(1));
                 true
             }
         }
@@ -182,6 +219,59 @@ mod tests {
         assert!(mailbox.has_caught_up(full + 8));
         assert!(mailbox.put(item(&subscription, full + 8)));
         assert_eq!(next(&mailbox), Some(Ok(full + 8)));
+        assert_eq!(next(&mailbox), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_comes_back_gets_each_message_once_wherever_the_router_is() {
+        let subscription = subscription(QoS::AtLeastOnce).await;
+        let mailbox = Mailbox::default();
+        mailbox.begin_after(10);
+        // The router is behind: what it comes by is read from the log, or was given to the connection before.
+        assert!(mailbox.put(item(&subscription, 9)));
+        mailbox.reaches(14);
+        assert!(mailbox.put(item(&subscription, 12)));
+        assert_eq!(next(&mailbox), Some(Err(11)));
+        assert!(mailbox.has_caught_up(15));
+        assert!(mailbox.put(item(&subscription, 14)));
+        assert_eq!(next(&mailbox), None);
+        assert!(mailbox.put(item(&subscription, 15)));
+        assert_eq!(next(&mailbox), Some(Ok(15)));
+    }
+
+    #[tokio::test]
+    async fn one_that_missed_nothing_reads_nothing() {
+        let subscription = subscription(QoS::AtLeastOnce).await;
+        let mailbox = Mailbox::default();
+        mailbox.begin_after(10);
+        mailbox.reaches(10);
+        assert!(mailbox.is_idle());
+        assert!(
+            mailbox.put(item(&subscription, 10)),
+            "it was given to the connection before"
+        );
+        assert!(mailbox.is_idle());
+        // The router may be ahead of what the log said.
+        mailbox.begin_after(10);
+        assert!(mailbox.put(item(&subscription, 11)));
+        mailbox.reaches(10);
+        assert_eq!(next(&mailbox), Some(Err(11)));
+    }
+
+    #[tokio::test]
+    async fn what_the_log_does_not_keep_for_it_does_not_wait_until_it_was_read() {
+        let (kept, not_kept) = (
+            subscription(QoS::AtLeastOnce).await,
+            subscription(QoS::AtMostOnce).await,
+        );
+        let mailbox = Mailbox::default();
+        mailbox.begin_after(10);
+        mailbox.reaches(14);
+        assert!(mailbox.put(item(&not_kept, 15)));
+        assert!(mailbox.put(item(&kept, 16)));
+        assert_eq!(next(&mailbox), Some(Ok(15)));
+        assert_eq!(next(&mailbox), Some(Err(11)));
+        assert!(mailbox.has_caught_up(17));
         assert_eq!(next(&mailbox), None);
     }
 

@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) lost_expired: Counter,
     pub(crate) lost_too_large: Counter,
     pub(crate) lost_revoked: Counter,
+    pub(crate) subscriptions_denied: Counter,
     closed: [Counter; Cause::ALL.len()],
     unsupported: [Counter; Feature::ALL.len()],
 }
@@ -67,6 +68,10 @@ impl Metrics {
             lost_expired: lost("expired"),
             lost_too_large: lost("too_large"),
             lost_revoked: lost("revoked"),
+            subscriptions_denied: count(
+                "trunkline_mqtt_subscriptions_denied_total",
+                "Subscriptions of MQTT sessions that were removed since their clients may not have them any more",
+            ),
             closed: Cause::ALL.map(|cause| {
                 let help = "MQTT connections that ended, by cause";
                 registry.counter("trunkline_mqtt_closed_total", help, &[("cause", cause.name())])

@@ -8,8 +8,6 @@ use trunkline_mqtt_wire::ReasonCode;
 /// A feature of MQTT that is not offered yet. Each use is refused, counted, and logged once per client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Feature {
-    /// A session that outlives its connection, asked for by a 3.1.1 client that can be told in no other way.
-    PersistentSession,
     /// Enhanced authentication.
     EnhancedAuthentication,
     /// A `$share/` filter.
@@ -18,16 +16,11 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature that is not offered.
-    pub const ALL: [Self; 3] = [
-        Self::PersistentSession,
-        Self::EnhancedAuthentication,
-        Self::SharedSubscription,
-    ];
+    pub const ALL: [Self; 2] = [Self::EnhancedAuthentication, Self::SharedSubscription];
 
     /// Its name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::PersistentSession => "persistent_session",
             Self::EnhancedAuthentication => "enhanced_authentication",
             Self::SharedSubscription => "shared_subscription",
         }
@@ -36,7 +29,6 @@ impl Feature {
     /// What its use is answered with.
     pub const fn reason(self) -> ReasonCode {
         match self {
-            Self::PersistentSession => ReasonCode::ImplementationSpecificError,
             Self::EnhancedAuthentication => ReasonCode::BadAuthenticationMethod,
             Self::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
         }
@@ -45,7 +37,6 @@ impl Feature {
     /// What a person is told.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::PersistentSession => "persistent sessions are not offered yet; connect with a clean session",
             Self::EnhancedAuthentication => "enhanced authentication is not offered; use user name and password",
             Self::SharedSubscription => "shared subscriptions are not offered yet; subscribe without $share",
         }

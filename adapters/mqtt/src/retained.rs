@@ -20,14 +20,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use trunkline_bus::log::Shard;
 use trunkline_bus::state::StateError;
 use trunkline_bus::{Log, State, StoredEntry};
-use trunkline_core::{Clock, DomainId, SessionId};
+use trunkline_core::{ChannelId, Clock, DomainId, SessionId};
 
 use crate::attendance::Attendance;
 use crate::limits::{RETAINED_BYTES_MAX, RETAINED_PAGE_BYTES_MAX, RETAINED_PAGE_ENTRIES_MAX, RETAINED_QUEUE_MAX};
 use crate::message::Message;
 use crate::subscription::Subscription;
 use index::Index;
-use record::Record;
+use record::{Record, key_of};
 
 pub(crate) use record::Slot;
 
@@ -218,6 +218,21 @@ impl Retained {
                 return Ok((messages, Some(lookup)));
             }
         }
+    }
+
+    /// The message that is retained in a channel under the subtopic of this digest, if there is one.
+    ///
+    /// # Errors
+    /// `State` cannot be read.
+    pub(crate) async fn find(
+        &self,
+        place: (DomainId, ChannelId),
+        digest: [u8; 32],
+    ) -> Result<Option<Arc<Message>>, StateError> {
+        let found = self.state.get(&key_of(place, digest)).await?;
+        let record = found.and_then(|found| Record::decode(found.value));
+        let record = record.filter(|record| record.is_set() && !record.has_lapsed(self.clock.now_ns()));
+        Ok(record.map(|record| Arc::new(Message::new(Arc::new(record.envelope), Some(record.sequence)))))
     }
 
     /// What a record holds for a subscription: nothing that comes to it as a new message, that lapsed, or that it published itself and

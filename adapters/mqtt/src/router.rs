@@ -2,6 +2,7 @@
 //! of those who ask for it. Messages at QoS 1 come from the log once they are durable; those at QoS 0 come from the log's tap before that.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub(crate) struct Router {
     metrics: Arc<Metrics>,
     /// Taken when it is made, so that nothing is missed until it runs.
     tap: Mutex<Option<Feed<Arc<Envelope>>>>,
+    /// By shard, the place up to which everything was routed.
+    routed: Vec<AtomicU64>,
 }
 
 /// Ids of messages that were delivered from the tap and will come by in the log, too.
@@ -43,6 +46,7 @@ struct Tapped {
 impl Router {
     pub(crate) fn new(log: Arc<dyn Log>, parts: (Arc<Attendance>, Arc<Retained>), metrics: Arc<Metrics>) -> Self {
         let (attendance, retained) = parts;
+        let routed = (0..log.shards()).map(|_| AtomicU64::new(0)).collect();
         Self {
             index: Index::default(),
             tap: Mutex::new(Some(log.tap())),
@@ -50,6 +54,7 @@ impl Router {
             attendance,
             retained,
             metrics,
+            routed,
         }
     }
 
@@ -59,6 +64,11 @@ impl Router {
     /// As there.
     pub(crate) async fn attend(&self, domain: DomainId) -> Result<(), LogError> {
         self.attendance.attend(self.log.shard_of(domain)).await.map(drop)
+    }
+
+    /// The place of `shard` up to which messages were put into the mailboxes that they are for; 0 while that is none.
+    pub(crate) fn routed(&self, shard: Shard) -> u64 {
+        self.routed[usize::from(shard.0)].load(Ordering::Acquire)
     }
 
     /// Routes until `cancel`, or until the log has ended. Runs once.
@@ -114,6 +124,7 @@ impl Router {
             self.route(entry.envelope, Some(entry.sequence));
             tokio::task::consume_budget().await;
         }
+        self.routed[usize::from(shard.0)].store(page.next - 1, Ordering::Release);
         self.retained.reached(shard, page.next - 1).await;
     }
 

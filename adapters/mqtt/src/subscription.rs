@@ -14,8 +14,11 @@ use crate::message::Message;
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) session_id: SessionId,
+    /// Tells it from an earlier connection of its session that has not ended yet.
+    pub(crate) key: SessionId,
     pub(crate) mailbox: Mailbox,
     subscriptions: RwLock<Vec<Arc<Subscription>>>,
+    changes: AtomicU64,
 }
 
 /// One subscription of a session.
@@ -62,8 +65,10 @@ impl Subscriber {
     pub(crate) fn new(session_id: SessionId) -> Self {
         Self {
             session_id,
+            key: SessionId::new(),
             mailbox: Mailbox::default(),
             subscriptions: RwLock::default(),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -87,7 +92,24 @@ impl Subscriber {
         self.subscriptions.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Bytes of all filters.
+    pub(crate) fn filter_bytes(&self) -> usize {
+        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
+        subscriptions.iter().map(|subscription| subscription.filter.len()).sum()
+    }
+
+    /// Counts what changed in the subscriptions.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a subscription changed.
+    pub(crate) fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn add(&self, subscription: Arc<Subscription>) {
+        self.changed();
         self.subscriptions
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -95,8 +117,24 @@ impl Subscriber {
     }
 
     pub(crate) fn remove(&self, subscription: &Arc<Subscription>) {
+        self.changed();
         let mut subscriptions = self.subscriptions.write().unwrap_or_else(PoisonError::into_inner);
         subscriptions.retain(|other| !Arc::ptr_eq(other, subscription));
+    }
+
+    /// A message that was sent already, as the session gets it once more: by the best subscription that it has now.
+    pub(crate) fn choose_again(&self, message: &Arc<Message>, is_retained: bool) -> Option<Item> {
+        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
+        let matching = || subscriptions.iter().filter(|subscription| subscription.covers(message));
+        // Of equals the oldest, as the first time.
+        let chosen = matching().rev().max_by_key(|subscription| subscription.options().qos)?;
+        let marks = matching().filter(|subscription| !is_retained || Arc::ptr_eq(subscription, chosen));
+        Some(Item {
+            message: Arc::clone(message),
+            subscription: Arc::clone(chosen),
+            ids: marks.filter_map(|subscription| subscription.options().id).collect(),
+            is_retained,
+        })
     }
 
     /// `message` as the session gets it: where several subscriptions match, it gets it once, by the one with the highest QoS, and
@@ -194,10 +232,17 @@ impl Subscription {
     pub(crate) fn wants(&self, message: &Message, session_id: SessionId) -> bool {
         let envelope = message.envelope();
         let is_own = || envelope.session_id == session_id.as_bytes().as_slice();
-        message.place() == Some(self.place)
-            && self.is_news(message)
-            && self.matches(&envelope.subtopic)
-            && !(self.options().no_local && is_own())
+        self.is_news(message) && self.covers(message) && !(self.options().no_local && is_own())
+    }
+
+    /// Whether `message` is of the channel and the subtopics that are subscribed to.
+    fn covers(&self, message: &Message) -> bool {
+        message.place() == Some(self.place) && self.matches(&message.envelope().subtopic)
+    }
+
+    /// The place in the log up to which messages are older than the subscription.
+    pub(crate) fn since(&self) -> u64 {
+        self.since.load(Ordering::Acquire)
     }
 
     /// Takes messages up to `place` in the log for older than the subscription. What the router has put into the mailbox before this was
@@ -208,8 +253,7 @@ impl Subscription {
 
     /// Whether `message` is from after the subscription.
     pub(crate) fn is_news(&self, message: &Message) -> bool {
-        let since = self.since.load(Ordering::Acquire);
-        message.sequence().is_none_or(|sequence| sequence > since)
+        message.sequence().is_none_or(|sequence| sequence > self.since())
     }
 
     /// Whether the filter matches `subtopic` of its channel.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::NewEntry;
+use trunkline_bus::envelope::id_bytes;
 use trunkline_bus::log::{AppendError, Quota, Receipt, TryAppendError};
 use trunkline_gate::{Action, Denial, Gate, Permit, Publication, PublishTrace, Session, stamp};
 use trunkline_mqtt_wire::{
@@ -17,12 +18,13 @@ use trunkline_proto::messages::v1::{Protocol, UserProperty};
 use trunkline_telemetry::traces::{TRACEPARENT, within};
 
 use super::{Connection, Taken, ended};
-use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE, SUBSCRIPTIONS_MAX};
+use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE, SESSION_FILTER_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::machine::{Cause, Step};
 use crate::metrics::of_qos;
 use crate::reason;
 use crate::retained::{Lookup, Room, Slot};
 use crate::router::Router;
+use crate::session::message_id;
 use crate::subscription::{Options, Subscription};
 
 /// What a message that its domain has no room to retain is refused with.
@@ -44,7 +46,7 @@ pub(super) enum Done {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Does all that can be done without waiting: packets that have arrived, messages that may be sent.
     pub(super) fn advance(&mut self) -> Result<(), Cause> {
-        while self.work.is_none() && self.machine.may_read() && self.output.len() < OUTPUT_BYTES_STOP {
+        while self.work.is_none() && self.machine.may_read() && self.output_bytes() < OUTPUT_BYTES_STOP {
             let now = self.opened.elapsed();
             let step = self.machine.next(&mut self.input, now, &mut self.output);
             self.note_unsupported();
@@ -62,6 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         // A client that hears itself has its answer before the message.
         self.settle_ready()?;
         self.fill();
+        self.keep();
         Ok(())
     }
 
@@ -215,6 +218,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             publication(publish),
             self.adapter.clock.as_ref(),
         );
+        // The client may send it again after a crash, and the log knows it by its id then.
+        if let Some(packet_id) = publish.packet_id
+            && publish.qos == QoS::ExactlyOnce
+            && self.machine.is_kept()
+        {
+            let id = message_id(member.session.id(), packet_id, self.machine.generation(packet_id));
+            envelope.id = id_bytes(id.as_bytes());
+        }
         self.trace.append(&mut envelope);
         let payload_bytes_max = self.adapter.settings.payload_bytes_max;
         Ok(
@@ -275,13 +286,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let subscription = match (renewed, known.as_ref()) {
             (Some(known), _) => {
                 known.change(options);
+                member.subscriber.changed();
                 Arc::clone(known)
             }
             (None, known) => {
                 if let Some(known) = known {
                     member.remove(router, known);
                 }
-                if member.subscriber.len() >= SUBSCRIPTIONS_MAX {
+                let is_over = member.keeping.is_some()
+                    && member.subscriber.filter_bytes() + asked.filter.len() > SESSION_FILTER_BYTES_MAX;
+                if is_over || member.subscriber.len() >= SUBSCRIPTIONS_MAX {
                     return ReasonCode::QuotaExceeded;
                 }
                 let subscription = Arc::new(Subscription::new(&asked.filter, &permit, options));

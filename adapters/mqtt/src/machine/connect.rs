@@ -10,8 +10,9 @@ use trunkline_mqtt_wire::{
 };
 
 use super::alias::Given;
+use super::kept::Kept;
 use super::{Cause, Machine, Phase, Step};
-use crate::limits::{PACKET_OVERHEAD_BYTES_MAX, WINDOW_MAX};
+use crate::limits::{EXPIRY_NEVER_S, PACKET_OVERHEAD_BYTES_MAX, WINDOW_MAX};
 use crate::reason::{self, Feature};
 
 /// What a client said of itself.
@@ -26,8 +27,10 @@ pub(super) struct Peer {
     pub(super) packet_bytes_max: usize,
     /// Whether it wants words with the answers to what it publishes and subscribes to.
     pub(super) wants_words: bool,
-    /// Whether it asked for a session that outlives its connection; who did not cannot change that when it leaves [MQTT-3.14.2-2].
-    pub(super) has_expiry: bool,
+    /// Whether a session that is there is thrown away.
+    pub(super) clean_start: bool,
+    /// Seconds for which its session outlives its connection.
+    pub(super) expiry_s: u32,
 }
 
 impl Default for Peer {
@@ -38,7 +41,8 @@ impl Default for Peer {
             window: WINDOW_MAX,
             packet_bytes_max: usize::MAX,
             wants_words: true,
-            has_expiry: false,
+            clean_start: true,
+            expiry_s: 0,
         }
     }
 }
@@ -47,10 +51,17 @@ impl Default for Peer {
 #[derive(Debug)]
 pub(super) struct Opening {
     will: Option<Will>,
-    clean_start: bool,
     has_assigned_id: bool,
     has_capped_keep_alive: bool,
-    asks_for_expiry: bool,
+}
+
+/// The session of a client that is admitted.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// Whether it was there before.
+    pub is_present: bool,
+    /// What there is of it, if it is kept; `None` for one that ends with the connection.
+    pub kept: Option<Box<Kept>>,
 }
 
 impl Machine {
@@ -78,7 +89,12 @@ impl Machine {
                 .maximum_packet_bytes
                 .map_or(usize::MAX, |bytes| bytes.get() as usize),
             wants_words: properties.request_problem_information.unwrap_or(true),
-            has_expiry: properties.session_expiry_s.is_some_and(|seconds| seconds > 0),
+            clean_start: connect.clean_start,
+            expiry_s: match version {
+                Version::V3 if connect.clean_start => 0,
+                Version::V3 => EXPIRY_NEVER_S,
+                Version::V5 => properties.session_expiry_s.unwrap_or(0),
+            },
         };
         self.given = Given::new(properties.topic_alias_maximum.unwrap_or(0));
         if properties.authentication_method.is_some() {
@@ -97,10 +113,8 @@ impl Machine {
         };
         self.phase = Phase::Admitting(Box::new(Opening {
             will: connect.will,
-            clean_start: connect.clean_start,
             has_assigned_id,
             has_capped_keep_alive: connect.keep_alive_s > keep_alive_s_max,
-            asks_for_expiry: self.peer.has_expiry,
         }));
         let user_name = connect.user_name.as_deref().unwrap_or_default();
         Step::Admit(Credentials::of_client(user_name, Secret::new(secret)))
@@ -121,24 +135,42 @@ impl Machine {
         self.owes_will
     }
 
+    /// Whether the client throws a session away that is there.
+    pub const fn is_clean_start(&self) -> bool {
+        self.peer.clean_start
+    }
+
+    /// Seconds for which the session outlives the connection, as the client said last; [`EXPIRY_NEVER_S`] for ever.
+    pub const fn expiry_s(&self) -> u32 {
+        self.peer.expiry_s
+    }
+
+    /// Refuses a CONNECT whose client has as many sessions as it may have.
+    pub fn has_too_many_sessions(&mut self, out: &mut BytesMut) -> Step {
+        let words = Some("the client has as many sessions as it may have");
+        self.refuse_connect(ReasonCode::QuotaExceeded, words, Cause::OverLimit, out)
+    }
+
     /// Refuses a CONNECT whose will may not be published.
     pub fn will_denied(&mut self, denial: &Denial, out: &mut BytesMut) -> Step {
         self.refuse_connect(reason::of_will_denial(denial), None, Cause::NotAdmitted, out)
     }
 
     /// Answers CONNECT, now that its credentials are decided.
-    pub fn admitted(&mut self, answer: Result<(), Refusal>, out: &mut BytesMut) -> Step {
+    pub fn admitted(&mut self, answer: Result<Opened, Refusal>, out: &mut BytesMut) -> Step {
         let Phase::Admitting(opening) = std::mem::replace(&mut self.phase, Phase::Open) else {
             self.phase = Phase::Closed;
             return Step::Close(Cause::Failed);
         };
-        if let Err(refusal) = answer {
-            return self.refuse_connect(reason::of_refusal(refusal), None, Cause::NotAdmitted, out);
-        }
-        if self.version() == Version::V3 && !opening.clean_start {
-            return self.refuse_opening(Feature::PersistentSession, out);
+        let opened = match answer {
+            Ok(opened) => opened,
+            Err(refusal) => return self.refuse_connect(reason::of_refusal(refusal), None, Cause::NotAdmitted, out),
+        };
+        if let Some(kept) = opened.kept {
+            self.resume(*kept);
         }
         let connack = ConnAck {
+            session_present: opened.is_present,
             properties: self.terms(&opening),
             ..ConnAck::default()
         };
@@ -162,7 +194,6 @@ impl Machine {
             .ok()
             .filter(|bytes| *bytes < Limits::STANDARD_PACKET_BYTES_MAX);
         ConnAckProperties {
-            session_expiry_s: opening.asks_for_expiry.then_some(0),
             receive_maximum: NonZeroU16::new(self.settings.receive_max),
             maximum_packet_bytes: packet_bytes_max.and_then(NonZeroU32::new),
             topic_alias_maximum: Some(self.settings.topic_alias_max),

@@ -142,6 +142,7 @@ impl Machine {
             self.acks.pop_front();
             if qos == QoS::ExactlyOnce && !reason.is_error() {
                 self.received.hold(packet_id);
+                self.changes += 1;
             }
         }
     }

@@ -1,10 +1,11 @@
 //! What a client was sent at QoS 1 and 2 and has not answered to the end: packet ids, and what each waits for.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::BytesMut;
 use trunkline_mqtt_wire::{Ack, Packet, PacketId, QoS, ReasonCode, Version};
 
+use super::kept::{Awaits, Sent, Source};
 use super::{Cause, Machine, Phase, Step};
 
 /// Packet ids that are taken, in the order in which their messages were sent. The window bounds their number.
@@ -12,28 +13,42 @@ use super::{Cause, Machine, Phase, Step};
 pub(super) struct Inflight {
     sent: VecDeque<Sent>,
     last: u16,
-}
-
-#[derive(Debug)]
-struct Sent {
-    id: PacketId,
-    awaits: Awaits,
-}
-
-/// What a message waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Awaits {
-    /// QoS 1: PUBACK.
-    Ack,
-    /// QoS 2: PUBREC.
-    Received,
-    /// QoS 2: PUBCOMP, since PUBREL was sent.
-    Completed,
+    /// Ids of an earlier connection of the session whose PUBLISH or PUBREL was not sent over this one.
+    unsent: HashSet<PacketId>,
 }
 
 impl Inflight {
+    /// Messages that were sent over this connection and wait for the client.
     pub(super) fn len(&self) -> usize {
-        self.sent.len()
+        self.sent.len() - self.unsent.len()
+    }
+
+    pub(super) fn sent(&self) -> Vec<Sent> {
+        self.sent.iter().copied().collect()
+    }
+
+    pub(super) const fn last_id(&self) -> u16 {
+        self.last
+    }
+
+    /// Goes on with what an earlier connection sent.
+    pub(super) fn resume(&mut self, sent: Vec<Sent>, last: u16) {
+        self.unsent = sent.iter().map(|sent| sent.id).collect();
+        self.sent = sent.into();
+        self.last = last;
+    }
+
+    /// The oldest message of an earlier connection that was not sent over this one.
+    pub(super) fn first_unsent(&self) -> Option<Sent> {
+        if self.unsent.is_empty() {
+            return None;
+        }
+        self.sent.iter().find(|sent| self.unsent.contains(&sent.id)).copied()
+    }
+
+    /// Something was sent by `id` over this connection.
+    pub(super) fn was_sent(&mut self, id: PacketId) {
+        self.unsent.remove(&id);
     }
 
     /// An id that no unanswered message has. There is one: the window is far smaller than the number of ids.
@@ -49,21 +64,30 @@ impl Inflight {
     }
 
     /// Takes a free id for a message that is being sent at QoS 1 or 2.
-    pub(super) fn take(&mut self, id: PacketId, qos: QoS) {
+    pub(super) fn take(&mut self, id: PacketId, qos: QoS, source: Source) {
         let awaits = match qos {
             QoS::AtMostOnce | QoS::AtLeastOnce => Awaits::Ack,
             QoS::ExactlyOnce => Awaits::Received,
         };
-        self.sent.push_back(Sent { id, awaits });
+        self.sent.push_back(Sent { id, awaits, source });
     }
 
-    fn awaits(&self, id: PacketId) -> Option<Awaits> {
+    pub(super) fn awaits(&self, id: PacketId) -> Option<Awaits> {
         self.position(id).map(|position| self.sent[position].awaits)
     }
 
-    fn release(&mut self, id: PacketId) {
+    pub(super) fn release(&mut self, id: PacketId) {
         if let Some(position) = self.position(id) {
             self.sent.remove(position);
+            self.unsent.remove(&id);
+        }
+    }
+
+    /// QoS 2: the client has the message.
+    pub(super) fn complete(&mut self, id: PacketId) {
+        if let Some(position) = self.position(id) {
+            self.sent[position].awaits = Awaits::Completed;
+            self.unsent.remove(&id);
         }
     }
 
@@ -78,7 +102,7 @@ impl Machine {
     pub(super) fn acknowledged(&mut self, ack: &Ack) -> Step {
         match self.inflight.awaits(ack.packet_id) {
             None => {}
-            Some(Awaits::Ack) => self.inflight.release(ack.packet_id),
+            Some(Awaits::Ack) => self.answered(ack.packet_id),
             Some(Awaits::Received | Awaits::Completed) => return self.misnamed(),
         }
         Step::Continue
@@ -90,16 +114,18 @@ impl Machine {
         let reason = match self.inflight.awaits(id) {
             Some(Awaits::Ack) => return self.misnamed(),
             Some(Awaits::Received | Awaits::Completed) if ack.reason.is_error() => {
-                self.inflight.release(id);
+                self.answered(id);
                 return Step::Continue;
             }
-            Some(Awaits::Received | Awaits::Completed) => ReasonCode::Success,
+            Some(Awaits::Received | Awaits::Completed) => {
+                // Once it has PUBREL the client forgets the id: a PUBLISH after that would be another message to it.
+                self.inflight.complete(id);
+                self.send_saved(Packet::PubRel(Ack::success(id)), out);
+                return Step::Continue;
+            }
             None if self.version() == Version::V5 => ReasonCode::PacketIdentifierNotFound,
             None => ReasonCode::Success,
         };
-        if let Some(position) = self.inflight.position(id) {
-            self.inflight.sent[position].awaits = Awaits::Completed;
-        }
         self.send(Packet::PubRel(Ack::with_reason(id, reason)), out);
         Step::Continue
     }
@@ -108,10 +134,16 @@ impl Machine {
     pub(super) fn was_completed(&mut self, ack: &Ack) -> Step {
         match self.inflight.awaits(ack.packet_id) {
             None => {}
-            Some(Awaits::Completed) => self.inflight.release(ack.packet_id),
+            Some(Awaits::Completed) => self.answered(ack.packet_id),
             Some(Awaits::Ack | Awaits::Received) => return self.misnamed(),
         }
         Step::Continue
+    }
+
+    /// A message is answered to the end, and its id is free.
+    fn answered(&mut self, id: PacketId) {
+        self.inflight.release(id);
+        self.changes += 1;
     }
 
     /// Ends the connection over an answer that is not the one that the message waits for. Nothing is said: the client has shown that it

@@ -32,7 +32,7 @@ impl Machine {
             reasons,
             properties,
         };
-        self.send(Packet::SubAck(suback), out);
+        self.send_saved(Packet::SubAck(suback), out);
     }
 
     /// Answers an UNSUBSCRIBE; `were_there` tells for each filter whether there was such a subscription.
@@ -53,6 +53,6 @@ impl Machine {
             reasons,
             properties,
         };
-        self.send(Packet::UnsubAck(unsuback), out);
+        self.send_saved(Packet::UnsubAck(unsuback), out);
     }
 }

@@ -12,13 +12,13 @@ use trunkline_mqtt_wire::{
     ReasonCode, SharedProperties, SubscribeFilter, Unsubscribe, Utf8Bytes, Version, Will,
 };
 
-use super::{Cause, Delivered, Machine, Offer, Settings, Step};
+use super::{Awaits, Cause, Delivered, Kept, Machine, Offer, Opened, Sent, Settings, Source, Step};
 use crate::limits::{RECEIVE_MAX, WINDOW_MAX};
-use crate::reason::Feature;
 
 mod alias;
 mod connect;
 mod inbound;
+mod kept;
 mod life;
 mod outbound;
 mod property;
@@ -79,7 +79,7 @@ impl Bench {
     }
 
     fn admit(&mut self, answer: Result<(), Refusal>) -> Step {
-        self.machine.admitted(answer, &mut self.out)
+        self.machine.admitted(answer.map(|()| Opened::default()), &mut self.out)
     }
 
     /// A publish as far as the log: the client's message is allowed and taken.
@@ -141,6 +141,7 @@ fn offer() -> Offer<'static> {
         subscription_ids: &[],
         shared: &SHARED,
         payload: b"21.5",
+        source: Source::Log(1),
     }
 }
 

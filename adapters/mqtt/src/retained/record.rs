@@ -49,12 +49,20 @@ impl Slot {
         self.domain_id
     }
 
-    /// A subtopic may be longer than a key and have any character, so a digest stands for it.
-    pub(super) fn key(&self) -> Key {
-        let digest = DigestKey::new([0; KEY_BYTES]).digest(&[self.subtopic.as_bytes()]);
-        let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Key::durable(format!("{}.{}.{name}", domain_prefix(self.domain_id), self.channel_id))
+    /// What stands for the subtopic, which may be longer than a key and have any character.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        DigestKey::new([0; KEY_BYTES]).digest(&[self.subtopic.as_bytes()])
     }
+
+    pub(super) fn key(&self) -> Key {
+        key_of((self.domain_id, self.channel_id), self.digest())
+    }
+}
+
+/// The key of the slot of a channel whose subtopic has this digest.
+pub(super) fn key_of((domain_id, channel_id): (DomainId, ChannelId), digest: [u8; 32]) -> Key {
+    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Key::durable(format!("{}.{channel_id}.{name}", domain_prefix(domain_id)))
 }
 
 /// What every key of a domain begins with.

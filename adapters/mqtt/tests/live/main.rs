@@ -6,11 +6,13 @@
 )]
 
 mod deliver;
+mod exactly_once;
 mod hostile;
 mod late;
 mod life;
 mod listener;
 mod retained;
+mod sessions;
 mod slow;
 mod tls;
 mod wills;

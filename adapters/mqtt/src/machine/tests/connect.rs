@@ -26,39 +26,31 @@ fn a_client_is_told_what_is_not_offered() {
 }
 
 #[test]
-fn a_connect_that_asks_too_much_is_refused_by_name() {
-    let persistent = Connect {
-        clean_start: false,
-        ..connect()
-    };
-    let table = [(
-        Version::V3,
-        persistent,
-        ReasonCode::ServerUnavailable,
-        Feature::PersistentSession,
-    )];
-    for (version, connect, reason, feature) in table {
-        let mut bench = Bench::new(version);
-        bench.send(&Packet::Connect(Box::new(connect)));
-        assert!(matches!(bench.admit(Ok(())), Step::Close(Cause::Unsupported)));
-        let connack = bench.connack();
-        assert_eq!(connack.reason, reason, "{version:?} {feature:?}");
-        assert_eq!(connack.properties.reason_string.is_some(), version == Version::V5);
-        assert_eq!(bench.machine.take_unsupported(), Some(feature));
+fn a_session_lasts_as_long_as_its_client_says() {
+    for (version, clean_start, asked_s, expiry_s) in [
+        (Version::V3, true, None, 0),
+        (Version::V3, false, None, u32::MAX),
+        (Version::V5, false, None, 0),
+        (Version::V5, true, Some(3_600), 3_600),
+        (Version::V5, false, Some(u32::MAX), u32::MAX),
+    ] {
+        let mut connect = connect();
+        connect.clean_start = clean_start;
+        connect.properties.session_expiry_s = asked_s;
+        let mut bench = Bench::open_with(version, connect);
+        assert_eq!(
+            bench.machine.expiry_s(),
+            expiry_s,
+            "{version:?} {clean_start} {asked_s:?}"
+        );
+        assert_eq!(bench.machine.is_clean_start(), clean_start);
+        if asked_s.is_some() {
+            let mut goodbye = Disconnect::default();
+            goodbye.properties.session_expiry_s = Some(7);
+            bench.send(&Packet::Disconnect(Box::new(goodbye)));
+            assert_eq!(bench.machine.expiry_s(), 7);
+        }
     }
-}
-
-#[test]
-fn an_mqtt_5_client_that_resumes_is_told_that_its_session_ends_with_the_connection() {
-    let mut connect = connect();
-    connect.clean_start = false;
-    connect.properties.session_expiry_s = Some(3600);
-    let mut bench = Bench::new(Version::V5);
-    bench.send(&Packet::Connect(Box::new(connect)));
-    bench.admit(Ok(()));
-    let connack = bench.connack();
-    assert!(!connack.session_present);
-    assert_eq!(connack.properties.session_expiry_s, Some(0));
 }
 
 #[test]

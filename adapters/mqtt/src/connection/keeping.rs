@@ -1,0 +1,197 @@
+//! Keeping a session that outlives its connection: saved at once when a packet waits for that, else every second or so while something
+//! changed, and when the connection ends. One save is under way at a time, and all that waits meanwhile shares the next.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::member::Member;
+use super::outbound::finished;
+use super::{Connection, ended};
+use crate::adapter::Adapter;
+use crate::limits::{LEAVE_TIME_MAX, RECHECK_PAUSE, SAVE_CHANGES_MAX, SAVE_LAG_MAX, SAVE_LAG_PAUSE, SAVE_PAUSE};
+use crate::machine::{Cause, Kept, Machine};
+use crate::session::{Content, NotSaved, Owned, Sessions, Stored};
+
+/// The saving of one session.
+pub(super) struct Keeping {
+    /// `None` while it is being saved.
+    owned: Option<Owned>,
+    saving: Option<BoxFuture<'static, Saved>>,
+    /// What was saved last, or is being saved.
+    last: Mark,
+    /// When that was.
+    saved_at: Instant,
+    /// Since when there is something to be saved.
+    changed_since: Option<Instant>,
+    /// Since when a packet waits for what is to be saved.
+    waiting_since: Option<Instant>,
+}
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Mark {
+    changes: u64,
+    subscriptions: u64,
+    position: u64,
+}
+
+/// What came of a save.
+pub(super) struct Saved(Owned, Result<(), NotSaved>);
+
+impl Keeping {
+    pub(super) fn new(owned: Owned) -> Self {
+        Self {
+            owned: Some(owned),
+            saving: None,
+            last: Mark::default(),
+            saved_at: Instant::now(),
+            changed_since: None,
+            waiting_since: None,
+        }
+    }
+
+    /// When what changed is to be saved.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let since = self.changed_since.filter(|_| self.saving.is_none())?;
+        Some(since + SAVE_PAUSE)
+    }
+
+    /// Since when a packet waits for a save.
+    pub(super) const fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
+    }
+
+    fn is_due(&mut self, mark: Mark, wants_save: bool) -> bool {
+        let now = Instant::now();
+        let Mark {
+            changes,
+            subscriptions,
+            position,
+        } = self.last;
+        if wants_save {
+            self.waiting_since.get_or_insert(now);
+            return true;
+        }
+        if (mark.changes, mark.subscriptions) == (changes, subscriptions) {
+            return mark.position - position >= SAVE_LAG_MAX && now.duration_since(self.saved_at) >= SAVE_LAG_PAUSE;
+        }
+        let since = *self.changed_since.get_or_insert(now);
+        mark.changes - changes >= SAVE_CHANGES_MAX || now.duration_since(since) >= SAVE_PAUSE
+    }
+
+    fn begin(&mut self, sessions: &Arc<Sessions>, mark: Mark, content: Content) {
+        let Some(mut owned) = self.owned.take() else {
+            return;
+        };
+        (self.last, self.saved_at, self.changed_since) = (mark, Instant::now(), None);
+        let sessions = Arc::clone(sessions);
+        self.saving = Some(Box::pin(async move {
+            loop {
+                match sessions.save(&mut owned, &content).await {
+                    Err(NotSaved::Unavailable) => sleep(RECHECK_PAUSE).await,
+                    outcome => return Saved(owned, outcome),
+                }
+            }
+        }));
+    }
+
+    /// Saves the session for the last time, if it is still ours, in bounded time.
+    pub(super) async fn leave(mut self, sessions: &Sessions, content: Content) {
+        let left = async {
+            let owned = match self.saving.take() {
+                Some(saving) => Some(saving.await).filter(|saved| saved.1.is_ok()).map(|saved| saved.0),
+                None => self.owned.take(),
+            };
+            let Some(mut owned) = owned else { return };
+            loop {
+                let left = match content.expiry_s {
+                    0 => sessions.end(&mut owned).await,
+                    _ => sessions.leave(&mut owned, &content).await,
+                };
+                match left {
+                    Ok(()) | Err(NotSaved::Lost) => return,
+                    Err(NotSaved::Unavailable) => sleep(RECHECK_PAUSE).await,
+                }
+            }
+        };
+        if timeout(LEAVE_TIME_MAX, left).await.is_err() {
+            tracing::warn!("a session could not be saved in time when its connection ended");
+        }
+    }
+}
+
+impl Member {
+    fn mark(&self, machine: &Machine, adapter: &Adapter) -> Mark {
+        Mark {
+            changes: machine.changes(),
+            subscriptions: self.subscriber.changes(),
+            position: self.position(adapter),
+        }
+    }
+
+    /// What the session is now, with what the machine has of it.
+    pub(super) fn content(&self, expiry_s: u32, position: u64, kept: Kept) -> Content {
+        let stored = self.subscriber.all().into_iter().map(|subscription| Stored {
+            filter: subscription.filter().into(),
+            options: subscription.options(),
+            since: subscription.since(),
+        });
+        Content {
+            expiry_s,
+            position,
+            subscriptions: stored.collect(),
+            kept,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Begins to save the session if it is time to.
+    pub(super) fn keep(&mut self) {
+        let Some(member) = &mut self.member else { return };
+        let Some(mut keeping) = member.keeping.take() else {
+            return;
+        };
+        if keeping.saving.is_none() {
+            let mark = member.mark(&self.machine, &self.adapter);
+            if keeping.is_due(mark, self.machine.wants_save()) {
+                let kept = self.machine.begin_save();
+                let content = member.content(self.machine.expiry_s(), mark.position, kept);
+                keeping.begin(&self.adapter.sessions, mark, content);
+            }
+        } else if self.machine.wants_save() {
+            keeping.waiting_since.get_or_insert_with(Instant::now);
+        }
+        member.keeping = Some(keeping);
+    }
+
+    pub(super) fn saved(&mut self, Saved(owned, outcome): Saved) -> Result<(), Cause> {
+        let Some(keeping) = self.member.as_mut().and_then(|member| member.keeping.as_mut()) else {
+            return Ok(());
+        };
+        match outcome {
+            Ok(()) => {
+                keeping.owned = Some(owned);
+                keeping.waiting_since = None;
+                self.machine.saved(&mut self.output);
+                Ok(())
+            }
+            // It is another connection's now, perhaps on another node.
+            Err(_) => {
+                let step = self.machine.taken_over(&mut self.output);
+                ended(&step)
+            }
+        }
+    }
+}
+
+/// What came of the save that is under way; never, while there is none. Cancel safe.
+pub(super) async fn saved(keeping: &mut Option<Box<Keeping>>) -> Saved {
+    match keeping {
+        Some(keeping) => finished(&mut keeping.saving).await,
+        None => std::future::pending().await,
+    }
+}

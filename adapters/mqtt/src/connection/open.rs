@@ -1,0 +1,200 @@
+//! The beginning of a connection: CONNECT, who it comes from, and the session that it goes on with.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use trunkline_gate::{Action, Credentials, Denial, Permit, Refusal, Session};
+use trunkline_mqtt_wire::QoS;
+
+use super::Connection;
+use super::io::{self, Transfer};
+use super::keeping::Keeping;
+use super::member::Member;
+use crate::adapter::Adapter;
+use crate::directory::Seat;
+use crate::limits::TAKEOVER_TIME_MAX;
+use crate::machine::{Cause, Opened, Step};
+use crate::session::{Claimed, NotClaimed, Owned, Stored, Wish};
+use crate::subscription::Subscription;
+
+/// A session that goes on: what it subscribed to and still may, and how far it is.
+struct Resumed {
+    owned: Owned,
+    subscriptions: Vec<(Stored, Permit)>,
+    position: u64,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Reads CONNECT and has it decided.
+    pub(super) async fn open(&mut self) -> Result<(), Cause> {
+        loop {
+            match self
+                .machine
+                .next(&mut self.input, self.opened.elapsed(), &mut self.output)
+            {
+                Step::Wait => self.receive().await?,
+                Step::Admit(credentials) => return self.admit(credentials).await,
+                Step::Close(cause) => {
+                    if let Some(feature) = self.machine.take_unsupported() {
+                        self.adapter.metrics.unsupported(feature).increment();
+                    }
+                    return Err(cause);
+                }
+                Step::Continue | Step::Publish(_) | Step::Subscribe(_) | Step::Unsubscribe { .. } => {
+                    return Err(Cause::Malformed);
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(), Cause> {
+        let transfer = io::transfer(
+            &mut self.stream,
+            &mut self.output,
+            &mut self.input,
+            &mut self.is_flushed,
+            true,
+        );
+        match transfer.await {
+            Ok(Transfer::Received | Transfer::Sent | Transfer::Flushed) => Ok(()),
+            Ok(Transfer::End) | Err(_) => Err(Cause::Lost),
+        }
+    }
+
+    async fn admit(&mut self, credentials: Credentials) -> Result<(), Cause> {
+        let session = match self.adapter.gate.connect(credentials).await {
+            Ok(session) => session,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let testament = self.authorize_will(&session).await?;
+        let client_id = self.machine.client_id().clone();
+        let seat = self.adapter.directory.take(session.client_id(), client_id);
+        let wish = Wish {
+            client_id: session.client_id(),
+            mqtt_client_id: self.machine.client_id(),
+            session_id: session.id(),
+            is_clean_start: self.machine.is_clean_start(),
+            expiry_s: self.machine.expiry_s(),
+        };
+        let claimed = tokio::select! {
+            biased;
+            () = seat.taken() => return Err(Cause::TakenOver),
+            claimed = claim(&self.adapter, &wish, &seat) => claimed,
+        };
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(NotClaimed::Unavailable) => return self.refuse(Refusal::Unavailable),
+            Err(NotClaimed::TooMany) => {
+                self.machine.has_too_many_sessions(&mut self.output);
+                return Err(Cause::OverLimit);
+            }
+        };
+        let is_present = claimed.is_present;
+        let (kept, resumed) = match claimed.owned {
+            None => (None, None),
+            Some((mut owned, content)) => {
+                let Some(subscriptions) = permitted(&self.adapter, &session, &content.subscriptions).await else {
+                    // It stays as it is, and is not ours to have.
+                    let _ = self.adapter.sessions.leave(&mut owned, &content).await;
+                    return self.refuse(Refusal::Unavailable);
+                };
+                let resumed = Resumed {
+                    owned,
+                    subscriptions,
+                    position: content.position,
+                };
+                (Some(Box::new(content.kept)), Some(resumed))
+            }
+        };
+        let step = self.machine.admitted(Ok(Opened { is_present, kept }), &mut self.output);
+        if let Some(feature) = self.machine.take_unsupported() {
+            self.adapter.note_unsupported(session.client_id(), feature);
+        }
+        if let Step::Close(cause) = step {
+            return Err(cause);
+        }
+        let session = match &resumed {
+            Some(resumed) => session.continuing(resumed.owned.session_id),
+            None => session,
+        };
+        self.member = Some(Box::new(Member::new(session, seat, testament)));
+        match resumed {
+            Some(resumed) => self.resume(resumed).await,
+            None => Ok(()),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Cause> {
+        match self.machine.admitted(Err(refusal), &mut self.output) {
+            Step::Close(cause) => Err(cause),
+            _ => Err(Cause::Failed),
+        }
+    }
+
+    /// Goes on with a session: its subscriptions are active again, and what it missed is read from the log.
+    async fn resume(&mut self, resumed: Resumed) -> Result<(), Cause> {
+        let Self { adapter, member, .. } = self;
+        let member = member.as_mut().ok_or(Cause::Failed)?;
+        let Resumed {
+            owned,
+            subscriptions,
+            position,
+        } = resumed;
+        if self.machine.has_unsent() {
+            member.resending = Some(Box::default());
+        }
+        // Messages from before a subscription are not for it, and those at QoS 0 are not kept for anybody.
+        let kept = subscriptions
+            .iter()
+            .filter(|(stored, _)| stored.options.qos != QoS::AtMostOnce);
+        let since = kept.map(|(stored, _)| stored.since).min();
+        let position = since.map_or(position, |since| position.max(since));
+        member.begin_after(position);
+        let head = match subscriptions.is_empty() {
+            true => position,
+            false => {
+                let attended = adapter.router.attend(member.session.domain_id()).await;
+                attended.map_err(|_| Cause::Failed)?;
+                for (stored, permit) in subscriptions {
+                    let Stored { filter, options, since } = stored;
+                    let subscription = Arc::new(Subscription::new(&filter, &permit, options));
+                    subscription.begin_after(since);
+                    member.subscriber.add(Arc::clone(&subscription));
+                    adapter.router.index.add(&member.subscriber, &subscription);
+                }
+                // Asked for after the router knows of the subscriptions: what is in the log by now is read from there, and all else comes
+                // by the router.
+                let latest = adapter.log.latest(member.shard(adapter)).await;
+                latest.map_err(|_| Cause::Failed)?
+            }
+        };
+        member
+            .subscriber
+            .mailbox
+            .reaches(if since.is_some() { head } else { position });
+        // Last: a session that was not taken up as a whole is left as it was.
+        member.keeping = Some(Box::new(Keeping::new(owned)));
+        Ok(())
+    }
+}
+
+/// Takes the session that CONNECT asks for, once the connection that has it has left it.
+async fn claim(adapter: &Adapter, wish: &Wish<'_>, seat: &Seat) -> Result<Claimed, NotClaimed> {
+    // One that does not leave in time finds that the session is not its own any more.
+    let _ = timeout(TAKEOVER_TIME_MAX, seat.is_free()).await;
+    adapter.sessions.claim(wish).await
+}
+
+/// The subscriptions that the client still may have, with the permission of now; `None` when that cannot be known.
+async fn permitted(adapter: &Adapter, session: &Session, stored: &[Stored]) -> Option<Vec<(Stored, Permit)>> {
+    let mut permitted = Vec::with_capacity(stored.len());
+    for stored in stored {
+        match adapter.gate.may(session, Action::Subscribe, &stored.filter).await {
+            Ok(permit) => permitted.push((stored.clone(), permit)),
+            Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => adapter.metrics.subscriptions_denied.increment(),
+            Err(Denial::Unavailable) => return None,
+        }
+    }
+    Some(permitted)
+}

@@ -1,0 +1,99 @@
+//! Permissions of a running session: asked for again whenever they lapsed, and nothing is sent by them meanwhile.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use trunkline_gate::{Action, Denial, Gate, Permit, Refusal, Session};
+
+use super::member::Member;
+use super::{Connection, ended};
+use crate::limits::RECHECK_PAUSE;
+use crate::machine::Cause;
+use crate::subscription::Subscription;
+
+/// What the permissions of a session are now.
+pub(super) struct Recheck {
+    session: Result<(), Refusal>,
+    subscriptions: Vec<(Arc<Subscription>, Result<Permit, Denial>)>,
+}
+
+impl Member {
+    /// Asks again whether the client and each of its subscriptions are allowed, unless that is being done.
+    pub(super) fn start_recheck(&mut self, gate: &Arc<dyn Gate>) {
+        if self.recheck.is_some() {
+            return;
+        }
+        self.uncertain_since.get_or_insert_with(Instant::now);
+        let (gate, session) = (Arc::clone(gate), self.session.clone());
+        let lapsed = self
+            .subscriber
+            .all()
+            .into_iter()
+            .filter(|subscription| !subscription.holds())
+            .collect();
+        self.recheck = Some(Box::pin(recheck(gate, session, lapsed)));
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.session.is_undisturbed() && self.subscriber.all().iter().all(|subscription| subscription.holds())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    pub(super) fn rechecked(&mut self, recheck: Recheck) -> Result<(), Cause> {
+        let Some(member) = &mut self.member else {
+            return Ok(());
+        };
+        match recheck.session {
+            Ok(()) | Err(Refusal::Unavailable) => {}
+            Err(Refusal::Disabled | Refusal::BadCredentials) => {
+                let step = self.machine.revoked(&mut self.output);
+                return ended(&step);
+            }
+        }
+        for (subscription, answer) in recheck.subscriptions {
+            match answer {
+                Ok(permit) if subscription.renew(&permit) => {}
+                Ok(_) | Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => {
+                    member.remove(&self.adapter.router, &subscription);
+                }
+                Err(Denial::Unavailable) => {}
+            }
+        }
+        if member.is_current() {
+            member.uncertain_since = None;
+        } else {
+            member.start_recheck(&self.adapter.gate);
+        }
+        Ok(())
+    }
+}
+
+/// Asks whether `session` and its `lapsed` subscriptions are allowed. What cannot be answered, or not be relied on for want of a lease, is
+/// not asked again at once.
+async fn recheck(gate: Arc<dyn Gate>, session: Session, lapsed: Vec<Arc<Subscription>>) -> Recheck {
+    let answer = gate.recheck(&session).await;
+    let mut subscriptions = Vec::with_capacity(lapsed.len());
+    if answer.is_ok() {
+        for subscription in lapsed {
+            let answer = gate.may(&session, Action::Subscribe, subscription.filter()).await;
+            subscriptions.push((subscription, answer));
+        }
+    }
+    let holds = |(_, answer): &(_, Result<Permit, Denial>)| match answer {
+        Ok(permit) => permit.grant.holds(),
+        Err(denial) => *denial != Denial::Unavailable,
+    };
+    let is_settled = match answer {
+        Ok(()) => session.is_undisturbed() && subscriptions.iter().all(holds),
+        Err(refusal) => refusal != Refusal::Unavailable,
+    };
+    if !is_settled {
+        tokio::time::sleep(RECHECK_PAUSE).await;
+    }
+    Recheck {
+        session: answer,
+        subscriptions,
+    }
+}

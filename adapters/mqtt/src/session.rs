@@ -1,0 +1,10 @@
+//! Sessions that outlive their connections: one record in `State` for each, and who owns it.
+//!
+//! A record says what the client subscribed to, how far in the log it is and what is under way; no message is in it. It belongs to the node
+//! that took it by compare-and-swap, and whoever finds a write refused owns it no more. A session that ends with its connection has none.
+
+mod record;
+mod store;
+
+pub(crate) use record::{Content, Stored, message_id};
+pub(crate) use store::{Claimed, NotClaimed, NotSaved, Owned, Sessions, Wish};

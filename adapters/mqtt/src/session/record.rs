@@ -1,0 +1,495 @@
+//! The record of a session as `State` keeps it, and under which key.
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use trunkline_bus::log::Incarnation;
+use trunkline_bus::state::Key;
+use trunkline_core::digest::{DigestKey, KEY_BYTES};
+use trunkline_core::{ChannelId, ClientId, MessageId, NodeId, SessionId};
+use trunkline_mqtt_wire::{PacketId, QoS, SubscriptionId};
+use uuid::Uuid;
+
+use crate::limits::{
+    EXPIRY_NEVER_S, GENERATION_RUNS_MAX, RECEIVED_KEPT_MAX, SESSION_BYTES_MAX, SUBSCRIPTIONS_MAX, TOPIC_BYTES_MAX,
+    WINDOW_MAX,
+};
+use crate::machine::generations::Run;
+use crate::machine::{Awaits, Generations, Kept, Sent, Source};
+use crate::subscription::Options;
+
+/// The layout of a value, which begins with this byte.
+const FORMAT: u8 = 1;
+/// Ids received at QoS 2 above the limit that one connection can still add.
+const RECEIVED_SLACK: usize = 1_024;
+
+/// A session while nobody looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The session, as its messages carry it.
+    pub(crate) session_id: SessionId,
+    /// The node that has its connection.
+    pub(crate) owner: Option<NodeId>,
+    /// How often it was taken.
+    pub(crate) epoch: u64,
+    /// Since when it has no connection, in milliseconds since the Unix epoch; 0 while it has one.
+    pub(crate) left_at_ms: i64,
+    /// The log that its places are of.
+    pub(crate) incarnation: Incarnation,
+    /// What its connection made of it.
+    pub(crate) content: Content,
+}
+
+/// What the connection of a session makes of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Seconds for which it outlives its connection.
+    pub(crate) expiry_s: u32,
+    /// Everything up to this place of its shard was given to it or passed over. A client is of one domain, and a domain of one shard.
+    pub(crate) position: u64,
+    /// What it subscribed to.
+    pub(crate) subscriptions: Vec<Stored>,
+    /// What the machine goes on with.
+    pub(crate) kept: Kept,
+}
+
+/// One subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) filter: Box<str>,
+    pub(crate) options: Options,
+    /// Messages up to this place are from before it.
+    pub(crate) since: u64,
+}
+
+/// The key of a session: the client stands in it, so that none can take another's. A client id of MQTT may have any character, so a digest
+/// stands for it.
+pub(crate) fn key_of(client_id: ClientId, mqtt_client_id: &str) -> Key {
+    let digest = DigestKey::new([0; KEY_BYTES]).digest(&[mqtt_client_id.as_bytes()]);
+    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Key::durable(format!("{}.{name}", client_key(client_id).name()))
+}
+
+/// The prefix of a client's sessions.
+pub(super) fn client_key(client_id: ClientId) -> Key {
+    Key::durable(format!("{}.{client_id}", all_key().name()))
+}
+
+/// The prefix of all sessions.
+pub(super) fn all_key() -> Key {
+    Key::durable("mqtt.session")
+}
+
+/// The id in the log of a message at QoS 2: equal when the client sends it again, after whatever crash, and of no other message.
+///
+/// It begins with the time of its session, since the log takes an id that is above all that it knows for a new one without looking.
+pub(crate) fn message_id(session_id: SessionId, packet_id: PacketId, generation: u32) -> MessageId {
+    let parts: [&[u8]; 3] = [
+        session_id.as_bytes(),
+        &packet_id.get().to_be_bytes(),
+        &generation.to_be_bytes(),
+    ];
+    let digest = DigestKey::new([0; KEY_BYTES]).digest(&parts);
+    let mut bytes = *session_id.as_bytes();
+    bytes[6..].copy_from_slice(&digest[..10]);
+    bytes[6] = (bytes[6] & 0x0f) | 0x70;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    MessageId::from_uuid(Uuid::from_bytes(bytes))
+}
+
+impl Record {
+    /// Whether its time is over at `now_ms`.
+    pub(crate) fn has_expired(&self, now_ms: i64) -> bool {
+        let until_ms = self.left_at_ms.saturating_add(i64::from(self.content.expiry_s) * 1_000);
+        self.owner.is_none() && self.content.expiry_s != EXPIRY_NEVER_S && until_ms <= now_ms
+    }
+
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut value = Vec::with_capacity(128);
+        value.put_u8(FORMAT);
+        value.put_slice(self.session_id.as_bytes());
+        match &self.owner {
+            Some(owner) => {
+                value.put_u8(1);
+                value.put_slice(owner.as_bytes());
+            }
+            None => value.put_u8(0),
+        }
+        put_number(&mut value, self.epoch);
+        value.put_i64(self.left_at_ms);
+        value.put_i64(self.incarnation.0);
+        value.put_u32(self.content.expiry_s);
+        put_number(&mut value, self.content.position);
+        put_number(&mut value, self.content.subscriptions.len() as u64);
+        for subscription in &self.content.subscriptions {
+            subscription.encode(&mut value);
+        }
+        put_number(&mut value, self.content.kept.sent.len() as u64);
+        for sent in &self.content.kept.sent {
+            put_sent(&mut value, *sent);
+        }
+        value.put_u16(self.content.kept.last_id);
+        put_number(&mut value, self.content.kept.received.len() as u64);
+        for id in &self.content.kept.received {
+            value.put_u16(id.get());
+        }
+        let runs = self.content.kept.generations.runs();
+        put_number(&mut value, runs.len() as u64);
+        for run in runs {
+            value.put_u16(run.first);
+            put_number(&mut value, run.generation.into());
+        }
+        debug_assert!(value.len() <= SESSION_BYTES_MAX, "{} bytes of a session", value.len());
+        value.into()
+    }
+
+    /// `None` for a value of another format, or one that is damaged.
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let mut reader = Reader(value);
+        if reader.u8()? != FORMAT {
+            return None;
+        }
+        let session_id = SessionId::from_slice(reader.bytes(16)?)?;
+        let owner = match reader.u8()? {
+            0 => None,
+            1 => Some(NodeId::from_slice(reader.bytes(16)?)?),
+            _ => return None,
+        };
+        let record = Self {
+            session_id,
+            owner,
+            epoch: reader.number()?,
+            left_at_ms: reader.0.try_get_i64().ok()?,
+            incarnation: Incarnation(reader.0.try_get_i64().ok()?),
+            content: Content {
+                expiry_s: reader.0.try_get_u32().ok()?,
+                position: reader.number()?,
+                subscriptions: reader.list(SUBSCRIPTIONS_MAX, Stored::decode)?,
+                kept: Kept {
+                    sent: reader.list(WINDOW_MAX.into(), Reader::sent)?,
+                    last_id: reader.u16()?,
+                    received: reader.list(RECEIVED_KEPT_MAX + RECEIVED_SLACK, Reader::packet_id)?,
+                    generations: Generations::of_runs(reader.list(GENERATION_RUNS_MAX + 2, Reader::run)?)?,
+                },
+            },
+        };
+        reader.0.is_empty().then_some(record)
+    }
+}
+
+impl Stored {
+    fn encode(&self, value: &mut Vec<u8>) {
+        let Options {
+            qos,
+            no_local,
+            retain_as_published,
+            id,
+        } = self.options;
+        put_number(value, self.filter.len() as u64);
+        value.put_slice(self.filter.as_bytes());
+        value.put_u8(qos as u8 | u8::from(no_local) << 2 | u8::from(retain_as_published) << 3);
+        put_number(value, id.map_or(0, |id| id.get().into()));
+        put_number(value, self.since);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let length = usize::try_from(reader.number()?).ok()?;
+        let filter = (length <= usize::from(TOPIC_BYTES_MAX)).then(|| reader.bytes(length))??;
+        let flags = reader.u8()?;
+        let id = match reader.number()? {
+            0 => None,
+            id => Some(SubscriptionId::new(u32::try_from(id).ok()?)?),
+        };
+        Some(Self {
+            filter: std::str::from_utf8(filter).ok()?.into(),
+            options: Options {
+                qos: QoS::from_u8(flags & 0b11)?,
+                no_local: flags & 0b100 != 0,
+                retain_as_published: flags & 0b1000 != 0,
+                id,
+            },
+            since: reader.number()?,
+        })
+    }
+}
+
+fn put_sent(value: &mut Vec<u8>, sent: Sent) {
+    value.put_u16(sent.id.get());
+    let awaits = match sent.awaits {
+        Awaits::Ack => 0,
+        Awaits::Received => 1,
+        Awaits::Completed => 2,
+    };
+    match sent.source {
+        Source::Log(sequence) => {
+            value.put_u8(awaits);
+            put_number(value, sequence);
+        }
+        Source::Retained {
+            channel_id,
+            digest,
+            sequence,
+        } => {
+            value.put_u8(awaits | RETAINED);
+            put_number(value, sequence);
+            value.put_slice(channel_id.as_bytes());
+            value.put_slice(&digest);
+        }
+    }
+}
+
+/// Marks a message that was sent for being retained.
+const RETAINED: u8 = 4;
+
+/// Seven bits to a byte, the lowest first; a byte with the highest bit set has more behind it.
+fn put_number(value: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        value.put_u8((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    value.put_u8(number as u8);
+}
+
+/// What is left of a value.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.0.try_get_u8().ok()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.0.try_get_u16().ok()
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            number |= (bits << shift >> shift == bits).then_some(bits << shift)?;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// As many as a number says, `count_max` at most.
+    fn list<T>(&mut self, count_max: usize, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let count = usize::try_from(self.number()?).ok()?;
+        (count <= count_max).then(|| (0..count).map(|_| read(self)).collect())?
+    }
+
+    fn packet_id(&mut self) -> Option<PacketId> {
+        PacketId::new(self.u16()?)
+    }
+
+    fn run(&mut self) -> Option<Run> {
+        Some(Run {
+            first: self.u16()?,
+            generation: u32::try_from(self.number()?).ok()?,
+        })
+    }
+
+    fn sent(&mut self) -> Option<Sent> {
+        let id = self.packet_id()?;
+        let kind = self.u8()?;
+        let awaits = match kind & !RETAINED {
+            0 => Awaits::Ack,
+            1 => Awaits::Received,
+            2 => Awaits::Completed,
+            _ => return None,
+        };
+        let sequence = self.number()?;
+        let source = match kind & RETAINED {
+            0 => Source::Log(sequence),
+            _ => Source::Retained {
+                channel_id: ChannelId::from_slice(self.bytes(16)?)?,
+                digest: self.bytes(32)?.try_into().ok()?,
+                sequence,
+            },
+        };
+        Some(Sent { id, awaits, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, btree_set, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packet_ids() -> impl Strategy<Value = PacketId> {
+        (1..=u16::MAX).prop_map(|id| PacketId::new(id).unwrap())
+    }
+
+    fn stored() -> impl Strategy<Value = Stored> {
+        let options = (
+            0_u8..3,
+            any::<bool>(),
+            any::<bool>(),
+            proptest::option::of(1_u32..1_000_000),
+        );
+        ("[a-z/#+é]{1,40}", options, any::<u64>()).prop_map(|(filter, options, since)| Stored {
+            filter: filter.into(),
+            options: Options {
+                qos: QoS::from_u8(options.0).unwrap(),
+                no_local: options.1,
+                retain_as_published: options.2,
+                id: options.3.and_then(SubscriptionId::new),
+            },
+            since,
+        })
+    }
+
+    fn sent() -> impl Strategy<Value = Sent> {
+        let awaits = prop_oneof![Just(Awaits::Ack), Just(Awaits::Received), Just(Awaits::Completed)];
+        let retained = (any::<[u8; 16]>(), any::<[u8; 32]>(), any::<u64>()).prop_map(|(channel, digest, sequence)| {
+            Source::Retained {
+                channel_id: ChannelId::from_uuid(Uuid::from_bytes(channel)),
+                digest,
+                sequence,
+            }
+        });
+        let source = prop_oneof![any::<u64>().prop_map(Source::Log), retained];
+        (packet_ids(), awaits, source).prop_map(|(id, awaits, source)| Sent { id, awaits, source })
+    }
+
+    fn kept() -> impl Strategy<Value = Kept> {
+        let runs = btree_map(1..=u16::MAX, 1_u32.., 0..40).prop_map(|runs| {
+            let runs = runs.into_iter().map(|(first, generation)| Run { first, generation });
+            Generations::of_runs(runs).unwrap()
+        });
+        (vec(sent(), 0..30), any::<u16>(), btree_set(packet_ids(), 0..30), runs).prop_map(
+            |(sent, last_id, received, generations)| Kept {
+                sent,
+                last_id,
+                received: received.into_iter().collect(),
+                generations,
+            },
+        )
+    }
+
+    prop_compose! {
+        fn record()(
+            owner in proptest::option::of(any::<[u8; 16]>()), session in any::<[u8; 16]>(), epoch in any::<u64>(),
+            expiry_s in any::<u32>(), left_at_ms in any::<i64>(), incarnation in any::<i64>(), position in any::<u64>(),
+            subscriptions in vec(stored(), 0..20), kept in kept(),
+        ) -> Record {
+            Record {
+                session_id: SessionId::from_uuid(Uuid::from_bytes(session)),
+                owner: owner.map(|owner| NodeId::from_uuid(Uuid::from_bytes(owner))),
+                epoch, left_at_ms, incarnation: Incarnation(incarnation),
+                content: Content { expiry_s, position, subscriptions, kept },
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back_and_no_part_of_it_does(record in record(), cut in any::<prop::sample::Index>()) {
+            let value = record.encode();
+            prop_assert_eq!(Record::decode(&value[..cut.index(value.len())]), None);
+            prop_assert_eq!(Record::decode(&value), Some(record));
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_not(mut value in vec(any::<u8>(), 0..400), record in record(), flips in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)) {
+            Record::decode(&value);
+            value = record.encode().to_vec();
+            for (at, byte) in flips {
+                let at = at.index(value.len());
+                value[at] = byte;
+            }
+            Record::decode(&value);
+        }
+
+        #[test]
+        fn messages_have_equal_ids_only_when_all_is_equal(
+            first in (0_u128..3, 1_u16..4, 0_u32..4), second in (0_u128..3, 1_u16..4, 0_u32..4),
+        ) {
+            let id = |(session, packet, generation): (u128, u16, u32)| {
+                let session_id = SessionId::from_uuid(Uuid::from_u128(session << 90));
+                message_id(session_id, PacketId::new(packet).unwrap(), generation)
+            };
+            prop_assert_eq!(id(first) == id(second), first == second);
+        }
+    }
+
+    #[test]
+    fn the_largest_record_is_within_its_limit() {
+        let filters = crate::limits::SESSION_FILTER_BYTES_MAX / SUBSCRIPTIONS_MAX;
+        let stored = Stored {
+            filter: "f".repeat(filters).into(),
+            options: Options {
+                qos: QoS::ExactlyOnce,
+                no_local: true,
+                retain_as_published: true,
+                id: SubscriptionId::new(268_435_455),
+            },
+            since: u64::MAX,
+        };
+        let sent = Sent {
+            id: PacketId::MAX,
+            awaits: Awaits::Completed,
+            source: Source::Retained {
+                channel_id: ChannelId::new(),
+                digest: [7; 32],
+                sequence: u64::MAX,
+            },
+        };
+        let runs = (0..=GENERATION_RUNS_MAX).map(|i| Run {
+            first: u16::try_from(2 * i + 1).unwrap(),
+            generation: u32::MAX - u32::from(i % 2 == 0),
+        });
+        let record = Record {
+            session_id: SessionId::new(),
+            owner: Some(NodeId::new()),
+            epoch: u64::MAX,
+            left_at_ms: i64::MAX,
+            incarnation: Incarnation(i64::MAX),
+            content: Content {
+                expiry_s: u32::MAX,
+                position: u64::MAX,
+                subscriptions: vec![stored; SUBSCRIPTIONS_MAX],
+                kept: Kept {
+                    sent: vec![sent; WINDOW_MAX.into()],
+                    last_id: u16::MAX,
+                    received: (1..)
+                        .filter_map(PacketId::new)
+                        .take(RECEIVED_KEPT_MAX + RECEIVED_SLACK)
+                        .collect(),
+                    generations: Generations::of_runs(runs).unwrap(),
+                },
+            },
+        };
+        let value = record.encode();
+        assert!(value.len() <= SESSION_BYTES_MAX, "{}", value.len());
+        assert_eq!(Record::decode(&value), Some(record));
+    }
+
+    #[test]
+    fn a_session_expires_when_it_was_left_for_long_enough() {
+        let record = |owner, expiry_s| Record {
+            session_id: SessionId::new(),
+            owner,
+            epoch: 1,
+            left_at_ms: 10_000,
+            incarnation: Incarnation(1),
+            content: Content {
+                expiry_s,
+                ..Content::default()
+            },
+        };
+        assert!(!record(None, 5).has_expired(14_999));
+        assert!(record(None, 5).has_expired(15_000));
+        assert!(!record(Some(NodeId::new()), 5).has_expired(i64::MAX));
+        assert!(!record(None, EXPIRY_NEVER_S).has_expired(i64::MAX));
+    }
+}
