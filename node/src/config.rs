@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 pub use trunkline_bus::nats::NatsConfig;
+use trunkline_mqtt::Transport;
 
 pub(crate) use check::is_postgres;
 pub use sources::{Flags, SliceFlags};
@@ -79,6 +80,11 @@ pub struct Listen {
     pub mqtt: SocketAddr,
     /// The same over TLS, as `[mqtt.tls]` says; not opened when absent.
     pub mqtts: Option<SocketAddr>,
+    /// The same over WebSocket, at `/mqtt`, on a port of its own; not opened when absent. It is on `http` as well, where role `http` or
+    /// `gateway` runs beside `mqtt`.
+    pub ws: Option<SocketAddr>,
+    /// The same over WebSocket and TLS; not opened when absent.
+    pub wss: Option<SocketAddr>,
     /// Health, readiness and metrics for the operator.
     pub ops: SocketAddr,
     /// Calls of the platform's other processes (roles `auth`, `things`, `channels` and `reader` of `trunkline serve`).
@@ -200,6 +206,8 @@ impl Default for Listen {
             grpc: loopback(7070),
             mqtt: loopback(1883),
             mqtts: None,
+            ws: None,
+            wss: None,
             ops: loopback(7071),
             internal: loopback(7072),
         }
@@ -302,7 +310,17 @@ impl Services {
 }
 
 impl Listen {
-    /// Each address without TLS that may be beyond this machine, with the name of its flag.
+    /// The address of a transport of MQTT, where it is listened on.
+    pub(crate) fn mqtt(&self, transport: Transport) -> Option<SocketAddr> {
+        match transport {
+            Transport::Mqtt => Some(self.mqtt),
+            Transport::Mqtts => self.mqtts,
+            Transport::Ws => self.ws,
+            Transport::Wss => self.wss,
+        }
+    }
+
+    /// Each address that is always listened on and has no TLS, with the name of its flag.
     pub fn named(&self) -> [(&'static str, SocketAddr); 4] {
         [
             ("http", self.http),

@@ -58,10 +58,12 @@ impl Edges {
 
     /// Lets the world in, deliveries first.
     pub(crate) fn start(self, listeners: Public, phases: &Phases) {
+        let mut http = self.http;
         if let Some(mqtt) = self.mqtt {
-            mqtt.start((listeners.mqtt, listeners.mqtts), phases);
+            http = http.map(|router| router.merge(mqtt.websockets(phases)));
+            mqtt.start(listeners.mqtt, phases);
         }
-        for (router, listener) in [(self.http, listeners.http), (self.grpc, listeners.grpc)] {
+        for (router, listener) in [(http, listeners.http), (self.grpc, listeners.grpc)] {
             if let (Some(router), Some(listener)) = (router, listener) {
                 let serving = listen::serve(listener, router, phases.listeners.stop.clone());
                 phases.listeners.tasks.spawn(serving);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use trunkline_mqtt::Transport;
 
 use crate::config::Listen;
 use crate::error::Error;
@@ -20,8 +21,7 @@ pub(crate) struct Listeners {
 pub(crate) struct Public {
     pub(crate) http: Option<TcpListener>,
     pub(crate) grpc: Option<TcpListener>,
-    pub(crate) mqtt: Option<TcpListener>,
-    pub(crate) mqtts: Option<TcpListener>,
+    pub(crate) mqtt: Vec<(Transport, TcpListener)>,
 }
 
 /// The addresses that a node really listens on.
@@ -35,6 +35,10 @@ pub struct Addresses {
     pub mqtt: Option<SocketAddr>,
     /// MQTT over TLS.
     pub mqtts: Option<SocketAddr>,
+    /// MQTT over WebSocket.
+    pub ws: Option<SocketAddr>,
+    /// MQTT over WebSocket and TLS.
+    pub wss: Option<SocketAddr>,
     /// The operator's listener.
     pub ops: SocketAddr,
     /// Calls of the platform's other processes.
@@ -47,14 +51,15 @@ impl Listeners {
     /// # Errors
     /// Names the listener whose address is taken or not ours.
     pub(crate) async fn bind(listen: &Listen, roles: &Roles, shape: Shape) -> Result<Self, Error> {
-        let is_for_devices = roles.has(Role::Mqtt);
         let is_called = shape == Shape::Split && roles.serves_others();
         Ok(Self {
             public: Public {
                 http: bind_if(roles.has_any(&[Role::Http, Role::Gateway]), "http", listen.http).await?,
                 grpc: bind_if(roles.has(Role::Gateway), "grpc", listen.grpc).await?,
-                mqtt: bind_if(is_for_devices, "mqtt", listen.mqtt).await?,
-                mqtts: bind_if_given("mqtts", listen.mqtts.filter(|_| is_for_devices)).await?,
+                mqtt: match roles.has(Role::Mqtt) {
+                    true => bind_mqtt(listen).await?,
+                    false => Vec::new(),
+                },
             },
             ops: bind("ops", listen.ops).await?,
             internal: bind_if(is_called, "internal", listen.internal).await?,
@@ -64,11 +69,18 @@ impl Listeners {
     /// The addresses with the ports that were picked.
     pub(crate) fn addresses(&self) -> std::io::Result<Addresses> {
         let picked = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+        let of = |transport| {
+            let mut listeners = self.public.mqtt.iter();
+            let found = listeners.find(|(other, _)| *other == transport);
+            found.map(|(_, listener)| listener.local_addr()).transpose()
+        };
         Ok(Addresses {
             http: picked(&self.public.http)?,
             grpc: picked(&self.public.grpc)?,
-            mqtt: picked(&self.public.mqtt)?,
-            mqtts: picked(&self.public.mqtts)?,
+            mqtt: of(Transport::Mqtt)?,
+            mqtts: of(Transport::Mqtts)?,
+            ws: of(Transport::Ws)?,
+            wss: of(Transport::Wss)?,
             ops: self.ops.local_addr()?,
             internal: picked(&self.internal)?,
         })
@@ -82,6 +94,8 @@ impl fmt::Display for Addresses {
             ("grpc", self.grpc),
             ("mqtt", self.mqtt),
             ("mqtts", self.mqtts),
+            ("ws", self.ws),
+            ("wss", self.wss),
             ("internal", self.internal),
         ];
         for (name, address) in named {
@@ -101,11 +115,15 @@ async fn bind_if(is_needed: bool, name: &'static str, address: SocketAddr) -> Re
     }
 }
 
-async fn bind_if_given(name: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, Error> {
-    match address {
-        Some(address) => bind(name, address).await.map(Some),
-        None => Ok(None),
+/// The listeners of MQTT, one for each transport that has an address.
+async fn bind_mqtt(listen: &Listen) -> Result<Vec<(Transport, TcpListener)>, Error> {
+    let mut listeners = Vec::new();
+    for transport in Transport::ALL {
+        if let Some(address) = listen.mqtt(transport) {
+            listeners.push((transport, bind(transport.name(), address).await?));
+        }
     }
+    Ok(listeners)
 }
 
 async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {

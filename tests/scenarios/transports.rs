@@ -4,9 +4,20 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use bytes::BytesMut;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use trunkline::Config;
+use trunkline_mqtt_wire::{Packet, PacketId, QoS, Version, encode};
 use trunkline_rpc::server_tls::{ClientCertificate, TlsFiles};
+use trunkline_testkit::mqtt::{connect_packet, publish_packet};
 use trunkline_testkit::{Authority, Certificate};
 use trunkline_tests::{Device, Shape, World};
 
@@ -26,6 +37,7 @@ fn over_tls(authority: &Authority, is_mutual: bool) -> impl FnOnce(&mut Config) 
     move |config| {
         config.mqtt.tls = Some(files);
         config.listen.mqtts = Some(([127, 0, 0, 1], 0).into());
+        config.listen.wss = Some(([127, 0, 0, 1], 0).into());
     }
 }
 
@@ -110,6 +122,60 @@ async fn where_a_certificate_is_asked_for_mosquitto_needs_one_and_its_secret() {
         let output = way.publish("mqttv5", &device, &topic, "-").await;
         assert!(!is_success(&output), "the secret alone was enough");
         assert_eq!(plant.stored(&channel, VERSIONS.len()).await.len(), VERSIONS.len());
+        world.stop().await;
+    }
+}
+
+/// Connects over WebSocket and publishes; gives all that the platform says up to its PUBACK.
+async fn publish_over_websocket<S>(stream: S, device: &Device, topic: &str) -> Vec<u8>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut request = "ws://localhost/mqtt".into_client_request().unwrap();
+    let protocol = HeaderValue::from_static("mqtt");
+    request.headers_mut().insert("sec-websocket-protocol", protocol);
+    let (mut socket, _) = client_async(request, stream).await.unwrap();
+    let mut publish = publish_packet(topic, QoS::AtLeastOnce, "over websocket");
+    publish.packet_id = Some(PacketId::MIN);
+    let connect = connect_packet("page", &device.id, &device.secret);
+    let mut bytes = BytesMut::new();
+    for packet in [Packet::Connect(Box::new(connect)), Packet::Publish(publish)] {
+        encode(&packet, Version::V3, &mut bytes).unwrap();
+    }
+    socket.send(Message::Binary(bytes.freeze())).await.unwrap();
+    let mut said = Vec::new();
+    while said.len() < 8 {
+        match socket.next().await.unwrap().unwrap() {
+            Message::Binary(bytes) => said.extend_from_slice(&bytes),
+            other => panic!("{other:?}"),
+        }
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_page_publishes_over_websocket_is_stored() {
+    const CONNACK_AND_PUBACK: [u8; 8] = [0x20, 2, 0, 0, 0x40, 2, 0, 1];
+    for shape in SHAPES {
+        let authority = Authority::new();
+        let world = World::configured(shape, over_tls(&authority, false)).await;
+        let plant = world.domain("plant").await;
+        let (channel, device) = plant.channel_with_device("boiler").await;
+        let topic = plant.topic(&channel);
+        let mut count = 1;
+        let socket = TcpStream::connect(world.addresses.wss.unwrap()).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = authority.connector(None).connect(name, socket).await.unwrap();
+        let said = publish_over_websocket(stream, &device, &topic).await;
+        assert_eq!(said, CONNACK_AND_PUBACK);
+        if shape == Shape::Whole {
+            // Where one process has both, MQTT is on the port of HTTP as well.
+            let stream = TcpStream::connect(world.addresses.http).await.unwrap();
+            let said = publish_over_websocket(stream, &device, &topic).await;
+            assert_eq!(said, CONNACK_AND_PUBACK);
+            count += 1;
+        }
+        assert_eq!(plant.stored(&channel, count).await.len(), count);
         world.stop().await;
     }
 }

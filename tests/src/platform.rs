@@ -102,9 +102,9 @@ fn config(folder: &TempDir) -> Config {
         http: free,
         grpc: free,
         mqtt: free,
-        mqtts: None,
         ops: free,
         internal: free,
+        ..Default::default()
     };
     config
 }

@@ -32,6 +32,8 @@ pub struct Addresses {
     pub mqtt: SocketAddr,
     /// MQTT over TLS, where that was configured.
     pub mqtts: Option<SocketAddr>,
+    /// MQTT over WebSocket and TLS, where that was configured.
+    pub wss: Option<SocketAddr>,
 }
 
 /// A domain with the HTTP client of its creator.
@@ -71,16 +73,16 @@ impl World {
 
     async fn run(platform: Platform) -> Self {
         let processes = platform.start().await;
-        let found = |address: fn(&trunkline::Addresses) -> Option<SocketAddr>| {
-            let address = processes.iter().find_map(|process| address(&process.addresses));
-            address.expect("a platform has every public listener")
+        let found_if = |address: fn(&trunkline::Addresses) -> Option<SocketAddr>| {
+            processes.iter().find_map(|process| address(&process.addresses))
         };
-        let mqtts = processes.iter().find_map(|process| process.addresses.mqtts);
+        let found = |address| found_if(address).expect("a platform has every public listener");
         let addresses = Addresses {
             http: found(|all| all.http),
             grpc: found(|all| all.grpc),
             mqtt: found(|all| all.mqtt),
-            mqtts,
+            mqtts: found_if(|all| all.mqtts),
+            wss: found_if(|all| all.wss),
         };
         let anonymous = Client::new(addresses.http);
         let admin = anonymous.with_token(&token(&anonymous, ADMIN).await);

@@ -110,6 +110,7 @@ impl Adapter {
     /// Serves the clients of `listener` until `cancel`; returns once the last connection has drained.
     pub async fn serve(self: &Arc<Self>, listener: impl Into<Listener>, cancel: CancellationToken) {
         let Listener { socket, layers } = listener.into();
+        let layers = Arc::new(layers);
         let tracker = TaskTracker::new();
         loop {
             let handshake = tokio::select! {
@@ -157,8 +158,14 @@ impl Adapter {
             .await;
     }
 
+    /// A connection that comes now, if the unfinished handshakes are not too many.
+    pub(crate) fn arrival(&self, peer: SocketAddr) -> Option<Arrival> {
+        let handshake = Arc::clone(&self.handshakes).try_acquire_owned().ok()?;
+        Some(Arrival::new(peer, Some(handshake)))
+    }
+
     /// A place for one more connection.
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         let place = Arc::clone(&self.connections).try_acquire_owned().ok();
         if place.is_none() {
             self.metrics.refused_over_limit.increment();
@@ -167,15 +174,22 @@ impl Adapter {
     }
 
     /// Takes the handshakes below MQTT, then serves the client.
-    async fn ascend(self: &Arc<Self>, layers: &Layers, stream: TcpStream, arrival: Arrival, cancel: CancellationToken) {
+    async fn ascend(
+        self: &Arc<Self>,
+        layers: &Layers,
+        stream: TcpStream,
+        mut arrival: Arrival,
+        cancel: CancellationToken,
+    ) {
         let opened = tokio::select! {
             () = cancel.cancelled() => return,
-            opened = timeout_at(arrival.deadline, layers.open(stream)) => opened,
+            opened = timeout_at(arrival.deadline, layers.open(stream, &mut arrival)) => opened,
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
         match opened.unwrap_or_else(|_| Err(late())) {
             Ok(Stream::Plain(stream)) => self.connection(stream, arrival, cancel).await,
             Ok(Stream::Tls(stream)) => self.connection(stream, arrival, cancel).await,
+            Ok(Stream::WebSocket(stream)) => self.connection(stream, arrival, cancel).await,
             Err(error) => {
                 self.metrics.handshakes_failed.increment();
                 tracing::debug!(peer = %arrival.peer, %error, "a handshake below MQTT failed");
@@ -183,7 +197,7 @@ impl Adapter {
         }
     }
 
-    async fn connection<S>(self: &Arc<Self>, stream: S, arrival: Arrival, cancel: CancellationToken)
+    pub(crate) async fn connection<S>(self: &Arc<Self>, stream: S, arrival: Arrival, cancel: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {

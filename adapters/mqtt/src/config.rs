@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use trunkline_rpc::server_tls::TlsFiles;
 
+use crate::transport::Network;
+
 /// The section `[mqtt]` of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -11,6 +13,67 @@ pub struct Config {
     pub denied_publish: DeniedPublish,
     /// What the listeners with TLS speak it with.
     pub tls: Option<TlsFiles>,
+    /// Load balancers in front of listeners; without them clients speak for themselves.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// MQTT over WebSocket.
+    pub websocket: WebSocket,
+}
+
+/// The section `[mqtt.websocket]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSocket {
+    /// Origins of the web pages that may connect, such as `https://app.example`, besides those of the host that is asked; `*` is all.
+    /// Who sends no origin is no web page, and may.
+    pub origins: Vec<String>,
+}
+
+/// Where the PROXY protocol is spoken, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// The listeners on which every connection begins with a header of it.
+    pub listeners: Vec<Transport>,
+    /// Where the load balancers are: `10.0.0.0/8`, or `10.1.2.3`. Connections from elsewhere are closed.
+    pub trusted_peers: Vec<Network>,
+}
+
+/// The transports of MQTT, each a listener of its name under `[listen]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Plain TCP.
+    Mqtt,
+    /// TLS.
+    Mqtts,
+    /// WebSocket.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+}
+
+impl Transport {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
+
+    /// Its name, also that of its listener and its flag.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+impl Config {
+    /// The load balancers in front of a listener, if there are any.
+    pub fn proxies_of(&self, transport: Transport) -> Option<&[Network]> {
+        let proxies = self.proxy_protocol.as_ref()?;
+        let is_behind = proxies.listeners.contains(&transport);
+        is_behind.then_some(&proxies.trusted_peers)
+    }
 }
 
 /// What becomes of a 3.1.1 client that publishes where it may not.

@@ -108,6 +108,16 @@ pub const CONNECTIONS_MAX: usize = 65_536;
 pub const HANDSHAKES_MAX: usize = 4_096;
 /// Time from the first byte possible, of TLS where that is spoken, to the answer to CONNECT.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bytes that a header of the PROXY protocol may say to have, beyond its first 16; most of them are read and thrown away.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the request that becomes a WebSocket.
+pub const WEBSOCKET_REQUEST_BYTES_MAX: usize = 16 * 1024;
+/// Bytes that a frame of a WebSocket may say to have. None of them is held; the largest packets are well below it.
+pub const WEBSOCKET_FRAME_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of a message that is sent in a WebSocket. A packet may be in several, and several packets in one.
+pub const WEBSOCKET_MESSAGE_BYTES: usize = 16 * 1024;
+/// Bytes of answers to pings that wait for a WebSocket; while there are more, further pings have none.
+pub const WEBSOCKET_REPLIES_BYTES_MAX: usize = 1_024;
 /// Time without any byte taken by a peer for which bytes are waiting.
 pub const STALL_TIME_MAX: Duration = Duration::from_secs(300);
 /// Time that closing may take to hand over what was written.

@@ -1,6 +1,9 @@
-//! What lies between a socket and MQTT: who is on the other end, TLS, and the time that all of it may take.
+//! What lies between a socket and MQTT: the word of a proxy, TLS, WebSocket, and the time that all of it may take.
 //!
 //! **Invariant:** whatever comes before CONNECT counts to one time limit and holds one place among unfinished handshakes.
+
+mod proxy;
+pub mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +17,8 @@ use trunkline_rpc::ServerTls;
 use trunkline_rpc::server_tls::Budgeted;
 
 use crate::limits::HANDSHAKE_TIME_MAX;
+pub use proxy::Network;
+use websocket::{Origins, UpgradedSocket};
 
 /// The name of MQTT in a TLS handshake, as registered. Who names none is taken for an MQTT client.
 pub const ALPN: &[u8] = b"mqtt";
@@ -21,13 +26,17 @@ pub const ALPN: &[u8] = b"mqtt";
 /// An address that clients come to, and what they speak there below MQTT.
 pub struct Listener {
     pub(crate) socket: TcpListener,
-    pub(crate) layers: Arc<Layers>,
+    pub(crate) layers: Layers,
 }
 
 /// What lies between a socket and MQTT, from the socket up.
 #[derive(Default)]
 pub(crate) struct Layers {
+    /// Where the proxies are that say whom they speak for; without them clients speak for themselves.
+    proxies: Option<Vec<Network>>,
     tls: Option<Arc<ServerTls>>,
+    /// The pages that may have a WebSocket; without them MQTT is spoken without one.
+    websocket: Option<Origins>,
 }
 
 /// One connection at the beginning.
@@ -44,21 +53,37 @@ pub(crate) struct Arrival {
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<Budgeted<TcpStream>>>),
+    WebSocket(Box<UpgradedSocket>),
 }
 
 impl From<TcpListener> for Listener {
     /// MQTT over plain TCP.
     fn from(socket: TcpListener) -> Self {
-        let layers = Arc::default();
+        let layers = Layers::default();
         Self { socket, layers }
     }
 }
 
 impl Listener {
-    /// MQTT over TLS.
-    pub fn over_tls(socket: TcpListener, tls: Arc<ServerTls>) -> Self {
-        let layers = Arc::new(Layers { tls: Some(tls) });
-        Self { socket, layers }
+    /// Has every connection come from one of `proxies` and begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn behind(mut self, proxies: Vec<Network>) -> Self {
+        self.layers.proxies = Some(proxies);
+        self
+    }
+
+    /// Has TLS spoken, after the proxy's header if there is one.
+    #[must_use]
+    pub fn over(mut self, tls: Arc<ServerTls>) -> Self {
+        self.layers.tls = Some(tls);
+        self
+    }
+
+    /// Has a WebSocket spoken at [`websocket::PATH`] on top of that, for pages of these origins.
+    #[must_use]
+    pub fn with_websocket(mut self, origins: Origins) -> Self {
+        self.layers.websocket = Some(origins);
+        self
     }
 }
 
@@ -76,17 +101,68 @@ impl Arrival {
 impl Layers {
     /// Whether MQTT is spoken on the socket itself.
     pub(crate) fn is_empty(&self) -> bool {
-        self.tls.is_none()
+        self.proxies.is_none() && self.tls.is_none() && self.websocket.is_none()
     }
 
-    /// Takes the handshakes below MQTT.
+    /// Takes the handshakes below MQTT, and notes what they say of the client.
     ///
     /// # Errors
     /// The peer does not speak as it must.
-    pub(crate) async fn open(&self, stream: TcpStream) -> io::Result<Stream> {
-        match &self.tls {
-            Some(tls) => tls.accept(stream).await.map(Box::new).map(Stream::Tls),
-            None => Ok(Stream::Plain(stream)),
+    pub(crate) async fn open(&self, mut stream: TcpStream, arrival: &mut Arrival) -> io::Result<Stream> {
+        if let Some(proxies) = &self.proxies {
+            arrival.peer = origin(proxies, &mut stream, arrival.peer).await?;
         }
+        Ok(match (&self.tls, &self.websocket) {
+            (None, None) => Stream::Plain(stream),
+            (Some(tls), None) => Stream::Tls(Box::new(tls.accept(stream).await?)),
+            (None, Some(origins)) => Stream::WebSocket(Box::new(websocket::open(stream, origins).await?)),
+            (Some(tls), Some(origins)) => {
+                let stream = tls.accept(stream).await?;
+                Stream::WebSocket(Box::new(websocket::open(stream, origins).await?))
+            }
+        })
+    }
+}
+
+/// Whom `peer` speaks for, if it is one of `proxies`.
+async fn origin(proxies: &[Network], stream: &mut TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
+    if !proxies.iter().any(|proxies| proxies.contains(peer.ip())) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is no trusted proxy",
+        ));
+    }
+    Ok(proxy::read(stream).await?.unwrap_or(peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// What becomes of a connection from this machine that sends `bytes`, where `proxies` are in front.
+    async fn opened(proxies: &str, bytes: &[u8]) -> io::Result<SocketAddr> {
+        let socket = TcpListener::bind("127.0.0.1:0").await?;
+        let mut client = TcpStream::connect(socket.local_addr()?).await?;
+        client.write_all(bytes).await?;
+        client.shutdown().await?;
+        let (stream, peer) = socket.accept().await?;
+        let listener = Listener::from(socket).behind(vec![proxies.parse().unwrap()]);
+        let mut arrival = Arrival::new(peer, None);
+        listener.layers.open(stream, &mut arrival).await?;
+        Ok(arrival.peer)
+    }
+
+    #[tokio::test]
+    async fn the_peer_is_whom_a_trusted_proxy_speaks_for_and_nobody_without_its_word() {
+        let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 4660 80\r\n";
+        let found = opened("127.0.0.0/8", header).await.unwrap();
+        assert_eq!(found, SocketAddr::from(([192, 0, 2, 7], 4660)));
+        let itself = opened("127.0.0.1", b"PROXY UNKNOWN\r\n").await.unwrap();
+        assert!(itself.ip().is_loopback());
+        assert!(opened("10.0.0.0/8", header).await.is_err(), "it believed a stranger");
+        let connect = [0x10, 12, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 0];
+        assert!(opened("127.0.0.0/8", &connect).await.is_err());
     }
 }

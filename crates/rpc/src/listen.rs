@@ -1,10 +1,13 @@
 //! Listeners for HTTP/1.1 and HTTP/2 on one port: accept, serve, drain.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -15,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::tls::Tls;
 
@@ -40,6 +44,10 @@ const PEEK_PAUSE: Duration = Duration::from_millis(10);
 /// Wait after a failed accept, such as for want of file descriptors.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
+/// Where a request comes from, among its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
 /// Serves `router` on `listener` until `cancel`, then lets the connections finish for at most [`DRAIN_MAX`].
 pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) {
     serve_inside(None, listener, router, cancel).await;
@@ -61,8 +69,9 @@ async fn serve_inside(tls: Option<TlsAcceptor>, listener: TcpListener, router: R
             () = cancel.cancelled() => break,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, peer, place)) => {
                 let connection = Connection {
+                    peer: PeerAddress(peer),
                     builder: builder.clone(),
                     watcher: graceful.watcher(),
                     place,
@@ -100,15 +109,16 @@ fn builder() -> auto::Builder<TokioExecutor> {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
+) -> io::Result<(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>)> {
     // The semaphore is never closed.
     let place = places.clone().acquire_owned().await.ok();
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
 }
 
 /// One connection in its task, which ends with it.
 struct Connection {
+    peer: PeerAddress,
     builder: auto::Builder<TokioExecutor>,
     watcher: Watcher,
     place: Option<OwnedSemaphorePermit>,
@@ -142,7 +152,12 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = TowerToHyperService::new(router);
+        let peer = self.peer;
+        let service = router.map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let service = TowerToHyperService::new(service);
         let connection = self
             .builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tonic::transport::Uri;
+use trunkline_mqtt::Transport;
+use trunkline_mqtt::transport::websocket::Origins;
 
 use super::Config;
 use crate::error::Error;
@@ -17,7 +19,8 @@ impl Config {
                 .map_err(|fault| Error::Configuration(format!("[nats]: {fault}")))?;
         }
         self.check_telemetry()?;
-        for (name, address) in self.listen.named() {
+        let websocket = self.listen.ws.map(|address| ("ws", address));
+        for (name, address) in self.listen.named().into_iter().chain(websocket) {
             if !is_loopback(address.ip()) && !self.allow_plaintext {
                 return Err(Error::Configuration(format!(
                     "`{name}` listens on {address}, beyond this machine, without TLS; keep it on 127.0.0.1, or give --allow-plaintext where \
@@ -28,18 +31,43 @@ impl Config {
         self.check_mqtt()
     }
 
-    /// TLS is where a listener speaks it, and nowhere else: a section that nothing uses is taken for protection.
+    /// What a listener needs is there, and nothing else: a section that nothing uses is taken for protection.
     fn check_mqtt(&self) -> Result<(), Error> {
-        let fault = match (self.listen.mqtts, &self.mqtt.tls) {
-            (Some(_), None) => {
-                "`mqtts` under [listen] has no TLS to speak; add [mqtt.tls] with `certificate` and `key`"
+        let wrong = |fault: String| Err(Error::Configuration(fault));
+        let over_tls = [("mqtts", self.listen.mqtts), ("wss", self.listen.wss)];
+        let over_tls = over_tls
+            .iter()
+            .find_map(|(name, address)| address.is_some().then_some(name));
+        match (over_tls, &self.mqtt.tls) {
+            (Some(name), None) => {
+                return wrong(format!(
+                    "`{name}` under [listen] has no TLS to speak; add [mqtt.tls] with `certificate` and `key`"
+                ));
             }
             (None, Some(_)) => {
-                "[mqtt.tls] is there and nothing listens with it; add `mqtts = \"ADDR:PORT\"` under [listen]"
+                let fault =
+                    "[mqtt.tls] is there and nothing listens with it; add `mqtts = \"ADDR:PORT\"` under [listen]";
+                return wrong(fault.to_owned());
             }
-            (Some(_), Some(_)) | (None, None) => return Ok(()),
-        };
-        Err(Error::Configuration(fault.to_owned()))
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if let Some(proxies) = &self.mqtt.proxy_protocol {
+            if proxies.listeners.is_empty() || proxies.trusted_peers.is_empty() {
+                let fault = "[mqtt.proxy_protocol] needs `listeners` and `trusted_peers`, or nobody could connect";
+                return wrong(fault.to_owned());
+            }
+            let closed = |transport: &&Transport| self.listen.mqtt(**transport).is_none();
+            if let Some(transport) = proxies.listeners.iter().find(closed) {
+                return wrong(format!(
+                    "[mqtt.proxy_protocol] names the listener `{}`, which has no address under [listen]",
+                    transport.name()
+                ));
+            }
+        }
+        match Origins::parse(&self.mqtt.websocket.origins) {
+            Ok(_) => Ok(()),
+            Err(fault) => wrong(format!("[mqtt.websocket]: {fault}")),
+        }
     }
 
     fn check_telemetry(&self) -> Result<(), Error> {

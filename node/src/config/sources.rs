@@ -35,6 +35,12 @@ pub struct Flags {
     /// MQTT 3.1.1 and 5 [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR:PORT")]
     pub mqtt: Option<SocketAddr>,
+    /// MQTT over WebSocket [default: none, and at /mqtt of --http]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub ws: Option<SocketAddr>,
+    /// MQTT over WebSocket and TLS [default: none]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub wss: Option<SocketAddr>,
     /// MQTT over TLS, with the files that `[mqtt.tls]` of the configuration names [default: none]
     #[arg(long, value_name = "ADDR:PORT")]
     pub mqtts: Option<SocketAddr>,
@@ -112,6 +118,8 @@ impl Config {
         set(&mut self.listen.grpc, &flags.grpc);
         set(&mut self.listen.mqtt, &flags.mqtt);
         self.listen.mqtts = flags.mqtts.or(self.listen.mqtts);
+        self.listen.ws = flags.ws.or(self.listen.ws);
+        self.listen.wss = flags.wss.or(self.listen.wss);
         set(&mut self.listen.ops, &flags.ops);
         set(&mut self.admin.email, &flags.admin_email);
         set(&mut self.logging.filter, &flags.log);

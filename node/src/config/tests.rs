@@ -85,6 +85,46 @@ fn tls_for_mqtt_has_a_listener_and_the_listener_has_tls() {
 }
 
 #[test]
+fn a_websocket_without_tls_stays_near_and_its_origins_are_origins() {
+    let near = "[listen]\nws = \"127.0.0.1:8083\"\n";
+    assert!(load(near, &[], Flags::default()).is_ok());
+    let far = load("[listen]\nws = \"0.0.0.0:8083\"", &[], Flags::default()).unwrap_err();
+    assert!(far.to_string().contains("--allow-plaintext"), "{far}");
+    let origins = |origin: &str| {
+        let file = format!("{near}[mqtt.websocket]\norigins = [{origin:?}]");
+        load(&file, &[], Flags::default())
+    };
+    assert!(origins("https://app.example").is_ok() && origins("http://localhost:3000").is_ok() && origins("*").is_ok());
+    for wrong in ["app.example", "https://app.example/", "https://*.example", "https://"] {
+        let refused = origins(wrong).unwrap_err().to_string();
+        assert!(
+            refused.contains("[mqtt.websocket]") && refused.contains(wrong),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn a_proxy_is_in_front_of_a_listener_that_is_there_and_is_trusted_by_name() {
+    let proxies = |listeners: &str, trusted: &str| {
+        let file = format!("[mqtt.proxy_protocol]\nlisteners = [{listeners}]\ntrusted_peers = [{trusted}]");
+        load(&file, &[], Flags::default())
+    };
+    let config = proxies("\"mqtt\"", "\"10.0.0.0/8\", \"::1\"").unwrap();
+    assert!(config.render().unwrap().contains("10.0.0.0/8"));
+    for (listeners, trusted, why) in [
+        ("\"mqtt\"", "", "nobody could connect"),
+        ("", "\"::1\"", "nobody could connect"),
+        ("\"wss\"", "\"::1\"", "`wss`"),
+        ("\"http\"", "\"::1\"", "http"),
+        ("\"mqtt\"", "\"10.0.0.1/8\"", "10.0.0.1/8"),
+    ] {
+        let refused = proxies(listeners, trusted).unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
 fn a_collector_is_near_or_the_network_is_said_to_be_protected() {
     let file = |endpoint: &str| format!("[telemetry]\notlp_endpoint = {endpoint:?}");
     assert!(load(&file("http://localhost:4317"), &[], Flags::default()).is_ok());

@@ -15,6 +15,7 @@ mod retained;
 mod sessions;
 mod slow;
 mod tls;
+mod websocket;
 mod wills;
 
 use std::net::SocketAddr;

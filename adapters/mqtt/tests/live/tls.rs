@@ -13,7 +13,7 @@ use trunkline_testkit::Authority;
 use super::*;
 
 /// TLS with a certificate for this machine, and with one of the same authority from clients if that `is_mutual`.
-fn tls_of(authority: &Authority, is_mutual: bool) -> Arc<ServerTls> {
+pub(crate) fn tls_of(authority: &Authority, is_mutual: bool, alpn: &[u8]) -> Arc<ServerTls> {
     let own = authority.issue_for_localhost();
     let files = TlsFiles {
         certificate: own.certificate,
@@ -22,10 +22,10 @@ fn tls_of(authority: &Authority, is_mutual: bool) -> Arc<ServerTls> {
         client_certificate: ClientCertificate::Required,
         client_revocations: None,
     };
-    Arc::new(ServerTls::open(files, &[ALPN]).unwrap())
+    Arc::new(ServerTls::open(files, &[alpn]).unwrap())
 }
 
-async fn stream_to(address: SocketAddr, connector: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn stream_to(address: SocketAddr, connector: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
     let socket = TcpStream::connect(address).await?;
     connector.connect(name, socket).await
@@ -35,7 +35,7 @@ async fn stream_to(address: SocketAddr, connector: &TlsConnector) -> std::io::Re
 async fn a_client_over_tls_is_served_like_any_other() {
     let (broker, authority) = (Broker::start().await, Authority::new());
     let address = broker
-        .listen(|socket| Listener::over_tls(socket, tls_of(&authority, false)))
+        .listen(|socket| Listener::from(socket).over(tls_of(&authority, false, ALPN)))
         .await;
     let connector = authority.connector(None);
     for version in BOTH {
@@ -57,7 +57,7 @@ async fn a_client_over_tls_is_served_like_any_other() {
 async fn a_client_that_must_show_a_certificate_is_served_with_one_alone() {
     let (broker, authority) = (Broker::start().await, Authority::new());
     let address = broker
-        .listen(|socket| Listener::over_tls(socket, tls_of(&authority, true)))
+        .listen(|socket| Listener::from(socket).over(tls_of(&authority, true, ALPN)))
         .await;
     let shown = authority.issue("client", "DNS:client");
     let stream = stream_to(address, &authority.connector(Some(&shown))).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_client_that_must_show_a_certificate_is_served_with_one_alone() {
 async fn who_speaks_something_else_where_tls_is_spoken_ends_its_own_connection_and_is_counted() {
     let (broker, authority) = (Broker::start().await, Authority::new());
     let address = broker
-        .listen(|socket| Listener::over_tls(socket, tls_of(&authority, false)))
+        .listen(|socket| Listener::from(socket).over(tls_of(&authority, false, ALPN)))
         .await;
     let mut plain = Client::new(TcpStream::connect(address).await.unwrap(), Version::V5);
     plain.send(&Packet::Connect(Box::new(connect("plain")))).await;
@@ -92,11 +92,35 @@ async fn who_speaks_something_else_where_tls_is_spoken_ends_its_own_connection_a
     broker.stop().await;
 }
 
+#[tokio::test]
+async fn a_proxy_says_whom_it_speaks_for_before_tls() {
+    let (broker, authority) = (Broker::start().await, Authority::new());
+    let proxies = || vec!["127.0.0.1".parse().unwrap()];
+    let address = broker
+        .listen(|socket| {
+            Listener::from(socket)
+                .behind(proxies())
+                .over(tls_of(&authority, false, ALPN))
+        })
+        .await;
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket
+        .write_all(b"PROXY TCP6 2001:db8::7 ::1 4660 80\r\n")
+        .await
+        .unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = authority.connector(None).connect(name, socket).await.unwrap();
+    Client::connected(stream, Version::V5, connect("client")).await;
+
+    assert!(stream_to(address, &authority.connector(None)).await.is_err());
+    broker.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn tls_and_connect_have_one_time_limit_together() {
     let (broker, authority) = (Broker::start().await, Authority::new());
     let address = broker
-        .listen(|socket| Listener::over_tls(socket, tls_of(&authority, false)))
+        .listen(|socket| Listener::from(socket).over(tls_of(&authority, false, ALPN)))
         .await;
     let half = HANDSHAKE_TIME_MAX * 6 / 10;
 
