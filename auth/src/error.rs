@@ -86,25 +86,13 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Refused(fault) => fault.clone(),
-            Self::Database { source, .. } => match source.code() {
-                Code::Unavailable => Fault::new(
-                    Code::Unavailable,
-                    reason::DEPENDENCY_UNAVAILABLE,
-                    "the database is not available",
-                ),
-                Code::Aborted => Fault::new(
-                    Code::Aborted,
-                    "CONCURRENT_CHANGE",
-                    "somebody else changed it meanwhile; repeat",
-                ),
-                _ => Fault::new(Code::Internal, reason::INTERNAL, "internal error"),
-            },
+            Self::Database { source, .. } => source.fault(),
             Self::Bus { .. } => Fault::new(
                 Code::Unavailable,
                 reason::DEPENDENCY_UNAVAILABLE,
                 "the bus is not available",
             ),
-            Self::Crypto(_) => Fault::new(Code::Internal, reason::INTERNAL, "internal error"),
+            Self::Crypto(_) => Fault::internal(),
         }
     }
 }

@@ -198,6 +198,11 @@ impl Fault {
         }
     }
 
+    /// A defect: the caller learns no more than that it is one.
+    pub fn internal() -> Self {
+        Self::new(Code::Internal, reason::INTERNAL, "internal error")
+    }
+
     /// The HTTP status that it is told with.
     pub fn http(&self) -> u16 {
         self.code.http(&self.reason)

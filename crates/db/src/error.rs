@@ -5,10 +5,13 @@ use std::error::Error as StdError;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::sqlite::SqliteError;
-use trunkline_core::Code;
+use trunkline_core::error::{Code, Fault, reason};
 
 /// What lies behind an error, for the log. Callers decide by the variant alone.
 pub type Source = Box<dyn StdError + Send + Sync>;
+
+/// Reason of a change that another transaction came between.
+pub const CONCURRENT_CHANGE: &str = "CONCURRENT_CHANGE";
 
 /// Why a statement, a transaction or the opening of a database failed.
 #[derive(Debug, thiserror::Error)]
@@ -98,20 +101,28 @@ impl Error {
         matches!(self, Self::Conflict { constraint } if constraint == name)
     }
 
-    /// The kind of failure that it is for a caller whom no service told something better.
-    pub const fn code(&self) -> Code {
+    /// What a caller is told whom no service told something better. All but what passes is a defect, told by its code alone.
+    pub fn fault(&self) -> Fault {
         match self {
-            Self::Unavailable(_) | Self::Held { .. } | Self::Deposed => Code::Unavailable,
-            Self::Conflict { .. } => Code::AlreadyExists,
-            Self::Foreign => Code::FailedPrecondition,
-            Self::Serialization => Code::Aborted,
-            Self::Newer { .. }
+            Self::Unavailable(_) | Self::Held { .. } | Self::Deposed => Fault::new(
+                Code::Unavailable,
+                reason::DEPENDENCY_UNAVAILABLE,
+                "the database is not available",
+            ),
+            Self::Serialization => Fault::new(
+                Code::Aborted,
+                CONCURRENT_CHANGE,
+                "somebody else changed it meanwhile; repeat",
+            ),
+            Self::Conflict { .. }
+            | Self::Foreign
+            | Self::Newer { .. }
             | Self::Missing { .. }
             | Self::Older { .. }
             | Self::Unfit { .. }
             | Self::Ungranted { .. }
             | Self::Corrupt(_)
-            | Self::Defect(_) => Code::Internal,
+            | Self::Defect(_) => Fault::internal(),
         }
     }
 }

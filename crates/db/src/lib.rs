@@ -42,7 +42,7 @@ mod value;
 
 pub use containing::containing;
 pub use database::{Db, WRITE_TRIES_MAX};
-pub use error::{Error, Source};
+pub use error::{CONCURRENT_CHANGE, Error, Source};
 pub use futures_util::future::BoxFuture;
 pub use migrations::{Migrations, Step};
 pub use page::{Page, Total};

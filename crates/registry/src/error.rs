@@ -11,7 +11,7 @@ pub mod reasons {
     /// The caller holds more single grants than a list can be cut by.
     pub const TOO_MANY_GRANTS: &str = "TOO_MANY_GRANTS";
     /// Somebody else changed it meanwhile.
-    pub const CONCURRENT_CHANGE: &str = "CONCURRENT_CHANGE";
+    pub use trunkline_db::CONCURRENT_CHANGE;
 }
 
 /// Why a use case failed.
@@ -70,20 +70,8 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Refused(fault) => fault.clone(),
-            Self::Database { source, .. } => match source.code() {
-                Code::Unavailable => Fault::new(
-                    Code::Unavailable,
-                    reason::DEPENDENCY_UNAVAILABLE,
-                    "the database is not available",
-                ),
-                Code::Aborted => Fault::new(
-                    Code::Aborted,
-                    reasons::CONCURRENT_CHANGE,
-                    "somebody else changed it meanwhile; repeat",
-                ),
-                _ => Fault::new(Code::Internal, reason::INTERNAL, "internal error"),
-            },
-            Self::Answer { .. } => Fault::new(Code::Internal, reason::INTERNAL, "internal error"),
+            Self::Database { source, .. } => source.fault(),
+            Self::Answer { .. } => Fault::internal(),
         }
     }
 }
