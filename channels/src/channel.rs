@@ -2,38 +2,18 @@
 
 use trunkline_bus::Route;
 use trunkline_core::attributes::{Metadata, Name, Tags};
-use trunkline_core::{ChannelId, DomainId, Fault, GroupId, Timestamp, UserId};
-use trunkline_registry::{Change, Status};
+use trunkline_core::{ChannelId, DomainId, Fault, Timestamp, UserId};
+use trunkline_registry::{Base, Change};
 
 /// A place that messages are published to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
-    /// Its id.
-    pub id: ChannelId,
-    /// Its domain.
-    pub domain_id: DomainId,
-    /// Its parent group.
-    pub parent_group_id: Option<GroupId>,
+    /// What it has in common with all objects; enabled, it carries messages.
+    pub base: Base<ChannelId>,
     /// Its name in topics, unique in the domain, fixed on creation.
     pub route: Option<Route>,
-    /// Its name.
-    pub name: Option<Name>,
-    /// Its labels.
-    pub tags: Tags,
-    /// Free JSON.
-    pub metadata: Option<Metadata>,
-    /// Whether it carries messages, as `auth` was told last.
-    pub status: Status,
     /// User that created it.
     pub created_by: UserId,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it was changed last.
-    pub updated_at: Timestamp,
-    /// User that changed it last.
-    pub updated_by: Option<UserId>,
-    /// Number of its changes, from 1.
-    pub revision: i64,
 }
 
 /// Parses a route; a fault names `field`.
@@ -69,19 +49,14 @@ impl NewChannel {
     /// The channel as it is right after its creation by `by` at `now`.
     pub fn created(&self, by: UserId, now: Timestamp) -> Channel {
         Channel {
-            id: self.id,
-            domain_id: self.domain_id,
-            parent_group_id: None,
+            base: Base {
+                name: self.name.clone(),
+                tags: self.tags.clone(),
+                metadata: self.metadata.clone(),
+                ..Base::new(self.id, self.domain_id, now)
+            },
             route: self.route,
-            name: self.name.clone(),
-            tags: self.tags.clone(),
-            metadata: self.metadata.clone(),
-            status: Status::Enabled,
             created_by: by,
-            created_at: now,
-            updated_at: now,
-            updated_by: None,
-            revision: 1,
         }
     }
 }
@@ -98,8 +73,8 @@ pub struct Changes {
 impl Changes {
     /// Changes `channel`, and says whether there is anything to change.
     pub fn apply(&self, channel: &mut Channel) -> bool {
-        self.name.apply(&mut channel.name);
-        self.metadata.apply(&mut channel.metadata);
+        self.name.apply(&mut channel.base.name);
+        self.metadata.apply(&mut channel.base.metadata);
         *self != Self::default()
     }
 }
@@ -127,14 +102,15 @@ mod tests {
             tags: Tags::default(),
             metadata: Some(Metadata::parse("metadata", b"{\"a\":1}").unwrap()),
         };
-        let before = new.created(UserId::new(), Timestamp::from_micros(1));
-        let mut after = before.clone();
+        let mut expected = new.created(UserId::new(), Timestamp::from_micros(1));
+        let mut changed = expected.clone();
         let name = Name::parse("name", "cellar").ok();
         Changes {
             name: Change::Set(name.clone()),
             ..Changes::default()
         }
-        .apply(&mut after);
-        assert_eq!(after, Channel { name, ..before });
+        .apply(&mut changed);
+        expected.base.name = name;
+        assert_eq!(changed, expected);
     }
 }

@@ -1,5 +1,6 @@
 //! Requests and answers of the contract, to and from this service's own types. A fault names the field by its request path.
 
+use prost::Message as _;
 use prost_types::FieldMask;
 use trunkline_bus::{Ref, Route};
 use trunkline_core::attributes::Tags;
@@ -142,17 +143,18 @@ pub(crate) fn reachable(channel: &Reachable) -> proto::AuthorizeResponse {
 }
 
 /// The connections of one channel, as events carry them.
-pub(crate) fn connections(connections: &Connections, id: ChannelId) -> proto::ConnectClientsRequest {
+pub(crate) fn connections(connections: &Connections, id: ChannelId) -> Vec<u8> {
     let types = connections.kinds().map(|kind| match kind {
         Kind::Publish => proto::ConnectionType::Publish.into(),
         Kind::Subscribe => proto::ConnectionType::Subscribe.into(),
     });
-    proto::ConnectClientsRequest {
+    let body = proto::ConnectClientsRequest {
         domain_id: connections.domain_id().to_string(),
         id: id.to_string(),
         client_ids: connections.clients().map(|id| id.to_string()).collect(),
         types: types.collect(),
-    }
+    };
+    body.encode_to_vec()
 }
 
 /// The ids that a method on one channel names.
@@ -162,24 +164,30 @@ pub(crate) fn ids(domain: &str, channel: &str) -> Result<(DomainId, ChannelId), 
 
 /// A channel as everyone sees it who may read it.
 pub(crate) fn channel(channel: &Channel) -> proto::Channel {
-    let status = match channel.status {
+    let base = &channel.base;
+    let status = match base.status {
         Status::Enabled => proto::Status::Enabled,
         Status::Disabled => proto::Status::Disabled,
     };
     proto::Channel {
-        id: channel.id.to_string(),
-        name: channel.name.as_ref().map(ToString::to_string),
-        tags: channel.tags.clone().into_vec(),
-        domain_id: channel.domain_id.to_string(),
-        parent_group_id: channel.parent_group_id.map(|id| id.to_string()),
+        id: base.id.to_string(),
+        name: base.name.as_ref().map(ToString::to_string),
+        tags: base.tags.clone().into_vec(),
+        domain_id: base.domain_id.to_string(),
+        parent_group_id: base.parent_group_id.map(|id| id.to_string()),
         route: channel.route.map(|route| route.to_string()),
-        metadata: channel.metadata.clone().map(json),
+        metadata: base.metadata.clone().map(json),
         status: status.into(),
         created_by: channel.created_by.to_string(),
-        created_at: Some(time(channel.created_at)),
-        updated_at: Some(time(channel.updated_at)),
-        updated_by: channel.updated_by.map(|id| id.to_string()),
+        created_at: Some(time(base.created_at)),
+        updated_at: Some(time(base.updated_at)),
+        updated_by: base.updated_by.map(|id| id.to_string()),
     }
+}
+
+/// A channel as events carry it.
+pub(crate) fn event_body(channel: &Channel) -> Vec<u8> {
+    self::channel(channel).encode_to_vec()
 }
 
 /// A page of channels.

@@ -1,6 +1,5 @@
 //! What this service tells the others of connections, in the transaction that changes them.
 
-use prost::Message as _;
 use trunkline_core::ChannelId;
 use trunkline_db::{Error, Tx};
 use trunkline_registry::{Origin, Place, event};
@@ -22,6 +21,6 @@ pub(crate) async fn append(
     connections: &Connections,
     origin: Origin,
 ) -> Result<(), Error> {
-    let body = convert::connections(connections, place.id).encode_to_vec();
+    let body = convert::connections(connections, place.id);
     event::append_named(tx, name, place, body, origin).await
 }

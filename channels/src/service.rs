@@ -3,12 +3,13 @@
 use trunkline_bus::revision::Revisions;
 use trunkline_core::error::Code;
 use trunkline_registry::event::{self, Kind};
+use trunkline_registry::store as registry;
 use trunkline_registry::{Error, Object as _, Origin, Registry};
 use trunkline_rpc::UserCaller;
 
 use crate::channel::{Channel, NewChannel};
 use crate::error::reasons::ROUTE_TAKEN;
-use crate::store::{self, constraint};
+use crate::store::constraint;
 
 /// The use cases.
 pub(crate) struct Service {
@@ -25,7 +26,7 @@ impl Service {
         let origin = Origin::of(caller, now);
         let stored = self.channels.db.write(|tx| {
             Box::pin(async {
-                store::insert(tx, &channel).await?;
+                registry::insert(tx, &channel).await?;
                 event::append(tx, Kind::Create, &channel, origin).await
             })
         });

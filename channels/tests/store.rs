@@ -10,7 +10,7 @@ use trunkline_core::attributes::{Metadata, Name, Tags};
 use trunkline_core::{ChannelId, ClientId, DomainId, GroupId, Timestamp, UserId};
 use trunkline_db::{Db, Error, Page, schema};
 use trunkline_registry::store as registry;
-use trunkline_registry::{Direction, List, Order, Status, Visible};
+use trunkline_registry::{Base, Direction, List, Order, Status, Visible};
 use trunkline_testkit::{Postgres, free_dir};
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_001);
@@ -46,15 +46,14 @@ fn plain(domain_id: DomainId) -> Channel {
 }
 
 fn routed(domain_id: DomainId, route: &str) -> Channel {
-    Channel {
-        route: Route::parse(route),
-        name: Name::parse("name", route).ok(),
-        ..plain(domain_id)
-    }
+    let mut channel = plain(domain_id);
+    channel.route = Route::parse(route);
+    channel.base.name = Name::parse("name", route).ok();
+    channel
 }
 
 async fn insert(db: &Db, channel: &Channel) -> Result<(), Error> {
-    db.write(|tx| Box::pin(store::insert(tx, channel))).await
+    db.write(|tx| Box::pin(registry::insert(tx, channel))).await
 }
 
 async fn inserted<const N: usize>(db: &Db, channels: [Channel; N]) -> [Channel; N] {
@@ -92,14 +91,14 @@ async fn disconnect(db: &Db, connections: &Connections) -> usize {
 }
 
 fn one(channel: &Channel, client_id: ClientId, kind: Kind) -> Connections {
-    Connections::new(channel.domain_id, &[channel.id], &[client_id], &[kind]).unwrap()
+    Connections::new(channel.base.domain_id, &[channel.base.id], &[client_id], &[kind]).unwrap()
 }
 
 /// How a client finds a channel by its id: with a publish and with a subscribe connection.
 async fn reach(db: &Db, channel: &Channel, client_id: ClientId) -> [bool; 2] {
     let mut found = [false; 2];
     for (found, kind) in found.iter_mut().zip([Kind::Publish, Kind::Subscribe]) {
-        let reached = store::reach(db, channel.domain_id, Ref::Id(channel.id), client_id, kind).await;
+        let reached = store::reach(db, channel.base.domain_id, Ref::Id(channel.base.id), client_id, kind).await;
         *found = reached.unwrap().is_some();
     }
     found
@@ -120,7 +119,7 @@ async fn names(db: &Db, list: &List, visible: &Visible<ChannelId>) -> Vec<String
     let (_, channels) = registry::list::<Channel>(db, list, visible).await.unwrap();
     channels
         .iter()
-        .map(|channel| channel.name.as_ref().map(ToString::to_string).unwrap_or_default())
+        .map(|channel| channel.base.name.as_ref().map(ToString::to_string).unwrap_or_default())
         .collect()
 }
 
@@ -135,38 +134,38 @@ async fn both_databases_have_one_schema() {
 #[tokio::test]
 async fn a_channel_reads_back_as_it_was_stored_and_changed() {
     on_both(async |db| {
-        let mut channel = Channel {
-            parent_group_id: Some(GroupId::new()),
-            tags: Tags::parse("tags", vec!["cold".into()]).unwrap(),
-            metadata: Some(Metadata::parse("metadata", br#" {"a": 1.50} "#).unwrap()),
-            ..routed(DomainId::new(), "Kitchen-2")
-        };
+        let mut channel = routed(DomainId::new(), "Kitchen-2");
+        channel.base.parent_group_id = Some(GroupId::new());
+        channel.base.tags = Tags::parse("tags", vec!["cold".into()]).unwrap();
+        channel.base.metadata = Some(Metadata::parse("metadata", br#" {"a": 1.50} "#).unwrap());
         insert(db, &channel).await.unwrap();
         assert_eq!(
-            registry::get::<Channel>(db, channel.domain_id, channel.id)
+            registry::get::<Channel>(db, channel.base.domain_id, channel.base.id)
                 .await
                 .unwrap()
                 .as_ref(),
             Some(&channel)
         );
         assert_eq!(
-            registry::get::<Channel>(db, DomainId::new(), channel.id).await.unwrap(),
+            registry::get::<Channel>(db, DomainId::new(), channel.base.id)
+                .await
+                .unwrap(),
             None
         );
 
-        channel = Channel {
+        channel.base = Base {
             name: None,
             status: Status::Disabled,
             updated_at: NOW.plus_seconds(1),
             updated_by: Some(UserId::new()),
             revision: 2,
-            ..channel
+            ..channel.base
         };
         db.write::<_, Error>(|tx| Box::pin(registry::update(tx, &channel)))
             .await
             .unwrap();
         assert_eq!(
-            registry::get::<Channel>(db, channel.domain_id, channel.id)
+            registry::get::<Channel>(db, channel.base.domain_id, channel.base.id)
                 .await
                 .unwrap(),
             Some(channel)
@@ -179,21 +178,21 @@ async fn a_channel_reads_back_as_it_was_stored_and_changed() {
 async fn an_id_or_route_in_use_is_a_conflict() {
     on_both(async |db| {
         let [channel] = inserted(db, [routed(DomainId::new(), "kitchen")]).await;
-        let error = insert(db, &routed(channel.domain_id, "kitchen")).await.unwrap_err();
+        let error = insert(db, &routed(channel.base.domain_id, "kitchen"))
+            .await
+            .unwrap_err();
         assert!(error.is_conflict(constraint::ROUTE), "{error:?}");
-        let elsewhere = Channel {
-            domain_id: DomainId::new(),
-            ..channel.clone()
-        };
+        let mut elsewhere = channel.clone();
+        elsewhere.base.domain_id = DomainId::new();
         let error = insert(db, &elsewhere).await.unwrap_err();
         assert!(error.is_conflict(constraint::ID_ANYWHERE), "{error:?}");
-        insert(db, &routed(channel.domain_id, "Kitchen"))
+        insert(db, &routed(channel.base.domain_id, "Kitchen"))
             .await
             .expect("routes differ by case, as topics do");
         insert(db, &routed(DomainId::new(), "kitchen"))
             .await
             .expect("another domain has routes of its own");
-        inserted(db, [plain(channel.domain_id), plain(channel.domain_id)]).await;
+        inserted(db, [plain(channel.base.domain_id), plain(channel.base.domain_id)]).await;
     })
     .await;
 }
@@ -228,12 +227,12 @@ async fn a_connection_reaches_its_channel_in_its_own_way_by_id_and_route() {
         let route = Ref::Route(kitchen.route.unwrap());
         let by_route = async |domain_id| store::reach(db, domain_id, route, kettle, Kind::Publish).await.unwrap();
         let reachable = Reachable {
-            id: kitchen.id,
+            id: kitchen.base.id,
             route: kitchen.route,
         };
-        assert_eq!(by_route(kitchen.domain_id).await, Some(reachable));
+        assert_eq!(by_route(kitchen.base.domain_id).await, Some(reachable));
         assert_eq!(
-            by_route(cellar.domain_id).await,
+            by_route(cellar.base.domain_id).await,
             None,
             "equal routes of two domains never meet"
         );
@@ -247,8 +246,8 @@ async fn connecting_and_disconnecting_again_changes_nothing() {
         let [channel] = inserted(db, [plain(DomainId::new())]).await;
         let client = ClientId::new();
         let both = Connections::new(
-            channel.domain_id,
-            &[channel.id],
+            channel.base.domain_id,
+            &[channel.base.id],
             &[client],
             &[Kind::Publish, Kind::Subscribe],
         )
@@ -277,7 +276,7 @@ async fn a_hundred_clients_connect_to_a_hundred_channels_in_one_transaction() {
         for channel in &channels {
             insert(db, channel).await.unwrap();
         }
-        let ids: Vec<ChannelId> = channels.iter().map(|channel| channel.id).collect();
+        let ids: Vec<ChannelId> = channels.iter().map(|channel| channel.base.id).collect();
         let clients: Vec<ClientId> = (0..ENDS_MAX).map(|_| ClientId::new()).collect();
         let kinds = [Kind::Publish, Kind::Subscribe];
         let connections = Connections::new(domain_id, &ids, &clients, &kinds).unwrap();
@@ -296,16 +295,16 @@ async fn only_channels_of_the_domain_that_are_there_are_present() {
             let domain_id = DomainId::new();
             inserted(db, [plain(domain_id), plain(domain_id), plain(DomainId::new())]).await
         };
-        registry::mark_deleted::<Channel>(db, gone.domain_id, gone.id, UserId::new(), NOW)
+        registry::mark_deleted::<Channel>(db, gone.base.domain_id, gone.base.id, UserId::new(), NOW)
             .await
             .unwrap();
-        let ids = [here.id, gone.id, elsewhere.id, ChannelId::new()];
-        let asked = Connections::new(here.domain_id, &ids, &[ClientId::new()], &[Kind::Publish]).unwrap();
+        let ids = [here.base.id, gone.base.id, elsewhere.base.id, ChannelId::new()];
+        let asked = Connections::new(here.base.domain_id, &ids, &[ClientId::new()], &[Kind::Publish]).unwrap();
         let present = db
             .write::<_, Error>(|tx| Box::pin(store::present(tx, &asked)))
             .await
             .unwrap();
-        assert_eq!(present, [(here.id, 1)]);
+        assert_eq!(present, [(here.base.id, 1)]);
     })
     .await;
 }
@@ -314,7 +313,7 @@ async fn only_channels_of_the_domain_that_are_there_are_present() {
 async fn a_channel_marked_as_deleted_is_hidden_everywhere_until_it_is_removed_with_its_connections() {
     on_both(async |db| {
         let [channel] = inserted(db, [routed(DomainId::new(), "kitchen")]).await;
-        let (domain_id, id, user, client) = (channel.domain_id, channel.id, UserId::new(), ClientId::new());
+        let (domain_id, id, user, client) = (channel.base.domain_id, channel.base.id, UserId::new(), ClientId::new());
         connect(db, &one(&channel, client, Kind::Publish)).await;
         let remove = || db.write::<_, Error>(|tx| Box::pin(registry::remove::<Channel>(tx, domain_id, id)));
         assert_eq!(remove().await.unwrap(), None, "a channel that is not marked stays");
@@ -362,14 +361,10 @@ async fn a_channel_marked_as_deleted_is_hidden_everywhere_until_it_is_removed_wi
 async fn a_list_is_cut_by_what_the_caller_may_see_and_what_he_asks_for() {
     on_both(async |db| {
         let (domain_id, group) = (DomainId::new(), GroupId::new());
-        let grouped = Channel {
-            parent_group_id: Some(group),
-            ..routed(domain_id, "attic")
-        };
-        let disabled = Channel {
-            status: Status::Disabled,
-            ..routed(domain_id, "cellar")
-        };
+        let mut grouped = routed(domain_id, "attic");
+        grouped.base.parent_group_id = Some(group);
+        let mut disabled = routed(domain_id, "cellar");
+        disabled.base.status = Status::Disabled;
         let others = [
             grouped,
             disabled,
@@ -379,7 +374,7 @@ async fn a_list_is_cut_by_what_the_caller_may_see_and_what_he_asks_for() {
         let [_, cellar, ..] = inserted(db, others).await;
         let list = all(domain_id);
         assert_eq!(names(db, &list, &Visible::All).await, ["attic", "cellar", "Kitchen"]);
-        let some = Visible::some(vec![group], vec![cellar.id]).unwrap();
+        let some = Visible::some(vec![group], vec![cellar.base.id]).unwrap();
         assert_eq!(names(db, &list, &some).await, ["attic", "cellar"]);
         let enabled = List {
             status: Some(Status::Enabled),

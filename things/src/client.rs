@@ -3,8 +3,8 @@
 use std::fmt;
 
 use trunkline_core::attributes::{Metadata, Name, Tags, bounded_text};
-use trunkline_core::{ClientId, DomainId, Fault, GroupId, Secret, Timestamp, UserId};
-use trunkline_registry::{Change, Status};
+use trunkline_core::{ClientId, DomainId, Fault, Secret, Timestamp};
+use trunkline_registry::{Base, Change};
 
 /// Longest identity in bytes.
 pub const IDENTITY_BYTES_MAX: usize = 1_024;
@@ -16,32 +16,12 @@ pub const SECRET_BYTES_MAX: usize = 256;
 /// A device or an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its id.
-    pub id: ClientId,
-    /// Its domain.
-    pub domain_id: DomainId,
-    /// Its parent group.
-    pub parent_group_id: Option<GroupId>,
-    /// Its name.
-    pub name: Option<Name>,
-    /// Its labels.
-    pub tags: Tags,
+    /// What it has in common with all objects; enabled, it may connect.
+    pub base: Base<ClientId>,
     /// A name of the owner's choice that it goes by, such as a serial number.
     pub identity: Option<Identity>,
-    /// Free JSON.
-    pub metadata: Option<Metadata>,
     /// Free JSON that events do not carry.
     pub private_metadata: Option<Metadata>,
-    /// Whether it may connect, as `auth` was told last.
-    pub status: Status,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it was changed last.
-    pub updated_at: Timestamp,
-    /// User that changed it last.
-    pub updated_by: Option<UserId>,
-    /// Number of its changes, from 1.
-    pub revision: i64,
 }
 
 /// What a client goes by in its owner's books: 1 to [`IDENTITY_BYTES_MAX`] bytes; not unique.
@@ -118,19 +98,14 @@ impl NewClient {
     /// The client as it is right after its creation at `now`.
     pub fn created(&self, now: Timestamp) -> Client {
         Client {
-            id: self.id,
-            domain_id: self.domain_id,
-            parent_group_id: None,
-            name: self.name.clone(),
-            tags: self.tags.clone(),
+            base: Base {
+                name: self.name.clone(),
+                tags: self.tags.clone(),
+                metadata: self.metadata.clone(),
+                ..Base::new(self.id, self.domain_id, now)
+            },
             identity: self.identity.clone(),
-            metadata: self.metadata.clone(),
             private_metadata: self.private_metadata.clone(),
-            status: Status::Enabled,
-            created_at: now,
-            updated_at: now,
-            updated_by: None,
-            revision: 1,
         }
     }
 }
@@ -149,8 +124,8 @@ pub struct Changes {
 impl Changes {
     /// Changes `client`, and says whether there is anything to change.
     pub fn apply(&self, client: &mut Client) -> bool {
-        self.name.apply(&mut client.name);
-        self.metadata.apply(&mut client.metadata);
+        self.name.apply(&mut client.base.name);
+        self.metadata.apply(&mut client.base.metadata);
         self.private_metadata.apply(&mut client.private_metadata);
         *self != Self::default()
     }
@@ -193,19 +168,14 @@ mod tests {
             metadata: Some(Metadata::parse("metadata", b"{\"a\":1}").unwrap()),
             private_metadata: None,
         };
-        let before = new.created(Timestamp::from_micros(1));
-        let mut after = before.clone();
+        let mut expected = new.created(Timestamp::from_micros(1));
+        let mut changed = expected.clone();
         Changes {
             metadata: Change::Set(None),
             ..Changes::default()
         }
-        .apply(&mut after);
-        assert_eq!(
-            after,
-            Client {
-                metadata: None,
-                ..before
-            }
-        );
+        .apply(&mut changed);
+        expected.base.metadata = None;
+        assert_eq!(changed, expected);
     }
 }

@@ -1,5 +1,6 @@
 //! Requests and answers of the contract, to and from this service's own types. A fault names the field by its request path.
 
+use prost::Message as _;
 use prost_types::FieldMask;
 use trunkline_core::attributes::Tags;
 use trunkline_core::{ClientId, DomainId, Fault, RequestId, Secret};
@@ -123,7 +124,7 @@ pub(crate) fn ids(domain: &str, client: &str) -> Result<(DomainId, ClientId), Fa
 pub(crate) fn client(client: &Client) -> proto::Client {
     proto::Client {
         private_metadata: client.private_metadata.clone().map(json),
-        ..event_body(client)
+        ..public(client)
     }
 }
 
@@ -135,27 +136,33 @@ pub(crate) fn created(client: &Client, secret: &Secret) -> proto::Client {
 }
 
 /// A client as events carry it.
-pub(crate) fn event_body(client: &Client) -> proto::Client {
-    let status = match client.status {
+pub(crate) fn event_body(client: &Client) -> Vec<u8> {
+    public(client).encode_to_vec()
+}
+
+/// What any reader of events may know of a client.
+fn public(client: &Client) -> proto::Client {
+    let base = &client.base;
+    let status = match base.status {
         Status::Enabled => proto::Status::Enabled,
         Status::Disabled => proto::Status::Disabled,
     };
     proto::Client {
-        id: client.id.to_string(),
-        name: client.name.as_ref().map(ToString::to_string),
-        tags: client.tags.clone().into_vec(),
-        domain_id: client.domain_id.to_string(),
-        parent_group_id: client.parent_group_id.map(|id| id.to_string()),
+        id: base.id.to_string(),
+        name: base.name.as_ref().map(ToString::to_string),
+        tags: base.tags.clone().into_vec(),
+        domain_id: base.domain_id.to_string(),
+        parent_group_id: base.parent_group_id.map(|id| id.to_string()),
         credentials: Some(proto::Credentials {
             identity: client.identity.as_ref().map(ToString::to_string),
             secret: None,
         }),
-        metadata: client.metadata.clone().map(json),
+        metadata: base.metadata.clone().map(json),
         private_metadata: None,
         status: status.into(),
-        created_at: Some(time(client.created_at)),
-        updated_at: Some(time(client.updated_at)),
-        updated_by: client.updated_by.map(|id| id.to_string()),
+        created_at: Some(time(base.created_at)),
+        updated_at: Some(time(base.updated_at)),
+        updated_by: base.updated_by.map(|id| id.to_string()),
     }
 }
 

@@ -1,12 +1,11 @@
 //! The tables of clients and their credentials: SQL and row types, no decisions.
 
-use prost::Message as _;
-use trunkline_core::attributes::{Metadata, Name, Tags};
-use trunkline_core::{ClientId, CredentialId, DomainId, Fault, Timestamp, UserId};
+use trunkline_core::attributes::Metadata;
+use trunkline_core::{ClientId, CredentialId, DomainId, Timestamp};
 use trunkline_db::{Db, Error, Migrations, Row, Tx, Value, params};
 use trunkline_proto::guard::Entity;
-use trunkline_registry::store::Statements;
-use trunkline_registry::{Object, Place, Status, statements};
+use trunkline_registry::store::{self as registry, Statements};
+use trunkline_registry::{Base, Object, corrupt, statements};
 
 use crate::client::{Client, Identity};
 use crate::convert;
@@ -23,11 +22,6 @@ pub mod constraint {
     /// The secret is in use in the domain.
     pub const SECRET: &str = "client_credentials_domain_id_digest_key";
 }
-
-const INSERT: &str = "
-    INSERT INTO clients (domain_id, id, parent_group_id, name, name_folded, tags, identity, metadata, private_metadata, status,
-        created_at, updated_at, updated_by, revision)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 const INSERT_CREDENTIAL: &str = "
     INSERT INTO client_credentials (domain_id, id, client_id, kind, digest, key_version, not_before, not_after)
@@ -86,27 +80,11 @@ pub struct Credential {
 /// # Errors
 /// [`Error::Conflict`] with one of the names in [`constraint`].
 pub async fn insert(tx: &mut Tx<'_>, client: &Client, credential: &NewCredential) -> Result<(), Error> {
+    registry::insert(tx, client).await?;
     let values = params![
-        client.domain_id,
-        client.id,
-        client.parent_group_id,
-        client.name.as_ref().map(Name::as_str),
-        folded(client),
-        client.tags.to_json(),
-        client.identity.as_ref().map(Identity::as_str),
-        client.metadata.as_ref().map(Metadata::as_str),
-        client.private_metadata.as_ref().map(Metadata::as_str),
-        client.status.as_str(),
-        client.created_at,
-        client.updated_at,
-        client.updated_by,
-        client.revision,
-    ];
-    tx.execute(INSERT, values).await?;
-    let values = params![
-        client.domain_id,
+        client.base.domain_id,
         credential.id,
-        client.id,
+        client.base.id,
         credential.digest,
         credential.key_version,
         credential.not_before,
@@ -149,105 +127,37 @@ impl Object for Client {
     const ENTITY: Entity = Entity::Client;
     const NOUN: &'static str = "client";
     const NOUNS: &'static str = "clients";
-    const STATEMENTS: Statements = statements! {
-            table: "clients",
-            columns: [
-        "domain_id",
-        "id",
-        "parent_group_id",
-        "name",
-        "tags",
-        "identity",
-        "metadata",
-        "private_metadata",
-        "status",
-        "created_at",
-        "updated_at",
-        "updated_by",
-        "revision",
-    ],
-            set: "parent_group_id = $3, name = $4, name_folded = $5, tags = $6, identity = $7, metadata = $8, \
-                private_metadata = $9, status = $10, updated_at = $11, updated_by = $12, revision = $13",
-        };
+    const STATEMENTS: Statements = statements!("clients", "identity" = 13, "private_metadata" = 14);
 
-    fn place(&self) -> Place<ClientId> {
-        Place {
-            domain_id: self.domain_id,
-            id: self.id,
-            revision: self.revision,
-        }
+    fn base(&self) -> &Base<ClientId> {
+        &self.base
     }
 
-    fn status(&self) -> Status {
-        self.status
+    fn base_mut(&mut self) -> &mut Base<ClientId> {
+        &mut self.base
     }
 
-    fn set_status(&mut self, status: Status) {
-        self.status = status;
-    }
-
-    fn touch(&mut self, by: Option<UserId>, at: Timestamp) {
-        self.updated_at = at;
-        self.updated_by = by;
-        self.revision += 1;
-    }
-
-    fn read(row: &Row) -> Result<Self, Error> {
-        let name: Option<String> = row.get("name")?;
+    fn read(base: Base<ClientId>, row: &Row) -> Result<Self, Error> {
         let identity: Option<String> = row.get("identity")?;
-        let metadata: Option<String> = row.get("metadata")?;
         let private_metadata: Option<String> = row.get("private_metadata")?;
         Ok(Self {
-            id: row.get("id")?,
-            domain_id: row.get("domain_id")?,
-            parent_group_id: row.get("parent_group_id")?,
-            name: name
-                .map(|text| Name::parse("name", &text))
-                .transpose()
-                .map_err(corrupt)?,
-            tags: Tags::from_json(&row.get::<String>("tags")?),
+            base,
             identity: identity
                 .map(|text| Identity::parse("identity", &text))
                 .transpose()
                 .map_err(corrupt)?,
-            metadata: metadata.map(Metadata::trusted),
             private_metadata: private_metadata.map(Metadata::trusted),
-            status: row.parse("status")?,
-            created_at: row.get("created_at")?,
-            updated_at: row.get("updated_at")?,
-            updated_by: row.get("updated_by")?,
-            revision: row.get("revision")?,
         })
     }
 
-    fn values(&self) -> Vec<Value> {
+    fn own_values(&self) -> Vec<Value> {
         params![
-            self.domain_id,
-            self.id,
-            self.parent_group_id,
-            self.name.as_ref().map(Name::as_str),
-            folded(self),
-            self.tags.to_json(),
             self.identity.as_ref().map(Identity::as_str),
-            self.metadata.as_ref().map(Metadata::as_str),
             self.private_metadata.as_ref().map(Metadata::as_str),
-            self.status.as_str(),
-            self.updated_at,
-            self.updated_by,
-            self.revision,
         ]
     }
 
     fn event_body(&self) -> Vec<u8> {
-        convert::event_body(self).encode_to_vec()
+        convert::event_body(self)
     }
-}
-
-/// Unnamed clients sort before all others on both databases, which do not agree about NULL.
-fn folded(client: &Client) -> String {
-    client.name.as_ref().map(Name::folded).unwrap_or_default()
-}
-
-fn corrupt(fault: Fault) -> Error {
-    Error::Corrupt(fault.into())
 }

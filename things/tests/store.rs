@@ -6,7 +6,7 @@ use trunkline_core::{ClientId, CredentialId, DomainId, GroupId, Secret, Timestam
 use trunkline_db::page::LIMIT_DEFAULT;
 use trunkline_db::{Db, Error, Page, schema};
 use trunkline_registry::store as registry;
-use trunkline_registry::{Direction, List, Order, Status, Visible};
+use trunkline_registry::{Base, Direction, List, Order, Status, Visible};
 use trunkline_testkit::{Postgres, free_dir};
 use trunkline_things::MIGRATIONS;
 use trunkline_things::client::{Client, Identity, NewClient};
@@ -47,11 +47,9 @@ fn plain(domain_id: DomainId) -> Client {
 }
 
 fn named(domain_id: DomainId, name: &str) -> Client {
-    let name = Some(Name::parse("name", name).unwrap());
-    Client {
-        name,
-        ..plain(domain_id)
-    }
+    let mut client = plain(domain_id);
+    client.base.name = Some(Name::parse("name", name).unwrap());
+    client
 }
 
 fn credential(digest: u8) -> NewCredential {
@@ -91,7 +89,7 @@ async fn names(db: &Db, list: &List, visible: &Visible<ClientId>) -> Vec<String>
     let (_, clients) = registry::list::<Client>(db, list, visible).await.unwrap();
     clients
         .iter()
-        .map(|client| client.name.as_ref().map(ToString::to_string).unwrap_or_default())
+        .map(|client| client.base.name.as_ref().map(ToString::to_string).unwrap_or_default())
         .collect()
 }
 
@@ -107,32 +105,37 @@ async fn both_databases_have_one_schema() {
 async fn a_client_reads_back_as_it_was_stored_and_changed() {
     on_both(async |db| {
         let mut client = Client {
-            parent_group_id: Some(GroupId::new()),
-            name: Some(Name::parse("name", "Kühlraum 7").unwrap()),
-            tags: Tags::parse("tags", vec!["cold".into(), "\"7\"".into()]).unwrap(),
+            base: Base {
+                parent_group_id: Some(GroupId::new()),
+                tags: Tags::parse("tags", vec!["cold".into(), "\"7\"".into()]).unwrap(),
+                metadata: Some(Metadata::parse("metadata", br#" {"a": 1.50} "#).unwrap()),
+                ..named(DomainId::new(), "Kühlraum 7").base
+            },
             identity: Some(Identity::parse("identity", "SN-1").unwrap()),
-            metadata: Some(Metadata::parse("metadata", br#" {"a": 1.50} "#).unwrap()),
             private_metadata: Some(Metadata::parse("metadata", b"{}").unwrap()),
-            ..plain(DomainId::new())
         };
         insert(db, &client, &credential(1)).await.unwrap();
-        let read = registry::get::<Client>(db, client.domain_id, client.id).await.unwrap();
+        let read = registry::get::<Client>(db, client.base.domain_id, client.base.id)
+            .await
+            .unwrap();
         assert_eq!(read.as_ref(), Some(&client));
 
-        client = Client {
+        client.base = Base {
             name: None,
             metadata: None,
             status: Status::Disabled,
             updated_at: NOW.plus_seconds(1),
             updated_by: Some(UserId::new()),
             revision: 2,
-            ..client
+            ..client.base
         };
         db.write::<_, Error>(|tx| Box::pin(registry::update(tx, &client)))
             .await
             .unwrap();
         assert_eq!(
-            registry::get::<Client>(db, client.domain_id, client.id).await.unwrap(),
+            registry::get::<Client>(db, client.base.domain_id, client.base.id)
+                .await
+                .unwrap(),
             Some(client)
         );
     })
@@ -145,10 +148,15 @@ async fn a_client_is_not_found_in_another_domain() {
         let client = plain(DomainId::new());
         insert(db, &client, &credential(1)).await.unwrap();
         assert_eq!(
-            registry::get::<Client>(db, DomainId::new(), client.id).await.unwrap(),
+            registry::get::<Client>(db, DomainId::new(), client.base.id)
+                .await
+                .unwrap(),
             None
         );
-        assert_eq!(store::domain_of(db, client.id).await.unwrap(), Some(client.domain_id));
+        assert_eq!(
+            store::domain_of(db, client.base.id).await.unwrap(),
+            Some(client.base.domain_id)
+        );
         assert_eq!(store::domain_of(db, ClientId::new()).await.unwrap(), None);
     })
     .await;
@@ -164,10 +172,8 @@ async fn an_id_in_use_is_a_conflict_in_every_domain() {
             same.is_conflict(constraint::ID) || same.is_conflict(constraint::ID_ANYWHERE),
             "{same:?}"
         );
-        let elsewhere = Client {
-            domain_id: DomainId::new(),
-            ..client
-        };
+        let mut elsewhere = client;
+        elsewhere.base.domain_id = DomainId::new();
         let error = insert(db, &elsewhere, &credential(3)).await.unwrap_err();
         assert!(error.is_conflict(constraint::ID_ANYWHERE), "{error:?}");
     })
@@ -179,11 +185,13 @@ async fn a_secret_in_use_in_the_domain_is_a_conflict_that_leaves_no_client() {
     on_both(async |db| {
         let (first, second) = (plain(DomainId::new()), plain(DomainId::new()));
         insert(db, &first, &credential(1)).await.unwrap();
-        let third = plain(first.domain_id);
+        let third = plain(first.base.domain_id);
         let error = insert(db, &third, &credential(1)).await.unwrap_err();
         assert!(error.is_conflict(constraint::SECRET), "{error:?}");
         assert_eq!(
-            registry::get::<Client>(db, third.domain_id, third.id).await.unwrap(),
+            registry::get::<Client>(db, third.base.domain_id, third.base.id)
+                .await
+                .unwrap(),
             None
         );
         insert(db, &second, &credential(1)).await.unwrap();
@@ -219,20 +227,25 @@ async fn a_credential_is_found_by_its_digest_in_its_domain() {
             ..credential(1)
         };
         insert(db, &client, &stored).await.unwrap();
-        let found = store::credential(db, client.domain_id, &[1; 32])
+        let found = store::credential(db, client.base.domain_id, &[1; 32])
             .await
             .unwrap()
             .unwrap();
         assert_eq!(
             (found.id, found.client_id, found.last_used),
-            (stored.id, client.id, None)
+            (stored.id, client.base.id, None)
         );
         assert_eq!((found.not_before, found.not_after), (NOW, Some(NOW.plus_seconds(9))));
-        assert_eq!(store::credential(db, client.domain_id, &[2; 32]).await.unwrap(), None);
+        assert_eq!(
+            store::credential(db, client.base.domain_id, &[2; 32]).await.unwrap(),
+            None
+        );
         assert_eq!(store::credential(db, DomainId::new(), &[1; 32]).await.unwrap(), None);
 
-        store::mark_used(db, client.domain_id, stored.id, NOW).await.unwrap();
-        let found = store::credential(db, client.domain_id, &[1; 32])
+        store::mark_used(db, client.base.domain_id, stored.id, NOW)
+            .await
+            .unwrap();
+        let found = store::credential(db, client.base.domain_id, &[1; 32])
             .await
             .unwrap()
             .unwrap();
@@ -245,7 +258,7 @@ async fn a_credential_is_found_by_its_digest_in_its_domain() {
 async fn a_client_marked_as_deleted_is_hidden_everywhere_until_it_is_removed_with_its_credentials() {
     on_both(async |db| {
         let (client, user) = (plain(DomainId::new()), UserId::new());
-        let (domain_id, id) = (client.domain_id, client.id);
+        let (domain_id, id) = (client.base.domain_id, client.base.id);
         insert(db, &client, &credential(1)).await.unwrap();
         let remove = || db.write::<_, Error>(|tx| Box::pin(registry::remove::<Client>(tx, domain_id, id)));
         assert_eq!(remove().await.unwrap(), None, "a client that is not marked stays");
@@ -296,10 +309,8 @@ async fn a_client_marked_as_deleted_is_hidden_everywhere_until_it_is_removed_wit
 async fn a_list_is_cut_by_what_the_caller_may_see() {
     on_both(async |db| {
         let (domain_id, group) = (DomainId::new(), GroupId::new());
-        let grouped = Client {
-            parent_group_id: Some(group),
-            ..named(domain_id, "a")
-        };
+        let mut grouped = named(domain_id, "a");
+        grouped.base.parent_group_id = Some(group);
         let granted = named(domain_id, "b");
         insert_each(
             db,
@@ -313,7 +324,7 @@ async fn a_list_is_cut_by_what_the_caller_may_see() {
         .await;
         let list = all(domain_id);
         assert_eq!(names(db, &list, &Visible::All).await, ["a", "b", "c"]);
-        let some = Visible::some(vec![group], vec![granted.id]).unwrap();
+        let some = Visible::some(vec![group], vec![granted.base.id]).unwrap();
         assert_eq!(names(db, &list, &some).await, ["a", "b"]);
         let none = Visible::some(Vec::new(), Vec::new()).unwrap();
         assert_eq!(names(db, &list, &none).await, Vec::<String>::new());
@@ -352,7 +363,7 @@ async fn a_list_has_one_order_on_both_databases() {
             .to_vec();
         clients.push(plain(domain_id));
         for (index, client) in clients.iter_mut().enumerate() {
-            client.updated_at = NOW.plus_seconds(-i64::try_from(index).unwrap());
+            client.base.updated_at = NOW.plus_seconds(-i64::try_from(index).unwrap());
         }
         insert_each(db, &clients).await;
         let mut list = all(domain_id);
@@ -373,7 +384,7 @@ async fn a_page_says_how_many_clients_there_are_of_the_status_asked_for() {
         clients
             .iter_mut()
             .take(4)
-            .for_each(|client| client.status = Status::Disabled);
+            .for_each(|client| client.base.status = Status::Disabled);
         insert_each(db, &clients).await;
         let list = List {
             status: Some(Status::Enabled),

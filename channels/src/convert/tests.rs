@@ -138,7 +138,8 @@ fn connections_are_told_as_they_were_asked_for() {
         proto::ConnectionType::Subscribe as i32,
     );
     let asked = ends_of_one(ID, ID, &texts(&[ID, ID]), &[subscribe, publish, publish]).unwrap();
-    let told = connections(&asked, ID.parse().unwrap());
+    let body = connections(&asked, ID.parse().unwrap());
+    let told = proto::ConnectClientsRequest::decode(body.as_slice()).unwrap();
     assert_eq!((told.domain_id.as_str(), told.id.as_str()), (ID, ID));
     assert_eq!((told.client_ids, told.types), (texts(&[ID]), vec![publish, subscribe]));
 }

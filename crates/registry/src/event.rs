@@ -79,7 +79,7 @@ pub struct Place<I> {
 /// # Errors
 /// Those of the database.
 pub async fn append<O: Object>(tx: &mut Tx<'_>, kind: Kind, object: &O, origin: Origin) -> Result<(), Error> {
-    append_named(tx, &name::<O>(kind), object.place(), object.event_body(), origin).await
+    append_named(tx, &name::<O>(kind), object.base().place(), object.event_body(), origin).await
 }
 
 /// Stores that the object at `place` was deleted.

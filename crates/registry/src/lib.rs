@@ -8,6 +8,7 @@
 //! its event are one transaction.
 
 mod answer;
+mod base;
 mod error;
 pub mod event;
 mod list;
@@ -17,8 +18,9 @@ pub mod store;
 pub mod wire;
 
 pub use answer::answer;
+pub use base::Base;
 pub use error::{Error, reasons, refusal};
 pub use event::{Origin, Place};
 pub use list::{Direction, List, Order, VISIBLE_MAX, Visible};
-pub use object::{Change, Object, Status, UnknownStatus};
+pub use object::{Change, Object, Status, UnknownStatus, corrupt};
 pub use registry::Registry;

@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use trunkline_core::{Id, Timestamp, UserId};
+use trunkline_core::{Fault, Id};
 use trunkline_db::{Bind, Column, Row, Value};
 use trunkline_proto::guard::Entity;
 
-use crate::event::Place;
+use crate::base::Base;
 use crate::store::Statements;
 
 /// A kind of object that domains have.
@@ -23,29 +23,28 @@ pub trait Object: Sized + Send + Sync + 'static {
     /// Its table, as [`statements!`](crate::statements) describes it.
     const STATEMENTS: Statements;
 
-    /// Where it is, and which of its revisions this is.
-    fn place(&self) -> Place<Self::Id>;
+    /// What it has in common with all others.
+    fn base(&self) -> &Base<Self::Id>;
 
-    /// Whether it is in use, as `auth` was told last.
-    fn status(&self) -> Status;
+    /// The same, to be changed.
+    fn base_mut(&mut self) -> &mut Base<Self::Id>;
 
-    /// Changes the status.
-    fn set_status(&mut self, status: Status);
-
-    /// Notes a change, of which it becomes the next revision.
-    fn touch(&mut self, by: Option<UserId>, at: Timestamp);
-
-    /// Reads a row.
+    /// Reads the columns that only this kind has.
     ///
     /// # Errors
     /// [`Corrupt`](trunkline_db::Error::Corrupt) when no object was stored so.
-    fn read(row: &Row) -> Result<Self, trunkline_db::Error>;
+    fn read(base: Base<Self::Id>, row: &Row) -> Result<Self, trunkline_db::Error>;
 
-    /// The values of [`Statements::update`], from `$1` on.
-    fn values(&self) -> Vec<Value>;
+    /// The values of the columns that only this kind has, in the order of [`Statements::own`].
+    fn own_values(&self) -> Vec<Value>;
 
     /// What events carry of it.
     fn event_body(&self) -> Vec<u8>;
+}
+
+/// The error of a stored text that is none of its kind.
+pub fn corrupt(fault: Fault) -> trunkline_db::Error {
+    trunkline_db::Error::Corrupt(fault.into())
 }
 
 /// Whether an object is in use.

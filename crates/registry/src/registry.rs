@@ -141,8 +141,8 @@ impl<O: Object> Registry<O> {
             Status::Disabled => Kind::Disable,
         };
         self.change(domain_id, id, origin, |object| {
-            let is_changed = object.status() != status;
-            object.set_status(status);
+            let is_changed = object.base().status != status;
+            object.base_mut().status = status;
             is_changed.then_some(kind)
         })
         .await
@@ -253,7 +253,7 @@ impl<O: Object> Registry<O> {
                     let Some(kind) = change(&mut object) else {
                         return Ok(object);
                     };
-                    object.touch(origin.actor, origin.time);
+                    object.base_mut().touch(origin.actor, origin.time);
                     store::update(tx, &object).await?;
                     event::append(tx, kind, &object, origin).await?;
                     Ok(object)

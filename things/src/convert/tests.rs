@@ -130,11 +130,15 @@ fn what_the_server_alone_decides_cannot_be_given_on_creation() {
     };
     let created = create(given).unwrap().created(Timestamp::from_micros(7));
     assert_eq!(
-        (created.status, created.domain_id),
+        (created.base.status, created.base.domain_id),
         (Status::Enabled, ID.parse().unwrap())
     );
     assert_eq!(
-        (created.parent_group_id, created.updated_by, created.created_at.micros()),
+        (
+            created.base.parent_group_id,
+            created.base.updated_by,
+            created.base.created_at.micros()
+        ),
         (None, None, 7)
     );
 }
@@ -178,9 +182,9 @@ fn only_creation_shows_the_secret_and_events_show_no_private_metadata() {
         Some(new.secret.expose())
     );
     assert_eq!(secret(client(&stored)), None);
-    assert_eq!(secret(event_body(&stored)), None);
+    assert_eq!(secret(public(&stored)), None);
     assert!(client(&stored).private_metadata.is_some());
-    assert!(event_body(&stored).private_metadata.is_none());
+    assert!(public(&stored).private_metadata.is_none());
     assert_eq!(
         client(&stored).created_at,
         Some(ProtoTime {
