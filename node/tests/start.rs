@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod steps;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -296,24 +298,7 @@ fn the_doctor_follows_a_message_by_each_adapter_and_names_the_first_step_that_fa
     let (password, mqtt) = ("data/admin-password", platform.address("mqtt"));
     let (is_well, told) = doctor(password, mqtt);
     assert!(is_well, "{told}");
-    let steps = [
-        "ports",
-        "clock",
-        "login",
-        "registry",
-        "publish MQTT",
-        "log MQTT",
-        "publish HTTP",
-        "log HTTP",
-        "writer",
-        "reader",
-        "clean-up",
-    ];
-    let taken: Vec<&str> = told.lines().filter_map(|line| line.trim().strip_prefix("✓ ")).collect();
-    assert_eq!(taken.len(), steps.len(), "{told}");
-    for (taken, step) in taken.iter().zip(steps) {
-        assert!(taken.starts_with(step), "{step} in {told}");
-    }
+    steps::each_is_taken(&told);
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (password, mqtt, step) in [("wrong", mqtt, "login"), (password, nobody, "ports")] {
         let (is_well, told) = doctor(password, mqtt);

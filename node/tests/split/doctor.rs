@@ -2,8 +2,8 @@
 
 use trunkline_testkit::{Proxy, until};
 
-use crate::PATIENCE;
 use crate::site::{Process, Site, address, get};
+use crate::{PATIENCE, steps};
 
 /// Asserts that a doctor named this step as the first that fails.
 #[track_caller]
@@ -39,21 +39,7 @@ async fn the_doctor_names_the_first_step_that_fails() {
 
     let (is_well, told) = ask(&site, &["--ops", &both, "--messages", &by_http]);
     assert!(is_well, "{told}");
-    for step in [
-        "ports",
-        "clock",
-        "login",
-        "registry",
-        "publish MQTT",
-        "log MQTT",
-        "publish HTTP",
-        "log HTTP",
-        "writer",
-        "reader",
-        "clean-up",
-    ] {
-        assert!(told.contains(&format!("✓ {step}")), "{step} in {told}");
-    }
+    steps::each_is_taken(&told);
     let (is_well, told) = ask(&site, &["--ops", &both]);
     assert!(
         is_well && told.contains("- publish HTTP"),

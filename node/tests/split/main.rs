@@ -6,6 +6,8 @@ mod doctor;
 mod patience;
 mod site;
 mod start;
+#[path = "../steps/mod.rs"]
+mod steps;
 mod tls;
 mod traces;
 
