@@ -19,7 +19,7 @@ const PEER: &str = "gateway";
 
 /// The methods of `service` that are meant for callers outside. Others do not exist here, as on every public listener.
 pub fn router(hub: &Hub, service: &'static str) -> Router {
-    let way = hub.passage(service, PEER);
+    let way = hub.patient_transport(service, PEER);
     let public = METHODS
         .iter()
         .filter(|method| method.service() == service && !matches!(method.rule, Rule::Internal(_)));

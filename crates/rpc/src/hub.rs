@@ -49,13 +49,9 @@ impl Hub {
         self.way(service, Peer(peer.into()), DEADLINE_DEFAULT)
     }
 
-    /// The same for calls that wait for other nodes, such as revocations: they have the time of calls from outside.
+    /// The same for calls that have the time of calls from outside: because they are such and only passed on, or because they wait for
+    /// other nodes, such as revocations.
     pub fn patient_transport(&self, service: &'static str, peer: &'static str) -> Transport {
-        self.way(service, Peer(peer.into()), DEADLINE_MAX)
-    }
-
-    /// The way to `service` for calls that come from outside and are only passed on: they have the time of calls from outside.
-    pub(crate) fn passage(&self, service: &'static str, peer: &'static str) -> Transport {
         self.way(service, Peer(peer.into()), DEADLINE_MAX)
     }
 
@@ -170,17 +166,14 @@ fn is_idempotent(path: &str) -> bool {
 }
 
 fn is_unavailable(response: &Response<Body>) -> bool {
-    response
-        .headers()
-        .get("grpc-status")
-        .is_some_and(|status| status == "14")
+    status::number_of(response.headers()) == Code::Unavailable.grpc()
 }
 
 /// Whether the callee did not take this process for one of the platform's. Whoever asked it to call has nothing to do with that, and
 /// would take it for an answer about his own credentials.
 fn is_of_stranger(response: &Response<Body>) -> bool {
     let headers = response.headers();
-    headers.get("grpc-status").is_some_and(|status| status == "16")
+    status::number_of(headers) == Code::Unauthenticated.grpc()
         && Status::from_header_map(headers).is_some_and(|status| status::to_fault(&status).reason == PEER_UNKNOWN)
 }
 

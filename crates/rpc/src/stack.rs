@@ -172,7 +172,7 @@ pub fn internal(router: Router, key: ServiceKey, clock: Arc<dyn Clock>) -> Route
 }
 
 fn observe(metrics: &Metrics, method: &'static str, response: &Response, took: Duration) {
-    let number = trace::status_of(response.headers());
+    let number = status::number_of(response.headers());
     let code = if number == 0 {
         "OK"
     } else {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
 use tonic::{Code as GrpcCode, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use trunkline_core::error::{Code, Fault, FieldViolation, reason};
@@ -44,6 +45,12 @@ pub fn to_fault(status: &Status) -> Fault {
             .collect(),
         retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
     }
+}
+
+/// The number of an answer's gRPC status; 0, which is OK, when it is not in the headers.
+pub(crate) fn number_of(answer: &HeaderMap) -> i32 {
+    let status = answer.get("grpc-status");
+    status.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// The status of a defect: the caller learns the request's id, the log learns the cause.

@@ -6,6 +6,8 @@ use trunkline_proto::guards::METHODS;
 use trunkline_telemetry::Tracer;
 use trunkline_telemetry::traces::{Kind, Span, TRACEPARENT, TRACESTATE, TraceContext, child, traceparent_of};
 
+use crate::status;
+
 /// What a call from outside brought along as its trace. Without this mark a call is the platform's own, and its trace is believed.
 #[derive(Clone)]
 pub(crate) struct FromOutside(Option<HeaderValue>);
@@ -41,7 +43,7 @@ pub(crate) fn calling<B>(request: &mut Request<B>) -> Option<Span> {
 
 /// Says in a call's span how it was answered.
 pub(crate) fn answered(span: &mut Span, answer: &HeaderMap) {
-    let number = status_of(answer);
+    let number = status::number_of(answer);
     span.number("rpc.grpc.status_code", number.into());
     let code = Code::from_grpc(number);
     // What the caller did wrong is no failure of the call.
@@ -52,12 +54,6 @@ pub(crate) fn answered(span: &mut Span, answer: &HeaderMap) {
     if number != 0 && is_failure {
         span.fail(code.name());
     }
-}
-
-/// The number of an answer's gRPC status; 0, which is OK, when it is not in the headers.
-pub(crate) fn status_of(answer: &HeaderMap) -> i32 {
-    let status = answer.get("grpc-status");
-    status.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// The path as the contracts spell it, so that callers cannot make labels and names up.
