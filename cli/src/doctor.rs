@@ -85,7 +85,7 @@ impl Doctor {
         let ports = self.open_ports().await?;
         let all_open = format!("all {ports} are open");
         transcript.done("ports", &all_open).map_err(because("ports"))?;
-        let apart = self.compare_clocks().await?;
+        let (healths, apart) = self.look_at_each().await?;
         let at_most = format!("at most {} ms apart", apart.as_millis());
         transcript.done("clock", &at_most).map_err(because("clock"))?;
         let mut platform = Platform::at(&self.url).map_err(because("login"))?;
@@ -94,27 +94,18 @@ impl Doctor {
         let passage = Passage {
             platform: &platform,
             mqtt: &self.mqtt,
-            messages: self.messages_url().await,
-            tier: self.tier().await,
+            messages: self.messages_url(&healths),
+            tier: tier(&healths),
             transcript,
         };
         passage.walk().await
     }
 
     /// Where messages are taken over HTTP; none when nobody says that they are.
-    async fn messages_url(&self) -> Option<String> {
-        if let Some(url) = &self.messages {
-            return Some(url.clone());
-        }
-        for ops in &self.ops {
-            if health_at(ops)
-                .await
-                .is_ok_and(|health| health.roles.contains_key(HTTP_ROLE))
-            {
-                return Some(self.url.clone());
-            }
-        }
-        None
+    fn messages_url(&self, healths: &[Health]) -> Option<String> {
+        let takes_them = healths.iter().any(|health| health.roles.contains_key(HTTP_ROLE));
+        let here = takes_them.then_some(&self.url);
+        self.messages.as_ref().or(here).cloned()
     }
 
     /// How many ports were looked at, all of them open.
@@ -142,9 +133,9 @@ impl Doctor {
         Ok(addresses.len())
     }
 
-    /// How far the clock of any process is from ours.
-    async fn compare_clocks(&self) -> Result<Duration, Finding> {
-        let mut farthest = Duration::ZERO;
+    /// What each process says of itself, and how far the clock of any of them is from ours.
+    async fn look_at_each(&self) -> Result<(Vec<Health>, Duration), Finding> {
+        let (mut healths, mut farthest) = (Vec::new(), Duration::ZERO);
         for ops in &self.ops {
             let health = health_at(ops).await.map_err(because("clock"))?;
             let apart = Duration::from_millis(health.time_ms.abs_diff(now_ms()));
@@ -156,18 +147,9 @@ impl Doctor {
                 return Err(Finding { step: "clock", why });
             }
             farthest = farthest.max(apart);
+            healths.push(health);
         }
-        Ok(farthest)
-    }
-
-    /// What the acknowledgement promises, as the processes say.
-    async fn tier(&self) -> String {
-        for ops in &self.ops {
-            if let Ok(Health { tier: Some(tier), .. }) = health_at(ops).await {
-                return format!("at tier {tier}");
-            }
-        }
-        "at a tier that no process told".to_owned()
+        Ok((healths, farthest))
     }
 
     /// What the processes themselves know to be wrong.
@@ -185,6 +167,14 @@ impl Doctor {
             }
         }
         faults
+    }
+}
+
+/// What the acknowledgement promises, as the processes say.
+fn tier(healths: &[Health]) -> String {
+    match healths.iter().find_map(|health| health.tier.as_ref()) {
+        Some(tier) => format!("at tier {tier}"),
+        None => "at a tier that no process told".to_owned(),
     }
 }
 
