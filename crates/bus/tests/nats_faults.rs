@@ -11,16 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use on_nats::{HEAL_WAIT_MAX, Platform};
+use tempfile::TempDir;
 use trunkline_bus::Log;
 use trunkline_bus::conformance::{entry, entry_with_id, in_time};
 use trunkline_bus::envelope::Ids;
 use trunkline_bus::feed::{Feed, FeedError};
-use trunkline_bus::log::{AppendError, Appended, ReadLimit, Shard, TryAppendError};
+use trunkline_bus::log::{AppendError, Appended, ReadLimit, Shard, TryAppendError, WRITER_GROUP};
 use trunkline_bus::nats::{ACK_WAIT_MAX, NatsHealth, Standing};
 use trunkline_bus::state::{Expect, Key};
 use trunkline_core::{DomainId, MessageId};
-use trunkline_testkit::{Proxy, until};
+use trunkline_testkit::{Nats, Proxy, throughout, until};
 
 async fn append(log: &dyn Log, domain: DomainId, payload: &str) -> Result<Appended, AppendError> {
     log.append(entry(domain, payload.to_owned())).await?.await
@@ -238,22 +240,45 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// A copy of what the server holds. Put back later, it is what a power cut leaves of a server that does not sync.
+fn old_copy(nats: &mut Nats) -> TempDir {
+    nats.stop();
+    let copy = trunkline_testkit::free_dir();
+    copy_folder(&nats.store(), copy.path());
+    nats.restart();
+    copy
+}
+
+fn put_back(nats: &mut Nats, copy: &Path) {
+    nats.kill();
+    std::fs::remove_dir_all(nats.store()).unwrap();
+    copy_folder(copy, &nats.store());
+    nats.restart();
+}
+
+/// Puts back what the logs held, and leaves the buckets as they are.
+fn put_back_logs(nats: &mut Nats, copy: &Path) {
+    const STREAMS: &str = "jetstream/$G/streams";
+    nats.kill();
+    for stream in std::fs::read_dir(copy.join(STREAMS)).unwrap().map(Result::unwrap) {
+        let held = nats.store().join(STREAMS).join(stream.file_name());
+        if stream.file_name().to_str().unwrap().starts_with("trunkline_") {
+            std::fs::remove_dir_all(&held).unwrap();
+            copy_folder(&stream.path(), &held);
+        }
+    }
+    nats.restart();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_comes_back_with_less_ends_the_log_and_begins_another_incarnation() {
     let mut platform = Platform::start().await;
     let bus = platform.writer().await;
     let domain = DomainId::new();
     append(&*bus.log, domain, "kept").await.unwrap();
-    // An old copy of the data is what a power cut leaves of a server that does not sync.
-    platform.nats.stop();
-    let copy = trunkline_testkit::free_dir();
-    copy_folder(&platform.nats.store(), copy.path());
-    platform.nats.restart();
+    let copy = old_copy(&mut platform.nats);
     until(HEAL_WAIT_MAX, async || append(&*bus.log, domain, "lost").await.is_ok()).await;
-    platform.nats.kill();
-    std::fs::remove_dir_all(platform.nats.store()).unwrap();
-    copy_folder(copy.path(), &platform.nats.store());
-    platform.nats.restart();
+    put_back(&mut platform.nats, copy.path());
     let sentence = in_time("the end of the log", bus.log.failed()).await;
     assert!(sentence.contains("on NATS lost what it had acknowledged"), "{sentence}");
     let before = bus.log.incarnation();
@@ -262,4 +287,82 @@ async fn a_server_that_comes_back_with_less_ends_the_log_and_begins_another_inca
     assert!(bus.log.incarnation() > before);
     assert_eq!(append(&*bus.log, domain, "after").await.unwrap().sequence, 2);
     bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_others_put_in_the_place_of_lost_ones_hide_no_loss() {
+    let mut platform = Platform::start().await;
+    let server = platform.nats.url();
+    let proxy = Proxy::before(server.trim_start_matches("nats://")).await;
+    let direct = std::mem::replace(&mut platform.config.urls, vec![format!("nats://{}", proxy.address())]);
+    let bus = platform.writer().await;
+    let domain = DomainId::new();
+    let shard = bus.log.shard_of(domain);
+    append(&*bus.log, domain, "kept").await.unwrap();
+    let copy = old_copy(&mut platform.nats);
+    until(HEAL_WAIT_MAX, async || append(&*bus.log, domain, "lost").await.is_ok()).await;
+    bus.log.join("group", false).await.unwrap();
+    bus.log.commit("group", shard, 2).await.unwrap();
+    in_time("the news", bus.log.wait(shard, 1)).await.unwrap();
+    proxy.hold();
+    put_back_logs(&mut platform.nats, copy.path());
+    platform.config.urls = direct;
+    let other = platform.adapter().await;
+    for sequence in 2..=4 {
+        let appended = append(&*other.log, domain, "new").await.unwrap();
+        assert_eq!(appended.sequence, sequence, "the place of a lost one is given again");
+    }
+    proxy.heal();
+    let sentence = in_time("the end of the log", bus.log.failed()).await;
+    let told = "lost what it had acknowledged: the entry at 2 is not the one that was there";
+    assert!(sentence.contains(told), "{sentence}");
+    let before = bus.log.incarnation();
+    bus.close().await;
+    other.close().await;
+    let bus = platform.writer().await;
+    assert!(bus.log.incarnation() > before);
+    bus.log.join("group", false).await.unwrap();
+    assert_eq!(
+        bus.log.committed("group", shard),
+        Ok(0),
+        "what is there now was not taken"
+    );
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_was_trimmed_while_nobody_looked_is_no_loss() {
+    let mut platform = Platform::bare();
+    platform.config.keep_seconds = 0;
+    platform.provision().await.unwrap();
+    let server = platform.nats.url();
+    let proxy = Proxy::before(server.trim_start_matches("nats://")).await;
+    let writer = platform.writer().await;
+    platform.config.urls = vec![format!("nats://{}", proxy.address())];
+    let adapter = platform.adapter().await;
+    writer.log.join(WRITER_GROUP, true).await.unwrap();
+    let domain = DomainId::new();
+    let shard = writer.log.shard_of(domain);
+    let following = tokio::spawn({
+        let log = adapter.log.clone();
+        async move { log.wait(shard, 0).await }
+    });
+    append(&*adapter.log, domain, "seen").await.unwrap();
+    in_time("the news", following).await.unwrap().unwrap();
+    proxy.hold();
+    let last = append(&*writer.log, domain, "not seen").await.unwrap();
+    writer.log.commit(WRITER_GROUP, shard, last.sequence).await.unwrap();
+    until(HEAL_WAIT_MAX, async || writer.log.stats().entries == 0).await;
+    proxy.reset();
+    proxy.heal();
+    let next = append(&*writer.log, domain, "next").await.unwrap();
+    in_time("the next one", adapter.log.wait(shard, next.sequence - 1))
+        .await
+        .unwrap();
+    throughout(Duration::from_secs(1), async || {
+        adapter.log.failed().now_or_never().is_none()
+    })
+    .await;
+    adapter.close().await;
+    writer.close().await;
 }

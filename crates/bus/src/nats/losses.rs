@@ -2,13 +2,17 @@
 //!
 //! Sequences and revisions would be given twice, and nobody could tell. So the logs get a new incarnation and the process ends with
 //! one sentence. The writer gives it, when it notices the loss or when it starts and finds positions beyond what is held.
+//!
+//! After each time that a connection broke, what was known of a stream is compared with what it holds. Its last sequence tells only
+//! while nobody else has appended since; so whoever follows a shard compares the id of the entry at its position too, before it takes
+//! what comes behind that for what comes next. Buckets hold no ids: there the revision alone tells.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Info;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use trunkline_core::Clock;
@@ -44,6 +48,8 @@ impl Watched {
 pub(super) struct Lookout {
     pub(super) connection: Connection,
     pub(super) watched: Vec<Watched>,
+    /// What those who follow a log find lost.
+    pub(super) told: mpsc::Receiver<String>,
     /// How to give the logs a new incarnation, where that is our part.
     pub(super) renewal: Option<Renewal>,
     pub(super) tell: watch::Sender<Option<String>>,
@@ -51,38 +57,32 @@ pub(super) struct Lookout {
 
 /// What a new incarnation takes.
 pub(super) struct Renewal {
-    pub(super) state: Arc<dyn State>,
-    pub(super) clock: Arc<dyn Clock>,
+    state: Arc<dyn State>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Renewal {
+    pub(super) fn new(state: &Arc<dyn State>, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            state: state.clone(),
+            clock: clock.clone(),
+        }
+    }
 }
 
 impl Lookout {
-    /// Compares all that is watched with the server after each time that the connection broke, until `closing`.
-    pub(super) async fn run(self, closing: CancellationToken) {
-        // Cancel safe: links are only looked at, and a comparison that is given up changes nothing.
-        tokio::select! {
-            () = closing.cancelled() => {}
-            () = self.look() => {}
-        }
-    }
-
-    async fn look(&self) {
-        let mut link = self.connection.link.clone();
-        let mut breaks = link.borrow_and_update().breaks;
-        while let Ok(came_back) = link
-            .wait_for(|link| link.is_up && link.breaks != breaks)
-            .await
-            .map(|link| *link)
-        {
-            breaks = came_back.breaks;
-            for stream in &self.watched {
-                if let Some(sentence) = loss(&self.connection, stream).await {
-                    error!("{sentence}");
-                    self.renew().await;
-                    self.tell.send_replace(Some(sentence));
-                    return;
-                }
-            }
-        }
+    /// Waits for the first loss, until `closing`.
+    pub(super) async fn run(mut self, closing: CancellationToken) {
+        // Cancel safe: a comparison that is given up changes nothing, and a loss that is told stays told.
+        let lost = tokio::select! {
+            () = closing.cancelled() => return,
+            Some(sentence) = self.told.recv() => sentence,
+            Some(sentence) = compare(&self.connection, &self.watched) => sentence,
+            else => return,
+        };
+        error!("{lost}");
+        self.renew().await;
+        self.tell.send_replace(Some(lost));
     }
 
     async fn renew(&self) {
@@ -100,6 +100,29 @@ impl Lookout {
             }
         }
     }
+}
+
+/// Compares the last sequences of all that is `watched` with the server each time that the connection broke, and gives the first
+/// loss in one sentence; `None` when there is no connection any more.
+async fn compare(connection: &Connection, watched: &[Watched]) -> Option<String> {
+    let mut link = connection.link.clone();
+    let mut breaks = 0;
+    loop {
+        let came_back = link.wait_for(|link| link.is_up && link.breaks != breaks).await;
+        breaks = came_back.ok()?.breaks;
+        for stream in watched {
+            if let Some(sentence) = loss(connection, stream).await {
+                return Some(sentence);
+            }
+        }
+    }
+}
+
+/// What is said when a stream has another entry than before at `sequence`, or none.
+pub(super) fn replaced(stream: &str, sequence: u64) -> String {
+    format!(
+        "the stream `{stream}` on NATS lost what it had acknowledged: the entry at {sequence} is not the one that was there"
+    )
 }
 
 /// What `watched` lost, in one sentence.

@@ -44,7 +44,7 @@ mod streams;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trunkline_core::Clock;
 use uuid::Uuid;
@@ -139,6 +139,7 @@ impl NatsBus {
         let mut watched = nats_state.watched();
         let state: Arc<dyn State> = nats_state;
         let (tell, failure) = watch::channel(None);
+        let (losses, told) = mpsc::channel(1);
         let mut running = Vec::new();
         let mut logs: Vec<Arc<dyn Log>> = Vec::new();
         for log in LogName::ALL {
@@ -156,6 +157,7 @@ impl NatsBus {
                 durability,
                 clock: clock.clone(),
                 failure: failure.clone(),
+                losses: losses.clone(),
             };
             let (log, tasks) = NatsLog::open(parts, trimming).await?;
             logs.push(log);
@@ -167,10 +169,8 @@ impl NatsBus {
         let lookout = Lookout {
             connection: control.clone(),
             watched,
-            renewal: (trimming == Trimming::Here).then(|| Renewal {
-                state: state.clone(),
-                clock: clock.clone(),
-            }),
+            told,
+            renewal: (trimming == Trimming::Here).then(|| Renewal::new(&state, &clock)),
             tell,
         };
         tokio::spawn(lookout.run(closing.clone()));

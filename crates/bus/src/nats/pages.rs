@@ -21,6 +21,8 @@ use crate::log::ReadLimit;
 const PAGE_ENTRIES_MAX: usize = 1_000;
 /// How long the server keeps a cursor that was not closed, in nanoseconds.
 const CURSOR_KEPT_NS: u64 = 10_000_000_000;
+/// Header of the id by which the server knows a message that comes again.
+pub(super) const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// The status by which the server ends a page.
 const END_OF_PAGE: u16 = 204;
 
@@ -31,6 +33,11 @@ pub(super) struct Held {
     pub(super) sequence: u64,
     pub(super) headers: HeaderMap,
     pub(super) payload: Bytes,
+}
+
+/// The id that its publisher gave a message with these headers.
+pub(super) fn message_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(MESSAGE_ID).map(|id| id.as_str())
 }
 
 /// The last messages of some subjects, each with its age by the server's clock.
@@ -62,6 +69,15 @@ pub(super) enum Parts {
 
 /// The last message of `subject`, asked of the stream's leader.
 pub(super) async fn last(connection: &Connection, stream: &str, subject: &str) -> Result<Option<Held>, ApiError> {
+    one(connection, stream, &json!({ "last_by_subj": subject })).await
+}
+
+/// The message at `sequence`, asked of the stream's leader.
+pub(super) async fn at(connection: &Connection, stream: &str, sequence: u64) -> Result<Option<Held>, ApiError> {
+    one(connection, stream, &json!({ "seq": sequence })).await
+}
+
+async fn one(connection: &Connection, stream: &str, question: &Value) -> Result<Option<Held>, ApiError> {
     #[derive(Deserialize)]
     struct Answer {
         message: Stored,
@@ -75,9 +91,8 @@ pub(super) async fn last(connection: &Connection, stream: &str, subject: &str) -
         #[serde(default)]
         data: String,
     }
-    let question = json!({ "last_by_subj": subject });
     let answer = connection
-        .ask::<Answer>(format!("STREAM.MSG.GET.{stream}"), &question)
+        .ask::<Answer>(format!("STREAM.MSG.GET.{stream}"), question)
         .await;
     let stored = match answer {
         Ok(answer) => answer.message,
@@ -122,8 +137,9 @@ pub(super) async fn bounds(connection: &Connection, stream: &str) -> Result<Boun
     })
 }
 
-/// The last sequence that was given, when nothing of `subjects`, which are all, is held from `from` on. A server tells neither a message that it cannot read nor one
-/// that a replica does not have yet from one that was removed; so the leader is asked for the last that it holds.
+/// The last sequence that was given, when nothing of `subjects`, which are all, is held from `from` on. A server tells neither a
+/// message that it cannot read nor one that a replica does not have yet from one that was removed; so the leader is asked for the last
+/// that it holds.
 ///
 /// # Errors
 /// [`ApiError::Unanswered`] when something is held there.

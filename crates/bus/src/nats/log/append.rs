@@ -26,6 +26,7 @@ use crate::nats::api::{ApiError, code, read_ack};
 use crate::nats::connect::rest_before;
 use crate::nats::names::Answer;
 use crate::nats::outlet::Outlet;
+use crate::nats::pages::MESSAGE_ID;
 
 /// Entries that wait for their acknowledgements at most: fewer than news may wait in a subscription.
 const IN_FLIGHT_ENTRIES_MAX: usize = 1_024;
@@ -188,7 +189,7 @@ impl Appender {
         let number = self.first_number + self.in_flight.len() as u64;
         let reply = format!("{}.{number}", parts.inbox);
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", job.id.uuid().simple().to_string());
+        headers.insert(MESSAGE_ID, job.id.uuid().simple().to_string());
         if job.is_again {
             headers.insert(AGAIN, "1");
         }

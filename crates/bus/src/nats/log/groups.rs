@@ -1,4 +1,7 @@
 //! Consumer groups: how far each is, kept in the durable keyspace and remembered here.
+//!
+//! A position counts only under the incarnation that it was committed under: after a loss, other entries may stand in the places of
+//! those that were taken.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::feed::locked;
-use crate::log::LogError;
+use crate::log::{Incarnation, LogError};
 use crate::nats::names::LogName;
 use crate::state::{Expect, Key, State, StateError, Versioned};
 
@@ -18,6 +21,7 @@ pub(super) struct Groups {
     state: Arc<dyn State>,
     log: LogName,
     shards: u16,
+    incarnation: Incarnation,
     known: Mutex<BTreeMap<String, Group>>,
 }
 
@@ -45,11 +49,12 @@ struct Position {
 }
 
 impl Groups {
-    pub(super) fn new(state: Arc<dyn State>, log: LogName, shards: u16) -> Self {
+    pub(super) fn new(state: Arc<dyn State>, log: LogName, shards: u16, incarnation: Incarnation) -> Self {
         Self {
             state,
             log,
             shards,
+            incarnation,
             known: Mutex::default(),
         }
     }
@@ -67,7 +72,7 @@ impl Groups {
             }
             let made = self
                 .state
-                .compare_and_swap(&self.key(name, index), Expect::Absent, encode(is_required, 0))
+                .compare_and_swap(&self.key(name, index), Expect::Absent, self.encode(is_required, 0))
                 .await;
             match made {
                 Ok(revision) => self.note(
@@ -100,7 +105,7 @@ impl Groups {
                 return Ok(());
             }
             let expect = position.revision.map_or(Expect::Absent, Expect::Revision);
-            let value = encode(is_required, sequence);
+            let value = self.encode(is_required, sequence);
             match self.state.compare_and_swap(&key, expect, value).await {
                 Ok(revision) => {
                     self.note(
@@ -128,40 +133,14 @@ impl Groups {
         self.learn(&Key::durable(self.all())).await
     }
 
-    /// Moves groups back to the beginning that are beyond the `heads` of the shards, which were asked for after the groups: that
-    /// happens only when the log lost entries. Says whether there were any.
-    pub(super) async fn move_back(&self, heads: &[u64]) -> Result<bool, LogError> {
-        let known = locked(&self.known).clone();
-        let mut has_moved = false;
-        for (name, group) in known {
-            for (index, (position, head)) in group.positions.iter().zip(heads).enumerate() {
-                let (true, Some(revision)) = (position.committed > *head, position.revision) else {
-                    continue;
-                };
-                tracing::error!(
-                    group = name,
-                    shard = index,
-                    committed = position.committed,
-                    head,
-                    "the log lost entries"
-                );
-                let value = encode(group.is_required, 0);
-                let key = self.key(&name, index);
-                match self
-                    .state
-                    .compare_and_swap(&key, Expect::Revision(revision), value)
-                    .await
-                {
-                    // Another process may have moved it back already.
-                    Ok(_) | Err(StateError::Conflict { .. }) => has_moved = true,
-                    Err(error) => return Err(failed(&error)),
-                }
-            }
-        }
-        if has_moved {
-            self.refresh().await?;
-        }
-        Ok(has_moved)
+    /// Whether a group is beyond the `heads` of the shards, which were asked for after the groups: that happens only when the log lost
+    /// entries.
+    pub(super) fn are_beyond(&self, heads: &[u64]) -> bool {
+        let known = locked(&self.known);
+        known.values().any(|group| {
+            let mut positions = group.positions.iter().zip(heads);
+            positions.any(|(position, head)| position.committed > *head)
+        })
     }
 
     /// The last sequence of the shard that every required group is done with, as far as is known and at most `head`; 0 while there is
@@ -173,6 +152,13 @@ impl Groups {
             .map(|group| group.positions[index].committed)
             .min()
             .map_or(0, |committed| committed.min(head))
+    }
+
+    fn encode(&self, is_required: bool, committed: u64) -> Bytes {
+        let mut value = vec![u8::from(is_required)];
+        value.extend_from_slice(&committed.to_be_bytes());
+        value.extend_from_slice(&self.incarnation.0.to_be_bytes());
+        value.into()
     }
 
     fn all(&self) -> String {
@@ -208,7 +194,8 @@ impl Groups {
         let below = key.name().strip_prefix(&self.all())?.strip_prefix('.')?;
         let (name, index) = below.rsplit_once('.')?;
         let index = index.parse().ok().filter(|index| *index < usize::from(self.shards))?;
-        let (is_required, committed) = decode(&entry.value)?;
+        let (is_required, committed, incarnation) = decode(&entry.value)?;
+        let committed = if incarnation == self.incarnation { committed } else { 0 };
         let revision = entry.revision;
         Some((
             name.to_owned(),
@@ -238,15 +225,11 @@ impl Groups {
     }
 }
 
-fn encode(is_required: bool, committed: u64) -> Bytes {
-    let mut value = vec![u8::from(is_required)];
-    value.extend_from_slice(&committed.to_be_bytes());
-    value.into()
-}
-
-fn decode(value: &[u8]) -> Option<(bool, u64)> {
-    let (is_required, committed) = value.split_first()?;
-    Some((*is_required != 0, u64::from_be_bytes(committed.try_into().ok()?)))
+fn decode(value: &[u8]) -> Option<(bool, u64, Incarnation)> {
+    let (is_required, value) = value.split_first()?;
+    let (committed, incarnation) = value.split_first_chunk()?;
+    let incarnation = Incarnation(i64::from_be_bytes(incarnation.try_into().ok()?));
+    Some((*is_required != 0, u64::from_be_bytes(*committed), incarnation))
 }
 
 fn failed(error: &StateError) -> LogError {

@@ -147,7 +147,7 @@ async fn incarnation(parts: &Parts, trimming: Trimming) -> Result<Incarnation, N
     if trimming == Trimming::Elsewhere {
         return Ok(current);
     }
-    let groups = Groups::new(state.clone(), log, parts.facts.shards);
+    let groups = Groups::new(state.clone(), log, parts.facts.shards, current);
     groups.refresh().await.map_err(|error| failed(&error))?;
     // Asked for after the positions, so that what others append and commit meanwhile cannot look like a loss.
     let mut heads = Vec::new();
@@ -155,9 +155,14 @@ async fn incarnation(parts: &Parts, trimming: Trimming) -> Result<Incarnation, N
         let bounds = pages::bounds(&parts.connection, &parts.names.stream(log, shard)).await;
         heads.push(bounds.map_err(|error| failed(&error))?.last);
     }
-    if !groups.move_back(&heads).await.map_err(|error| failed(&error))? {
+    if !groups.are_beyond(&heads) {
         return Ok(current);
     }
+    tracing::error!(
+        log = log.as_str(),
+        ?heads,
+        "groups are beyond what the log holds: it lost entries"
+    );
     let next = Incarnation(parts.clock.now().micros());
     losses::renew(&**state, log, expect, next)
         .await

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_nats::jetstream::stream::Info;
 use bytes::Bytes;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use trunkline_core::Clock;
 use trunkline_proto::messages::v1::Envelope;
@@ -48,6 +48,8 @@ pub(in crate::nats) struct Parts {
     pub(in crate::nats) durability: Durability,
     pub(in crate::nats) clock: Arc<dyn Clock>,
     pub(in crate::nats) failure: Failure,
+    /// Who is told in one sentence of what the server lost.
+    pub(in crate::nats) losses: mpsc::Sender<String>,
 }
 
 /// One shard, as this process sees it.
@@ -104,7 +106,12 @@ impl Shared {
             tap: Source::new(TAP_LIMIT),
             is_tapped: AtomicBool::new(false),
             counters: Counters::default(),
-            groups: Groups::new(parts.state.clone(), parts.log, parts.facts.shards),
+            groups: Groups::new(
+                parts.state.clone(),
+                parts.log,
+                parts.facts.shards,
+                parts.facts.incarnation,
+            ),
             ledger: Mutex::new(Ledger::new(&parts.heads)),
             closing: CancellationToken::new(),
             parts,

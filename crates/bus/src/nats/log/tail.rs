@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
+use async_nats::{HeaderMap, Message, Subscriber};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::append::AGAIN;
 use super::shared::Shared;
@@ -15,6 +15,7 @@ use crate::envelope;
 use crate::feed::locked;
 use crate::log::{ReadLimit, Shard};
 use crate::nats::connect::{ANSWER_WAIT_MAX, Link};
+use crate::nats::losses;
 use crate::nats::names::domain_of;
 use crate::nats::pages::{self, Held};
 
@@ -99,21 +100,28 @@ struct Follower<'log> {
     shared: &'log Shared,
     shard: Shard,
     last: u64,
+    /// The headers of the entry at `last`, which tell it from another one in its place; none until they are known.
+    newest: Option<HeaderMap>,
     link: watch::Receiver<Link>,
     gaps: u64,
+    /// Times that the connection had broken when `newest` was compared last.
+    breaks: u64,
 }
 
 async fn follow_for_ever(shared: &Shared, shard: Shard) {
     let subject = shared.parts.names.shard_news(shared.parts.log, shard);
     let mut link = shared.parts.connection.link.clone();
-    let gaps = link.borrow_and_update().gaps;
+    let Link { gaps, breaks, .. } = *link.borrow_and_update();
     let mut follower = Follower {
         shared,
         shard,
         last: *shared.shard(shard).heard.borrow(),
+        newest: None,
         link,
         gaps,
+        breaks,
     };
+    follower.learn().await;
     loop {
         let news = subscribe(shared, subject.clone()).await;
         follower.run(news).await;
@@ -121,6 +129,53 @@ async fn follow_for_ever(shared: &Shared, shard: Shard) {
 }
 
 impl Follower<'_> {
+    /// Learns which entry is the last, of which only the sequence is known when the log is opened.
+    async fn learn(&mut self) {
+        let stream = self.shared.stream(self.shard);
+        match pages::at(&self.shared.parts.connection, &stream, self.last).await {
+            Ok(held) => self.newest = held.map(|held| held.headers),
+            // The next entry is known in any case.
+            Err(error) => debug!(%error, stream, "the newest entry cannot be read"),
+        }
+    }
+
+    /// After a break of the connection, makes sure that the server still has the last entry in its place, since what comes after it is
+    /// taken for what comes next. Never returns when it does not: its loss ends the process.
+    async fn compare(&mut self) {
+        let breaks = self.link.borrow().breaks;
+        if self.breaks != breaks
+            && let Some(id) = self.newest.as_ref().and_then(pages::message_id)
+            && let Some(sentence) = self.loss(id).await
+        {
+            // Only the first loss is told, and this one waits for the end.
+            let _ = self.shared.parts.losses.try_send(sentence);
+            std::future::pending::<()>().await;
+        }
+        self.breaks = breaks;
+    }
+
+    /// In one sentence, that the entry at `last` is not the one with `id`; waits until the server tells.
+    async fn loss(&self, id: &str) -> Option<String> {
+        let (shared, sequence) = (self.shared, self.last);
+        let stream = shared.stream(self.shard);
+        loop {
+            match pages::at(&shared.parts.connection, &stream, sequence).await {
+                Ok(Some(held)) if pages::message_id(&held.headers) == Some(id) => return None,
+                Ok(Some(_)) => return Some(losses::replaced(&stream, sequence)),
+                // Asked for after the entry was seen to be gone: it is removed only when it is committed.
+                Ok(None) => match shared.groups.refresh().await {
+                    Ok(()) => {
+                        let committed = shared.groups.committed_by_all(usize::from(self.shard.0), sequence);
+                        return (committed < sequence).then(|| losses::replaced(&stream, sequence));
+                    }
+                    Err(error) => warn!(%error, stream, "positions cannot be read; it is tried again"),
+                },
+                Err(error) => warn!(%error, stream, "the newest entry cannot be compared; it is tried again"),
+            }
+            tokio::time::sleep(RETRY_REST).await;
+        }
+    }
+
     /// Ends when the subscription does.
     async fn run(&mut self, news: Subscriber) {
         let mut news = news.ready_chunks(CHUNK_MAX);
@@ -151,6 +206,7 @@ impl Follower<'_> {
     }
 
     async fn hear(&mut self, chunk: Vec<Message>) {
+        self.compare().await;
         let before = self.last;
         for message in chunk {
             let Some(held) = read_news(message) else {
@@ -160,7 +216,7 @@ impl Follower<'_> {
                 self.catch_up_to(held.sequence - 1).await;
             }
             if held.sequence == self.last + 1 {
-                self.show(&held);
+                self.show(held);
             }
         }
         if self.last > before {
@@ -180,6 +236,7 @@ impl Follower<'_> {
         let stream = self.shared.stream(self.shard);
         let mut is_full = true;
         while is_full && self.last < last && connection.link.borrow().is_up {
+            self.compare().await;
             let mut link = self.link.clone();
             let breaks = link.borrow().breaks;
             // Cancel safe: a page that is not there yet is asked for again.
@@ -193,7 +250,7 @@ impl Follower<'_> {
                 Ok(page) => {
                     let bytes: usize = page.iter().map(|held| held.payload.len()).sum();
                     is_full = page.len() >= CATCH_UP_LIMIT.entries || bytes >= CATCH_UP_LIMIT.bytes / 2;
-                    page.iter().for_each(|held| self.show(held));
+                    page.into_iter().for_each(|held| self.show(held));
                     self.shared.heard(self.shard, self.last);
                 }
                 Err(error) => {
@@ -205,13 +262,14 @@ impl Follower<'_> {
         }
     }
 
-    fn show(&mut self, held: &Held) {
-        self.shared.show(self.shard, held);
+    fn show(&mut self, held: Held) {
+        self.shared.show(self.shard, &held);
         if let Some(domain) = domain_of(&held.subject) {
             let bytes = held.payload.len() as u64;
             locked(&self.shared.ledger).heard(self.shard, held.sequence, domain, bytes);
         }
         self.last = held.sequence;
+        self.newest = Some(held.headers);
     }
 }
 
