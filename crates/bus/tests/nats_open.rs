@@ -5,13 +5,17 @@
 mod on_nats;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use on_nats::Platform;
 use serde_json::{Value, json};
+use trunkline_bus::conformance::{entry, in_time};
 use trunkline_bus::embedded::ConfiguredTier;
 use trunkline_bus::log::Tier;
 use trunkline_bus::nats::{NatsConfig, NatsError, Trimming};
-use trunkline_testkit::Nats;
+use trunkline_core::DomainId;
+use trunkline_testkit::{Nats, Proxy, throughout};
 use uuid::Uuid;
 
 async fn refusal(platform: &Platform) -> NatsError {
@@ -153,7 +157,7 @@ async fn wrong_credentials_are_no_matter_of_waiting() {
 
 #[tokio::test]
 async fn synced_counts_only_when_monitoring_proves_it() {
-    let always = Nats::start_with("jetstream: { store_dir: $STORE, sync_interval: always }");
+    let always = Nats::start_with(SYNCED);
     for (nats, proven) in [(Nats::start(), Tier::Written), (always, Tier::Synced)] {
         let mut platform = Platform::on(nats);
         platform.provision().await.unwrap();
@@ -172,6 +176,60 @@ async fn synced_counts_only_when_monitoring_proves_it() {
         let opened = platform.try_open(Trimming::Elsewhere).await.map(drop);
         assert_eq!(opened.is_ok(), proven == Tier::Synced, "{opened:?}");
     }
+}
+
+const SYNCED: &str = "jetstream: { store_dir: $STORE, sync_interval: always }";
+
+/// A server that syncs each write, and a platform that knows where its monitoring is.
+async fn synced() -> Platform {
+    let mut platform = Platform::on(Nats::start_with(SYNCED));
+    platform.provision().await.unwrap();
+    platform.config.monitoring_urls = vec![platform.nats.monitoring_url()];
+    platform
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_without_syncing_ends_the_log() {
+    let mut platform = synced().await;
+    let bus = platform.adapter().await;
+    assert_eq!(bus.log.durability().tier, Tier::Synced);
+    platform.nats.restart_with("jetstream: { store_dir: $STORE }");
+    let sentence = in_time("the end of the log", bus.log.failed()).await;
+    assert!(
+        sentence.contains("does not give the tier `synced` any more") && sentence.contains("`sync_interval: always`"),
+        "{sentence}"
+    );
+    bus.close().await;
+    let bus = platform.adapter().await;
+    assert_eq!(
+        bus.log.durability().tier,
+        Tier::Written,
+        "a restart tells what is given"
+    );
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn monitoring_that_is_away_for_a_moment_ends_nothing() {
+    let mut platform = synced().await;
+    let monitoring = platform.nats.monitoring_url();
+    let proxy = Proxy::before(monitoring.trim_start_matches("http://")).await;
+    platform.config.monitoring_urls = vec![format!("http://{}", proxy.address())];
+    let bus = platform.adapter().await;
+    assert_eq!(bus.log.durability().tier, Tier::Synced);
+    proxy.hold();
+    platform.nats.restart();
+    let is_going_on = async || bus.log.failed().now_or_never().is_none();
+    // Longer than one question may take.
+    throughout(Duration::from_secs(5), is_going_on).await;
+    proxy.heal();
+    let entry = || entry(DomainId::new(), "after");
+    let receipt = bus.log.append(entry()).await.unwrap();
+    assert_eq!(in_time("the receipt", receipt).await.unwrap().tier, Tier::Synced);
+    throughout(Duration::from_secs(3), is_going_on).await;
+    platform.nats.restart_with("jetstream: { store_dir: $STORE }");
+    in_time("the end of the log", bus.log.failed()).await;
+    bus.close().await;
 }
 
 #[test]

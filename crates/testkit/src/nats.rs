@@ -64,17 +64,26 @@ impl Nats {
     /// As [`Nats::start`].
     #[must_use]
     pub fn start_with(settings: &str) -> Self {
-        let folder = crate::free_dir();
-        let store = format!("{:?}", folder.path().join("store"));
         let mut nats = Self {
-            settings: settings.replace("$STORE", &store),
-            folder,
+            settings: String::new(),
+            folder: crate::free_dir(),
             running: None,
             port: 0,
             monitoring_port: 0,
         };
-        nats.restart();
+        nats.restart_with(settings);
         nats
+    }
+
+    /// Starts it as [`Nats::restart`] does, with other lines of configuration.
+    ///
+    /// # Panics
+    ///
+    /// As [`Nats::start`].
+    pub fn restart_with(&mut self, settings: &str) {
+        let store = format!("{:?}", self.store());
+        self.settings = settings.replace("$STORE", &store);
+        self.restart();
     }
 
     /// Where clients connect, as `nats://…`.

@@ -52,8 +52,8 @@ pub struct NatsConfig {
     pub queue_bytes_max: u64,
     /// Bytes of the newest messages kept in memory for consumers that keep up, in all; default 16 MiB.
     pub ring_bytes_max: usize,
-    /// Monitoring addresses (`http://host:port`) of every server that holds a stream: what proves that they sync each write. Default
-    /// none, and then the tier is `written`.
+    /// Monitoring addresses (`http://host:port`) of every server that holds a stream: what proves, at start and after each break of the
+    /// connection, that they sync each write. Default none, and then the tier is `written`.
     pub monitoring_urls: Vec<String>,
     /// The tier that acknowledgements must have; what the servers cannot give is refused at start. Default: what they give.
     pub tier: Option<ConfiguredTier>,

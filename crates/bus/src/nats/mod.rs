@@ -59,13 +59,14 @@ use self::identity::Identity;
 use self::live::NatsLive;
 use self::log::{Limits, NatsLog, Parts, Running};
 use self::losses::{Lookout, Renewal};
+use self::monitor::Proof;
 use self::names::{LogName, Names};
 use self::outlet::Outlets;
 use self::state::NatsState;
 use self::streams::{DEAD_BYTES_MAX, EVENTS_BYTES_MAX, Streams};
 
 use crate::live::Live;
-use crate::log::Log;
+use crate::log::{Durability, Log, Tier};
 use crate::state::State;
 
 /// The oldest server that has what we need: major and minor version.
@@ -173,7 +174,7 @@ impl NatsBus {
             renewal: (trimming == Trimming::Here).then(|| Renewal::new(&state, &clock)),
             tell,
         };
-        tokio::spawn(lookout.run(closing.clone()));
+        look_after(lookout, config, durability, &closing);
         let connections = [bulk, control.clone()];
         let health = health::look_after(connections.clone(), state.clone(), clock, closing.clone());
         Ok(Self {
@@ -209,6 +210,19 @@ async fn connect(config: &NatsConfig) -> Result<(Connection, Connection, Outlets
     let bulk = Connection::open(config, identity.clone(), "log").await?;
     let control = Connection::open(config, identity.clone(), "state").await?;
     Ok((bulk, control, Outlets::new(config, identity)))
+}
+
+/// Starts what ends the process when the servers do not keep what they promised, until `closing`.
+fn look_after(lookout: Lookout, config: &NatsConfig, durability: Durability, closing: &CancellationToken) {
+    if durability.tier == Tier::Synced {
+        let proof = Proof {
+            config: config.clone(),
+            connection: lookout.connection.clone(),
+            tell: lookout.tell.clone(),
+        };
+        tokio::spawn(proof.run(closing.clone()));
+    }
+    tokio::spawn(lookout.run(closing.clone()));
 }
 
 /// What `log` may hold on a server that takes messages of `payload_bytes_max`.

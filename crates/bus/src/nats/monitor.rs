@@ -1,11 +1,16 @@
-//! What the servers' monitoring proves of how they keep what they acknowledge.
+//! What the servers' monitoring proves of how they keep what they acknowledge: when a process opens the bus, and after each time that
+//! the connection broke, since a server may have come back with another configuration.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::connect::Connection;
 use super::{NatsConfig, NatsError};
 use crate::log::{Durability, Tier};
 
@@ -13,6 +18,11 @@ use crate::log::{Durability, Tier};
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Rest before monitoring that proves nothing for now is asked again.
+const RETRY_REST: Duration = Duration::from_secs(1);
+/// How long it may prove nothing while the server is connected, before that counts as an answer.
+const PROOF_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What `/varz` says that we look at.
 #[derive(Deserialize)]
@@ -34,6 +44,23 @@ struct JetStreamConfig {
     sync_always: bool,
 }
 
+/// Why it is not proven that every server syncs each write.
+#[derive(Debug)]
+enum Unproven {
+    /// Nothing was told to the purpose; that may pass.
+    ForNow(String),
+    /// It is told, or configured, otherwise.
+    Denied(String),
+}
+
+impl Unproven {
+    fn into_sentence(self) -> String {
+        match self {
+            Self::ForNow(why) | Self::Denied(why) => why,
+        }
+    }
+}
+
 /// What an acknowledgement promises; `server_id` is the server that we talk to.
 pub(super) async fn durability(config: &NatsConfig, server_id: &str) -> Result<Durability, NatsError> {
     let proven = proof(config, server_id).await;
@@ -41,6 +68,7 @@ pub(super) async fn durability(config: &NatsConfig, server_id: &str) -> Result<D
     if let (Some(wanted), Err(why)) = (config.tier.map(Tier::from), proven)
         && wanted > given
     {
+        let why = why.into_sentence();
         return Err(NatsError::Tier { wanted, given, why });
     }
     Ok(Durability {
@@ -49,31 +77,85 @@ pub(super) async fn durability(config: &NatsConfig, server_id: &str) -> Result<D
     })
 }
 
-/// Proves that every server syncs each write, or says why that is not proven.
-async fn proof(config: &NatsConfig, server_id: &str) -> Result<(), String> {
+/// Looks after the promise that each write is synced, where it was proven when the bus was opened.
+pub(super) struct Proof {
+    pub(super) config: NatsConfig,
+    pub(super) connection: Connection,
+    /// Takes the sentence with which the process must end.
+    pub(super) tell: watch::Sender<Option<String>>,
+}
+
+impl Proof {
+    /// Has it proven again after each time that the connection broke, until `closing`.
+    pub(super) async fn run(self, closing: CancellationToken) {
+        // Cancel safe: it only asks.
+        let why = tokio::select! {
+            () = closing.cancelled() => return,
+            Some(why) = self.missing() => why,
+            else => return,
+        };
+        let sentence = format!(
+            "NATS does not give the tier `{}` any more, which this process promises: {why}",
+            Tier::Synced
+        );
+        tracing::error!("{sentence}");
+        self.tell.send_replace(Some(sentence));
+    }
+
+    /// Why it is not proven any more; `None` when there is no connection any more.
+    async fn missing(&self) -> Option<String> {
+        let mut link = self.connection.link.clone();
+        let mut breaks = 0;
+        loop {
+            let came_back = link.wait_for(|link| link.is_up && link.breaks != breaks).await;
+            breaks = came_back.ok()?.breaks;
+            let deadline = Instant::now() + PROOF_WAIT_MAX;
+            while link.borrow().breaks == breaks {
+                let server_id = self.connection.client.server_info().server_id;
+                match proof(&self.config, &server_id).await {
+                    Ok(()) => break,
+                    Err(Unproven::Denied(why)) => return Some(why),
+                    Err(Unproven::ForNow(why)) if Instant::now() < deadline => {
+                        tracing::warn!(
+                            why,
+                            "monitoring of NATS does not prove that each write is synced; it is asked again"
+                        );
+                        tokio::time::sleep(RETRY_REST).await;
+                    }
+                    Err(Unproven::ForNow(why)) => return Some(why),
+                }
+            }
+        }
+    }
+}
+
+/// Proves that every server syncs each write.
+async fn proof(config: &NatsConfig, server_id: &str) -> Result<(), Unproven> {
     if config.monitoring_urls.is_empty() {
-        return Err("no `monitoring_urls` are configured to prove more".to_owned());
+        let why = "no `monitoring_urls` are configured to prove more".to_owned();
+        return Err(Unproven::Denied(why));
     }
     if config.monitoring_urls.len() < usize::from(config.replicas) {
-        return Err(format!("`monitoring_urls` must name all {} servers", config.replicas));
+        let why = format!("`monitoring_urls` must name all {} servers", config.replicas);
+        return Err(Unproven::Denied(why));
     }
     let mut is_ours_among_them = false;
     for url in &config.monitoring_urls {
         let varz = ask(url)
             .await
-            .map_err(|cause| format!("{url} does not tell: {cause}"))?;
+            .map_err(|cause| Unproven::ForNow(format!("{url} does not tell: {cause}")))?;
         if !varz.jetstream.config.is_some_and(|config| config.sync_always) {
-            return Err(format!(
-                "{url} says that it does not sync each write (`sync_interval: always`)"
-            ));
+            let why = format!("{url} says that it does not sync each write (`sync_interval: always`)");
+            return Err(Unproven::Denied(why));
         }
         is_ours_among_them |= varz.server_id == server_id;
     }
     if is_ours_among_them {
-        Ok(())
-    } else {
-        Err("`monitoring_urls` do not name the server that we are connected to".to_owned())
+        return Ok(());
     }
+    // The server may have been replaced between the two answers.
+    let why = "`monitoring_urls` do not name the server that we are connected to".to_owned();
+    Err(Unproven::ForNow(why))
 }
 
 async fn ask(url: &str) -> Result<Varz, String> {
