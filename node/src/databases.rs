@@ -2,23 +2,24 @@
 
 use trunkline_db::tenure::{Standing, Tenure};
 use trunkline_db::{Db, Migrations};
+use uuid::Uuid;
 
-use crate::config::Config;
-use crate::config::is_postgres;
-use crate::data::DataFolder;
+use crate::config::{Config, is_postgres};
 use crate::error::{Error, chain};
 use crate::health::{Dependency, Failure, Health};
 use crate::life::Phase;
 use crate::roles::{Role, Roles};
+use crate::storage::Storage;
 
-/// A service's migrations, if the role has a database of the kind that services share.
-pub(crate) fn migrations_of(role: Role) -> Option<&'static Migrations> {
-    match role {
-        Role::Auth => Some(&trunkline_auth::store::MIGRATIONS),
-        Role::Things => Some(&trunkline_things::MIGRATIONS),
-        Role::Channels => Some(&trunkline_channels::MIGRATIONS),
-        Role::Mqtt | Role::Http | Role::Writer | Role::Reader | Role::Gateway => None,
-    }
+/// The migrations of a platform's service, if the role has a database of the kind that services share.
+pub(crate) fn migrations_of(role: Role, platform: Uuid) -> Option<Migrations> {
+    let migrations = match role {
+        Role::Auth => trunkline_auth::store::MIGRATIONS,
+        Role::Things => trunkline_things::MIGRATIONS,
+        Role::Channels => trunkline_channels::MIGRATIONS,
+        Role::Mqtt | Role::Http | Role::Writer | Role::Reader | Role::Gateway => return None,
+    };
+    Some(migrations.of(platform))
 }
 
 /// Open databases.
@@ -37,13 +38,14 @@ impl Databases {
     /// Names the database that is wrong. One that cannot be reached is waited for.
     pub(crate) async fn open(
         config: &Config,
-        data: Option<&DataFolder>,
+        storage: &Storage,
         roles: &Roles,
         health: &Health,
     ) -> Result<Self, Error> {
+        let data = storage.data.as_ref();
         let (mut opened, mut tenure) = (Vec::new(), None);
         for role in roles.iter() {
-            let Some(migrations) = migrations_of(role) else {
+            let Some(migrations) = &migrations_of(role, storage.platform_id) else {
                 continue;
             };
             let database = match (config.database_url(role), data) {

@@ -5,6 +5,7 @@ use trunkline_bus::nats::provision;
 use trunkline_core::SystemClock;
 use trunkline_db::Db;
 use trunkline_store::PostgresStore;
+use uuid::Uuid;
 
 use crate::config::{Config, is_postgres};
 use crate::databases::migrations_of;
@@ -49,15 +50,15 @@ pub async fn migrate(config: &Config) -> Result<Vec<String>, Error> {
         made => format!("NATS has new {}", made.join(", ")),
     });
     for role in [Role::Auth, Role::Things, Role::Channels] {
-        done.push(migrate_service(config, role, url_of(role)?).await?);
+        done.push(migrate_service(config, platform, role, url_of(role)?).await?);
     }
-    done.push(migrate_messages(config, url_of(Role::Writer)?).await?);
+    done.push(migrate_messages(config, platform, url_of(Role::Writer)?).await?);
     Ok(done)
 }
 
-async fn migrate_service(config: &Config, role: Role, url: &str) -> Result<String, Error> {
+async fn migrate_service(config: &Config, platform: Uuid, role: Role, url: &str) -> Result<String, Error> {
     let refused = Error::part::<trunkline_db::Error>(role.as_str());
-    let Some(migrations) = migrations_of(role) else {
+    let Some(migrations) = &migrations_of(role, platform) else {
         return Ok(String::new());
     };
     Db::migrate(url, migrations).await.map_err(refused)?;
@@ -70,9 +71,9 @@ async fn migrate_service(config: &Config, role: Role, url: &str) -> Result<Strin
     Ok(line)
 }
 
-async fn migrate_messages(config: &Config, url: &str) -> Result<String, Error> {
+async fn migrate_messages(config: &Config, platform: Uuid, url: &str) -> Result<String, Error> {
     let refused = |error| Error::part("the message store")(error);
-    PostgresStore::migrate(url).await.map_err(refused)?;
+    PostgresStore::migrate(url, platform).await.map_err(refused)?;
     let mut line = "schema messages is up to date".to_owned();
     if let Some(user) = config.grants.user(Role::Writer) {
         PostgresStore::grant_writer(url, user).await.map_err(refused)?;

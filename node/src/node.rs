@@ -67,7 +67,7 @@ impl Node {
         let storage = Storage::open(config, shape, &roles, &clock, &health).await?;
         ops.describe(&storage);
         let traces = Traces::open(config, (shape, &roles), (storage.platform_id, node_id), &metrics)?;
-        let databases = Databases::open(config, storage.data.as_ref(), &roles, &health).await?;
+        let databases = Databases::open(config, &storage, &roles, &health).await?;
         let ground = Ground {
             config,
             shape,

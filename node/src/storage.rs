@@ -67,7 +67,7 @@ impl Storage {
             let shared = messages.first().filter(|(_, open)| open.is_file());
             let open = match shared {
                 Some((_, open)) => open.clone(),
-                None => Messages::open(config, data.as_ref(), role, health).await?,
+                None => Messages::open(config, (platform_id, data.as_ref()), role, health).await?,
             };
             messages.push((role, open));
         }

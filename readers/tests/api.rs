@@ -85,8 +85,8 @@ impl Fixture {
 
     async fn on_postgres() -> Fixture {
         let database = Postgres::database().await;
-        PostgresStore::migrate(database.url()).await.unwrap();
-        let store = PostgresStore::open(database.url()).await.unwrap();
+        PostgresStore::migrate(database.url(), Uuid::nil()).await.unwrap();
+        let store = PostgresStore::open(database.url(), Uuid::nil()).await.unwrap();
         Fixture::new(Arc::new(store), Place::Postgres(database))
     }
 

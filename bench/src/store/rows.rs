@@ -89,8 +89,8 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options, url: &str) -> Result<()> {
-    PostgresStore::migrate(url).await?;
-    let store = Arc::new(PostgresStore::open(url).await?);
+    PostgresStore::migrate(url, Uuid::nil()).await?;
+    let store = Arc::new(PostgresStore::open(url, Uuid::nil()).await?);
     let options_of_schema = url.parse::<PgConnectOptions>()?.options([("search_path", "messages")]);
     let mut raw = options_of_schema.connect().await?;
     let records = Arc::new(records(options));

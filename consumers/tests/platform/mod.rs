@@ -18,6 +18,7 @@ use trunkline_proto::messages::v1::{Envelope, Protocol, Publisher, PublisherKind
 use trunkline_store::{MessageStore, Page, PageLimit, PostgresStore, Query};
 use trunkline_telemetry::{Counter, Metrics};
 use trunkline_testkit::{Postgres, Proxy, until};
+use uuid::Uuid;
 
 pub(crate) use store::Place;
 
@@ -72,7 +73,7 @@ impl Platform {
 
     pub(crate) async fn on_postgres() -> Platform {
         let database = Postgres::database().await;
-        PostgresStore::migrate(database.url()).await.unwrap();
+        PostgresStore::migrate(database.url(), Uuid::nil()).await.unwrap();
         Platform::open(TempDir::new().unwrap(), Place::Postgres(database), Config::default()).await
     }
 
@@ -85,7 +86,7 @@ impl Platform {
         let (user, address) = database.url().split_once('@').unwrap();
         let (server, name) = address.split_once('/').unwrap();
         let proxy = Proxy::before(server).await;
-        let store = PostgresStore::open(&format!("{user}@{}/{name}", proxy.address()))
+        let store = PostgresStore::open(&format!("{user}@{}/{name}", proxy.address()), Uuid::nil())
             .await
             .unwrap();
         Platform {

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use trunkline_store::{MessageStore, PostgresStore, SqliteStore};
 use trunkline_testkit::Database;
+use uuid::Uuid;
 
 /// Where the store keeps its rows.
 pub(crate) enum Place {
@@ -18,7 +19,7 @@ impl Place {
     pub(super) async fn open(&self) -> Arc<dyn MessageStore> {
         match self {
             Place::Sqlite(file) => Arc::new(SqliteStore::open(file).await.unwrap()),
-            Place::Postgres(database) => Arc::new(PostgresStore::open(database.url()).await.unwrap()),
+            Place::Postgres(database) => Arc::new(PostgresStore::open(database.url(), Uuid::nil()).await.unwrap()),
         }
     }
 

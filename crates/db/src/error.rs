@@ -52,6 +52,24 @@ pub enum Error {
         /// The service whose schema it is.
         service: &'static str,
     },
+    /// The schema does not say whose it is: nobody has migrated it for a platform.
+    #[error(
+        "the schema of {service} says of no platform that it belongs to it; run `trunkline migrate` with the owner's credentials"
+    )]
+    Unclaimed {
+        /// The service whose schema it is.
+        service: &'static str,
+    },
+    /// The schema belongs to somebody else.
+    #[error("the schema of {service} belongs to {found}, and this is {expected}; choose another database")]
+    OtherPlatform {
+        /// The service whose schema it is.
+        service: &'static str,
+        /// Whose it is, as the schema says.
+        found: String,
+        /// Who we are.
+        expected: String,
+    },
     /// The schema of a service was written by an older version.
     #[error(
         "the schema of {service} is of an older version (it lacks migration {number}); run `trunkline migrate` with the owner's credentials"
@@ -118,6 +136,8 @@ impl Error {
             | Self::Foreign
             | Self::Newer { .. }
             | Self::Missing { .. }
+            | Self::Unclaimed { .. }
+            | Self::OtherPlatform { .. }
             | Self::Older { .. }
             | Self::Unfit { .. }
             | Self::Ungranted { .. }

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! On Postgres a schema belongs to an owner, who makes and changes it ([`Db::migrate`]) and grants its rows to the service's user
-//! ([`Db::grant`]); a process opens what fits it exactly. Every wait for a server has a named limit ([`mod@postgres`]), after which the
+//! ([`Db::grant`]); a process opens what fits it exactly, and belongs to its platform ([`Migrations::of`]). Every wait for a server has a named limit ([`mod@postgres`]), after which the
 //! connection is given up and the next one made. A service that answers from memory serves alone ([`tenure`]).
 //!
 //! **Invariants:** no service is known here; `sqlx::Any` and a cargo feature per database are deliberately absent; the drivers'

@@ -2,6 +2,7 @@
 
 use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr, SqliteConnection};
+use uuid::Uuid;
 
 use crate::Error;
 
@@ -28,6 +29,8 @@ const GROUND: &[Step] = &[
 #[derive(Debug, Clone, Copy)]
 pub struct Migrations {
     service: &'static str,
+    /// The platform that the schema must belong to; none where that is all the same, as in tests.
+    platform: Option<Uuid>,
     /// Those that this crate adds.
     ground: &'static [Step],
     steps: &'static [Step],
@@ -95,14 +98,30 @@ impl Migrations {
         }
         Self {
             service,
+            platform: None,
             ground: &[],
             steps,
+        }
+    }
+
+    /// The same for one platform: a Postgres schema says whose it is from its first migration on, and that of another one is refused. A
+    /// file is in the data folder, which says that already.
+    #[must_use]
+    pub const fn of(self, platform: Uuid) -> Self {
+        Self {
+            platform: Some(platform),
+            ..self
         }
     }
 
     /// The service's name, also that of its Postgres schema.
     pub const fn service(&self) -> &'static str {
         self.service
+    }
+
+    /// The platform that the schema must belong to, if that matters.
+    pub(crate) const fn platform(&self) -> Option<Uuid> {
+        self.platform
     }
 
     pub(crate) async fn run_sqlite(&self, connection: &mut SqliteConnection) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use uuid::Uuid;
 
 use crate::Error;
 use crate::migrations::Migrations;
@@ -46,13 +47,15 @@ const VERSION_MIN: i32 = 13_00_00;
 const SERVER: &str = "
     SELECT current_setting('server_version_num')::INTEGER, current_setting('server_encoding'), current_setting('fsync')";
 
-const MAY_USE_SCHEMA: &str = "
-    SELECT has_schema_privilege(oid, 'USAGE')
+/// Whether the user may use a schema, and its comment, which says whose it is.
+const SCHEMA: &str = "
+    SELECT has_schema_privilege(oid, 'USAGE'), obj_description(oid, 'pg_namespace')
     FROM pg_namespace
     WHERE nspname = $1";
 
-/// The first half of the key of the lock under which rights are changed; the second is of the schema's name.
-const GRANT_CLASS: i32 = 0x7472_6b67;
+/// Until the end of the transaction, nobody else claims a schema or changes rights in it. The first half of the lock's key is ours, the
+/// second of the schema's name.
+const TAKE_TURN: &str = "SELECT pg_advisory_xact_lock(x'74726b67'::INTEGER, hashtext($1))";
 
 /// What a database user may do: privileges such as `SELECT, INSERT`, and tables of the schema.
 pub type Grant<'a> = (&'a str, &'a str);
@@ -69,10 +72,12 @@ pub struct Settings {
 /// Brings the service's schema to the newest migration, making it when missing. Two at once do it once.
 ///
 /// # Errors
-/// [`Error::Newer`] when a newer version was here, before anything is changed; [`Error::Unfit`].
+/// [`Error::Newer`] when a newer version was here and [`Error::OtherPlatform`] when it is somebody else's, before anything is changed;
+/// [`Error::Unfit`].
 pub async fn migrate(url: &str, migrations: &Migrations) -> Result<(), Error> {
     let mut connection = connect(url, migrations).await?;
     check_server(&mut connection).await?;
+    claim(&mut connection, migrations).await?;
     sqlx::raw_sql(UNLIMITED).execute(&mut connection).await?;
     migrations.run_postgres(&mut connection).await?;
     connection.close().await?;
@@ -88,7 +93,7 @@ pub async fn grant(url: &str, migrations: &Migrations, user: &str, grants: &[Gra
     let (schema, user) = (migrations.service(), quoted(user));
     let mut statements = vec![
         // The server does not order changes of the same rights: it ends all but one with an error.
-        format!("SELECT pg_advisory_xact_lock({GRANT_CLASS}, hashtext('{schema}'))"),
+        TAKE_TURN.replace("$1", &format!("'{schema}'")),
         format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {user}"),
         format!("REVOKE ALL ON SCHEMA {schema} FROM {user}"),
         format!("GRANT USAGE ON SCHEMA {schema} TO {user}"),
@@ -113,7 +118,8 @@ pub async fn grant(url: &str, migrations: &Migrations, user: &str, grants: &[Gra
 /// Connects to a schema that is of exactly this version.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::Older`], [`Error::Newer`], [`Error::Ungranted`], [`Error::Unfit`]: each a sentence that says what to do.
+/// [`Error::Missing`], [`Error::Older`], [`Error::Newer`], [`Error::Ungranted`], [`Error::Unclaimed`], [`Error::OtherPlatform`],
+/// [`Error::Unfit`]: each a sentence that says what to do.
 pub async fn open(url: &str, migrations: &Migrations, settings: Settings) -> Result<PgPool, Error> {
     let mut connection = connect(url, migrations).await?;
     check_server(&mut connection).await?;
@@ -198,15 +204,58 @@ fn options(url: &str, migrations: &Migrations) -> Result<PgConnectOptions, Error
 
 async fn check(connection: &mut PgConnection, migrations: &Migrations) -> Result<(), Error> {
     let service = migrations.service();
-    let may_use: Option<bool> = sqlx::query_scalar(MAY_USE_SCHEMA)
-        .bind(service)
-        .fetch_optional(&mut *connection)
-        .await?;
-    match may_use {
+    match look(connection, service).await? {
         None => Err(Error::Missing { service }),
-        Some(false) => Err(Error::Ungranted { service }),
-        Some(true) => migrations.check_postgres(connection).await,
+        Some((false, _)) => Err(Error::Ungranted { service }),
+        Some((true, mark)) => {
+            check_mark(mark, migrations)?;
+            migrations.check_postgres(connection).await
+        }
     }
+}
+
+/// Makes the schema that of the migrations' platform, if it is nobody's. Of two at once, one gets it.
+async fn claim(connection: &mut PgConnection, migrations: &Migrations) -> Result<(), Error> {
+    let (service, Some(platform)) = (migrations.service(), migrations.platform()) else {
+        return Ok(());
+    };
+    let mut claiming = connection.begin().await?;
+    sqlx::query(TAKE_TURN).bind(service).execute(&mut *claiming).await?;
+    let (_, mark) = look(&mut claiming, service).await?.unwrap_or_default();
+    if let Err(error) = check_mark(mark, migrations) {
+        let Error::Unclaimed { .. } = error else {
+            return Err(error);
+        };
+        let mark = mark_of(platform);
+        let statements = format!("CREATE SCHEMA IF NOT EXISTS {service}; COMMENT ON SCHEMA {service} IS '{mark}'");
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *claiming).await?;
+    }
+    Ok(claiming.commit().await?)
+}
+
+async fn look(connection: &mut PgConnection, service: &str) -> Result<Option<(bool, Option<String>)>, Error> {
+    Ok(sqlx::query_as(SCHEMA).bind(service).fetch_optional(connection).await?)
+}
+
+/// Whether the schema belongs to the migrations' platform, as its comment says.
+fn check_mark(mark: Option<String>, migrations: &Migrations) -> Result<(), Error> {
+    let service = migrations.service();
+    let Some(expected) = migrations.platform().map(mark_of) else {
+        return Ok(());
+    };
+    match mark {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(Error::OtherPlatform {
+            service,
+            found,
+            expected,
+        }),
+        None => Err(Error::Unclaimed { service }),
+    }
+}
+
+fn mark_of(platform: Uuid) -> String {
+    format!("platform {platform}")
 }
 
 fn quoted(name: &str) -> String {

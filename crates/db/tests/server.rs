@@ -12,6 +12,7 @@ use trunkline_db::postgres::{ANSWER_WAIT, PROBE_WAIT};
 use trunkline_db::tenure::{LOOK_INTERVAL, Standing, Tenure};
 use trunkline_db::{Db, Error, Migrations, Step, params};
 use trunkline_testkit::{Database, Postgres, Proxy, throughout, until};
+use uuid::Uuid;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -94,6 +95,51 @@ async fn migrations_at_the_same_time_do_it_once() {
     let applied = "SELECT COUNT(*) AS n FROM service_migrations";
     let applied = db.fetch_one(applied, params![], |row| row.get::<i64>("n"));
     assert_eq!(applied.await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn the_schema_of_another_platform_is_left_alone() {
+    let database = Postgres::database().await;
+    let (owner, other) = (Uuid::now_v7(), Uuid::now_v7());
+    let (user, url) = database.user().await;
+    Db::migrate(database.url(), &EXAMPLE.of(owner)).await.unwrap();
+    Db::grant(database.url(), &EXAMPLE, &user).await.unwrap();
+    let told = format!(
+        "the schema of example belongs to platform {owner}, and this is platform {other}; choose another database"
+    );
+    assert_eq!(refusal(&database, &url, &EXAMPLE.of(other)).await, told);
+    let error = Db::migrate(database.url(), &LATER.of(other)).await.unwrap_err();
+    assert_eq!(error.to_string(), told);
+    Db::open(&url, &EXAMPLE.of(owner)).await.unwrap();
+    Db::migrate(database.url(), &LATER.of(owner)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_that_is_nobodys_becomes_that_of_whoever_migrates_first() {
+    let database = Postgres::database().await;
+    Db::migrate(database.url(), &EXAMPLE).await.unwrap();
+    let platforms: Vec<Uuid> = (0..4).map(|_| Uuid::now_v7()).collect();
+    let unclaimed = refusal(&database, database.url(), &EXAMPLE.of(platforms[0])).await;
+    assert!(
+        unclaimed
+            .starts_with("the schema of example says of no platform that it belongs to it; run `trunkline migrate`"),
+        "{unclaimed}"
+    );
+    let claims = platforms.iter().map(|platform| {
+        let (url, migrations) = (database.url().to_owned(), EXAMPLE.of(*platform));
+        tokio::spawn(async move { Db::migrate(&url, &migrations).await })
+    });
+    let mut owners = Vec::new();
+    for (claim, platform) in claims.collect::<Vec<_>>().into_iter().zip(&platforms) {
+        match claim.await.unwrap() {
+            Ok(()) => owners.push(platform),
+            Err(error) => assert!(matches!(error, Error::OtherPlatform { .. }), "{error}"),
+        }
+    }
+    let [owner] = owners.as_slice() else {
+        panic!("one of them gets it, not {owners:?}");
+    };
+    Db::open(database.url(), &EXAMPLE.of(**owner)).await.unwrap();
 }
 
 #[tokio::test]

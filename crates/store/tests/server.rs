@@ -12,6 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 use trunkline_store::{Error, MessageStore, PostgresStore, StoredRecord};
 use trunkline_testkit::{Database, Postgres};
+use uuid::Uuid;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,7 +31,7 @@ async fn connect(url: &str) -> PgConnection {
 #[tokio::test]
 async fn a_schema_that_was_not_made_is_refused_in_one_sentence() {
     let database = Postgres::database().await;
-    let error = PostgresStore::open(database.url()).await.unwrap_err();
+    let error = PostgresStore::open(database.url(), Uuid::nil()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "the database has no schema for messages; run `trunkline migrate` with the owner's credentials"
@@ -46,13 +47,13 @@ async fn a_writer_may_store_and_a_reader_may_read_and_neither_anything_else() {
     PostgresStore::grant_reader(database.url(), &reader).await.unwrap();
 
     let records = [fixture.record(1), fixture.record(2)];
-    let writing = PostgresStore::open(&writer_url).await.unwrap();
+    let writing = PostgresStore::open(&writer_url, Uuid::nil()).await.unwrap();
     writing.insert(&batch(&records[..1], 1)).await.unwrap();
     assert_eq!(writing.insert(&batch(&records, 2)).await.unwrap().rows, 1);
     assert_eq!(writing.position("writer", 3).await.unwrap().unwrap().sequence, 2);
     assert!(writing.read(&fixture.latest()).await.is_err());
 
-    let reading = PostgresStore::open(&reader_url).await.unwrap();
+    let reading = PostgresStore::open(&reader_url, Uuid::nil()).await.unwrap();
     assert_eq!(reading.read(&fixture.latest()).await.unwrap().total, 2);
     assert!(reading.insert(&batch(&records, 3)).await.is_err());
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use trunkline_store::{MessageStore, PostgresStore, SqliteStore};
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::data::DataFolder;
@@ -31,7 +32,7 @@ impl Messages {
     /// When it is wrong. A server that cannot be reached is waited for.
     pub(crate) async fn open(
         config: &Config,
-        data: Option<&DataFolder>,
+        (platform, data): (Uuid, Option<&DataFolder>),
         role: Role,
         health: &Health,
     ) -> Result<Self, Error> {
@@ -39,9 +40,9 @@ impl Messages {
             (Some(url), data) => {
                 let open = || async move {
                     if data.is_some() {
-                        PostgresStore::migrate(url).await.map_err(failure)?;
+                        PostgresStore::migrate(url, platform).await.map_err(failure)?;
                     }
-                    PostgresStore::open(url).await.map_err(failure)
+                    PostgresStore::open(url, platform).await.map_err(failure)
                 };
                 let store = health.reach(dependency(role), open).await?;
                 Ok(Self::Postgres(Arc::new(store)))

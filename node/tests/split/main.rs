@@ -181,6 +181,24 @@ async fn the_streams_of_another_platform_are_refused() {
 }
 
 #[tokio::test]
+async fn the_schemas_of_another_platform_are_refused() {
+    let (site, other) = (Site::migrated().await, Site::migrated().await);
+    let config = other.config().replace(other.database.url(), site.database.url());
+    let told = [
+        "of auth belongs to platform ",
+        "and this is platform ",
+        "choose another database",
+    ];
+    refused(&mut other.command("migrate", &config), &told);
+    for (role, schema) in [("auth", "auth"), ("writer", "messages")] {
+        let told = [&*format!("of {schema} belongs to platform"), "choose another database"];
+        refused(other.command("serve", &config).args(["--roles", role]), &told);
+    }
+    let output = site.command("migrate", &site.config()).output().unwrap();
+    assert!(output.status.success(), "its own platform goes on");
+}
+
+#[tokio::test]
 async fn two_migrations_at_once_make_one_platform() {
     let site = Site::new().await;
     let migrations = [(); 3].map(|()| Process::spawn(&mut site.command("migrate", &site.config())));

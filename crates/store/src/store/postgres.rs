@@ -108,12 +108,13 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Makes the schema or brings it to the newest version, with the credentials of its owner. Two at once do it once.
+    /// Makes the schema of `platform` or brings it to the newest version, with the credentials of its owner. Two at once do it once.
     ///
     /// # Errors
-    /// When the server does not let, or a later version was here.
-    pub async fn migrate(url: &str) -> Result<(), Error> {
-        postgres::migrate(url, &MIGRATIONS).await.map_err(Error::Server)
+    /// When the server does not let, a later version was here, or another platform is.
+    pub async fn migrate(url: &str, platform: Uuid) -> Result<(), Error> {
+        let migrated = postgres::migrate(url, &MIGRATIONS.of(platform)).await;
+        migrated.map_err(Error::Server)
     }
 
     /// Lets a database user store messages, and do nothing else. The owner calls it after each [`PostgresStore::migrate`].
@@ -134,13 +135,14 @@ impl PostgresStore {
         granted.map_err(Error::Server)
     }
 
-    /// Opens the store for whatever its user may do there.
+    /// Opens the store of `platform` for whatever its user may do there.
     ///
     /// # Errors
-    /// One sentence when the server does not answer, or the schema is missing, older or newer than this version, or closed to the
-    /// user.
-    pub async fn open(url: &str) -> Result<PostgresStore, Error> {
-        let pool = async |settings| postgres::open(url, &MIGRATIONS, settings).await.map_err(Error::Server);
+    /// One sentence when the server does not answer, or the schema is missing, older or newer than this version, closed to the user, or
+    /// another platform's.
+    pub async fn open(url: &str, platform: Uuid) -> Result<PostgresStore, Error> {
+        let migrations = MIGRATIONS.of(platform);
+        let pool = async |settings| postgres::open(url, &migrations, settings).await.map_err(Error::Server);
         Ok(PostgresStore {
             writers: pool(WRITERS).await?,
             readers: pool(READERS).await?,
@@ -361,8 +363,8 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_one_stretch_of_the_index() {
         let database = Postgres::database().await;
-        PostgresStore::migrate(database.url()).await.unwrap();
-        let store = PostgresStore::open(database.url()).await.unwrap();
+        PostgresStore::migrate(database.url(), Uuid::nil()).await.unwrap();
+        let store = PostgresStore::open(database.url(), Uuid::nil()).await.unwrap();
         // One channel that has all rows: the server would rather sort them than walk an index.
         sqlx::raw_sql(FILL).execute(&store.writers).await.unwrap();
         for (select, scan) in [
