@@ -3,7 +3,8 @@
 --   psql -v owner=… -v auth=… -v things=… -v channels=… -v writer=… -v reader=… -f postgres.sql
 --
 -- with a password for each. The owner makes schemas and tables (`trunkline migrate`) and grants each of the others the rows of its
--- own schema; nobody else can change a table. The writer adds messages and reads none, the reader reads messages and adds none.
+-- own schema; nobody else can change a table. The writer adds messages and reads none, the reader reads messages and adds none. The
+-- server is taken for the platform's own: what everybody may do by default, on its other databases too, is taken from everybody.
 
 \set ON_ERROR_STOP on
 
@@ -25,6 +26,10 @@ SELECT 'CREATE DATABASE trunkline OWNER trunkline_owner'
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'trunkline')
 \gexec
 
-REVOKE ALL ON DATABASE trunkline FROM PUBLIC;
+REVOKE ALL ON DATABASE trunkline, postgres, template1 FROM PUBLIC;
 GRANT CONNECT ON DATABASE trunkline
     TO trunkline_auth, trunkline_things, trunkline_channels, trunkline_writer, trunkline_reader;
+
+\connect trunkline
+-- Up to version 14, everybody may make tables here.
+REVOKE ALL ON SCHEMA public FROM PUBLIC;

@@ -85,6 +85,42 @@ fn free_ports() -> Vec<u16> {
     held.iter().map(|held| held.local_addr().unwrap().port()).collect()
 }
 
+/// Every right on a database that one of the platform's users has, and on the schema that each database begins with; the latter belongs
+/// to the owner where the server is new.
+const RIGHTS: &str = "
+    SELECT rolname || ' ' || datname || ' ' || privilege
+    FROM pg_roles, pg_database, unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) AS privilege
+    WHERE rolname LIKE 'trunkline_%' AND datallowconn AND has_database_privilege(rolname, datname, privilege)
+    UNION ALL
+    SELECT rolname || ' schema public ' || privilege
+    FROM pg_roles, unnest(ARRAY['USAGE', 'CREATE']) AS privilege
+    WHERE rolname LIKE 'trunkline_%' AND rolname <> 'trunkline_owner' AND has_schema_privilege(rolname, 'public', privilege)
+    ORDER BY 1";
+
+/// Asks Postgres as its superuser; a line for each row.
+fn ask_postgres(folder: &Path, port: u16, question: &str) -> Vec<String> {
+    let mut psql = Command::new(tool("postgres_bin").join("psql"));
+    psql.args([
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port.to_string(),
+        "-U",
+        "postgres",
+        "-d",
+        "trunkline",
+    ]);
+    psql.args(["-A", "-t", "-c", question])
+        .env("PGPASSFILE", folder.join("secrets/pgpass"));
+    let output = psql.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
 #[test]
 fn the_script_of_the_readme_starts_a_platform_and_ends_all_of_it() {
     assert!(
@@ -108,6 +144,17 @@ fn the_script_of_the_readme_starts_a_platform_and_ends_all_of_it() {
     for step in ["log MQTT", "log HTTP", "writer", "reader", "clean-up"] {
         assert!(told.contains(&format!("✓ {step}")), "{step} in {told}");
     }
+
+    let port = PORTS.iter().position(|port| *port == 5432).unwrap();
+    let owners = ["trunkline CONNECT", "trunkline CREATE", "trunkline TEMPORARY"].map(|right| ("owner", right));
+    let others = ["auth", "channels", "reader", "things", "writer"].map(|user| (user, "trunkline CONNECT"));
+    let mut rights: Vec<String> = [&owners[..], &others[..]]
+        .concat()
+        .iter()
+        .map(|(user, right)| format!("trunkline_{user} {right}"))
+        .collect();
+    rights.sort();
+    assert_eq!(ask_postgres(folder.path(), ports[port], RIGHTS), rights);
 
     script.signal("-INT");
     assert_eq!(script.child.wait().unwrap().code(), Some(0), "Ctrl-C is how it ends");
