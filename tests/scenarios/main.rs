@@ -18,6 +18,7 @@ mod refusals;
 mod retained;
 mod revocation;
 mod rfc8428;
+mod sessions;
 mod slow_subscriber;
 mod standing;
 mod subject;

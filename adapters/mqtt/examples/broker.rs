@@ -53,6 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let deps = Deps {
         gate: Arc::new(OpenGate::new(arguments.deny_subscribe)),
         log: bus.log.clone(),
+        live: bus.live.clone(),
         state: bus.state.clone(),
         clock,
         metrics: trunkline_telemetry::Metrics::new(),

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trunkline_bus::{Log, State};
+use trunkline_bus::{Live, Log, State};
 use trunkline_core::{ClientId, Clock};
 use trunkline_gate::Gate;
 use trunkline_telemetry::Tracer;
@@ -35,7 +35,9 @@ pub struct Deps {
     pub gate: Arc<dyn Gate>,
     /// Where messages go and come from.
     pub log: Arc<dyn Log>,
-    /// Where retained messages are kept.
+    /// How nodes tell each other of sessions.
+    pub live: Arc<dyn Live>,
+    /// Where retained messages and sessions are kept.
     pub state: Arc<dyn State>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
@@ -71,7 +73,12 @@ impl Adapter {
         let metrics = Arc::new(Metrics::new(&deps.metrics));
         let (log, clock) = (Arc::clone(&deps.log), Arc::clone(&deps.clock));
         let attendance = Arc::new(Attendance::new(Arc::clone(&log)));
-        let sessions = Sessions::new(Arc::clone(&deps.state), Arc::clone(&clock), log.incarnation());
+        let sessions = Sessions::new(
+            Arc::clone(&deps.state),
+            deps.live,
+            Arc::clone(&clock),
+            log.incarnation(),
+        );
         let sessions = Arc::new(sessions);
         let retained = Arc::new(Retained::new(
             deps.state,
@@ -103,7 +110,7 @@ impl Adapter {
         tokio::join!(
             self.router.run(&cancel),
             self.retained.run(&cancel),
-            self.sessions.run(&cancel)
+            self.sessions.run(&self.directory, &cancel)
         );
     }
 

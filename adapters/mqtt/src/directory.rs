@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
-use trunkline_core::ClientId;
+use trunkline_core::{ClientId, SessionId};
 use trunkline_mqtt_wire::Utf8Bytes;
 
 /// A session's key: the principal stands in it, so that one client cannot take another's session.
@@ -20,6 +20,8 @@ pub(crate) struct Directory {
 
 struct Holder {
     number: u64,
+    /// When it connected, by the time in it.
+    session_id: SessionId,
     taken: CancellationToken,
     left: CancellationToken,
 }
@@ -38,12 +40,18 @@ pub(crate) struct Seat {
 
 impl Directory {
     /// Takes a session, from the connection that holds it if there is one.
-    pub(crate) fn take(self: &Arc<Self>, client_id: ClientId, mqtt_client_id: Utf8Bytes) -> Seat {
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        client_id: ClientId,
+        mqtt_client_id: Utf8Bytes,
+        session_id: SessionId,
+    ) -> Seat {
         let key = (client_id, mqtt_client_id);
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let (taken, left) = (CancellationToken::new(), CancellationToken::new());
         let holder = Holder {
             number,
+            session_id,
             taken: taken.clone(),
             left: left.clone(),
         };
@@ -58,6 +66,18 @@ impl Directory {
             taken,
             left,
             before,
+        }
+    }
+}
+
+impl Directory {
+    /// Ends the connection that holds a session, unless it is younger than the one by which another node took the session: news may be
+    /// late.
+    pub(crate) fn evict(&self, client_id: ClientId, mqtt_client_id: Utf8Bytes, session_id: SessionId) {
+        if let Some(holder) = self.holders.get(&(client_id, mqtt_client_id))
+            && holder.session_id < session_id
+        {
+            holder.taken.cancel();
         }
     }
 }

@@ -91,6 +91,10 @@ pub const SAVE_CHANGES_MAX: u64 = 512;
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Time that a connection waits for the one before it to leave the session.
 pub const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long a node that does not say so any more is taken for running.
+pub const NODE_LEASE: Duration = Duration::from_secs(3);
+/// Pause between two times that a node says so.
+pub const NODE_RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 /// Times that a session is asked for while others write it.
 pub const CLAIM_ATTEMPTS_MAX: usize = 8;
 /// Sessions of a node that read what they missed at once.

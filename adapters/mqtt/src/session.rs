@@ -5,6 +5,8 @@
 
 mod record;
 mod store;
+mod sweep;
+mod takeover;
 
 pub(crate) use record::{Content, Stored, message_id};
 pub(crate) use store::{Claimed, NotClaimed, NotSaved, Owned, Sessions, Wish};

@@ -38,6 +38,7 @@ impl Mqtt {
         let deps = trunkline_mqtt::Deps {
             gate,
             log: ground.storage.bus().log.clone(),
+            live: ground.storage.bus().live.clone(),
             state: ground.storage.bus().state.clone(),
             clock: ground.clock.clone(),
             metrics: ground.metrics.clone(),

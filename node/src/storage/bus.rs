@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trunkline_bus::embedded::EmbeddedBus;
 use trunkline_bus::log::LogError;
 use trunkline_bus::nats::{NatsBus, NatsConfig, NatsError, Standing, Trimming, provision};
-use trunkline_bus::{Log, State};
+use trunkline_bus::{Live, Log, State};
 use trunkline_core::Clock;
 use uuid::Uuid;
 
@@ -39,6 +39,8 @@ pub(crate) struct Bus {
     pub(crate) events: Arc<dyn Log>,
     /// Messages that could not be stored.
     pub(crate) dead: Arc<dyn Log>,
+    /// What need not last.
+    pub(crate) live: Arc<dyn Live>,
     /// Small shared facts.
     pub(crate) state: Arc<dyn State>,
     backend: Backend,
@@ -84,6 +86,7 @@ impl Bus {
             log: bus.log.clone(),
             events: events.log.clone(),
             dead: dead.log.clone(),
+            live: bus.live.clone(),
             state: bus.state.clone(),
             backend: Backend::Embedded(Box::new([bus, events, dead])),
         })
@@ -107,6 +110,7 @@ impl Bus {
             log: bus.log.clone(),
             events: bus.events.clone(),
             dead: bus.dead.clone(),
+            live: bus.live.clone(),
             state: bus.state.clone(),
             backend: Backend::Nats(Box::new(bus)),
         })

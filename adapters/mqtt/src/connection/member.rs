@@ -247,7 +247,7 @@ mod tests {
             id: None,
         };
         let directory = Arc::new(crate::directory::Directory::default());
-        let seat = directory.take(session.client_id(), Utf8Bytes::default());
+        let seat = directory.take(session.client_id(), Utf8Bytes::default(), session.id());
         let member = Member::new(session, seat, None);
         let subscription = Arc::new(Subscription::new("a", &permit, options));
         member.subscriber.add(Arc::clone(&subscription));

@@ -69,7 +69,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         let testament = self.authorize_will(&session).await?;
         let client_id = self.machine.client_id().clone();
-        let seat = self.adapter.directory.take(session.client_id(), client_id);
+        let seat = self
+            .adapter
+            .directory
+            .take(session.client_id(), client_id, session.id());
         let wish = Wish {
             client_id: session.client_id(),
             mqtt_client_id: self.machine.client_id(),

@@ -1,24 +1,43 @@
-//! Records of sessions in `State`: taken, saved and given up by compare-and-swap, and removed when their time is over.
+//! Records of sessions in `State`: taken, saved and given up by compare-and-swap.
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, interval_at};
-use tokio_util::sync::CancellationToken;
+use dashmap::DashMap;
+use trunkline_bus::Live;
 use trunkline_bus::log::Incarnation;
 use trunkline_bus::state::{Expect, Key, State, StateError, Versioned};
 use trunkline_core::{ClientId, Clock, NodeId, SessionId};
 
-use super::record::{Content, Record, all_key, client_key, key_of};
-use crate::limits::{CLAIM_ATTEMPTS_MAX, SESSION_SWEEP_PAUSE, SESSIONS_PER_CLIENT_MAX};
+use super::record::{Content, Record, client_key, key_of};
+use crate::limits::{CLAIM_ATTEMPTS_MAX, SESSIONS_PER_CLIENT_MAX};
 use crate::machine::Source;
 
 /// The sessions of the platform, as one node takes and leaves them.
 pub(crate) struct Sessions {
-    state: Arc<dyn State>,
+    pub(super) state: Arc<dyn State>,
+    pub(super) live: Arc<dyn Live>,
     clock: Arc<dyn Clock>,
     /// This node, for as long as it runs.
-    node_id: NodeId,
+    pub(super) node_id: NodeId,
     incarnation: Incarnation,
+    holds: Arc<Holds>,
+}
+
+/// Keys of sessions that connections of this node have or are taking, with how many they are.
+type Holds = DashMap<Key, usize>;
+
+/// A connection's hold on the key of its session.
+#[derive(Debug)]
+struct Hold {
+    holds: Arc<Holds>,
+    key: Key,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.holds.alter(&self.key, |_, count| count - 1);
+        self.holds.remove_if(&self.key, |_, count| *count == 0);
+    }
 }
 
 /// What a client that connects asks for.
@@ -37,6 +56,7 @@ pub(crate) struct Wish<'a> {
 #[derive(Debug)]
 pub(crate) struct Owned {
     key: Key,
+    _hold: Hold,
     /// The change that wrote it last.
     revision: u64,
     epoch: u64,
@@ -51,6 +71,9 @@ pub(crate) struct Claimed {
     /// Whether it was there before.
     pub(crate) is_present: bool,
 }
+
+/// The record that was written, with the change that wrote it, and whether the session was there before.
+type Taken = (Option<(u64, Record)>, bool);
 
 /// Why a client has no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,26 +101,19 @@ impl From<StateError> for NotClaimed {
 }
 
 impl Sessions {
-    pub(crate) fn new(state: Arc<dyn State>, clock: Arc<dyn Clock>, incarnation: Incarnation) -> Self {
+    pub(crate) fn new(
+        state: Arc<dyn State>,
+        live: Arc<dyn Live>,
+        clock: Arc<dyn Clock>,
+        incarnation: Incarnation,
+    ) -> Self {
         Self {
             state,
+            live,
             clock,
             node_id: NodeId::new(),
             incarnation,
-        }
-    }
-
-    /// Removes sessions whose time is over until `cancel`.
-    pub(crate) async fn run(&self, cancel: &CancellationToken) {
-        let mut sweep = interval_at(Instant::now() + SESSION_SWEEP_PAUSE, SESSION_SWEEP_PAUSE);
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                _ = sweep.tick() => {}
-            }
-            if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "sessions whose time is over could not be removed");
-            }
+            holds: Arc::default(),
         }
     }
 
@@ -107,10 +123,31 @@ impl Sessions {
     /// The client gets none.
     pub(crate) async fn claim(&self, wish: &Wish<'_>) -> Result<Claimed, NotClaimed> {
         let key = key_of(wish.client_id, wish.mqtt_client_id);
+        let hold = self.hold(&key);
+        let mut has_waited = false;
         for _ in 0..CLAIM_ATTEMPTS_MAX {
             let found = self.state.get(&key).await?;
-            if let Some(claimed) = self.claim_found(&key, found, wish).await? {
-                return Ok(claimed);
+            let record = found.as_ref().and_then(|found| Record::decode(&found.value));
+            let owner = record.and_then(|record| record.owner);
+            if let Some(owner) = owner.filter(|owner| *owner != self.node_id && !has_waited) {
+                has_waited = true;
+                self.await_leaving(&key, wish, owner).await?;
+                continue;
+            }
+            if let Some((taken, is_present)) = self.claim_found(&key, found, wish).await? {
+                // A session without a record may have a connection on another node, too.
+                self.tell(wish).await;
+                let owned = taken.map(|(revision, record)| {
+                    let owned = Owned {
+                        key,
+                        _hold: hold,
+                        revision,
+                        epoch: record.epoch,
+                        session_id: record.session_id,
+                    };
+                    (owned, record.content)
+                });
+                return Ok(Claimed { owned, is_present });
             }
         }
         Err(NotClaimed::Unavailable)
@@ -122,7 +159,7 @@ impl Sessions {
         key: &Key,
         found: Option<Versioned>,
         wish: &Wish<'_>,
-    ) -> Result<Option<Claimed>, NotClaimed> {
+    ) -> Result<Option<Taken>, NotClaimed> {
         let record = match &found {
             None => None,
             Some(found) => match Record::decode(&found.value) {
@@ -156,18 +193,7 @@ impl Sessions {
         }
         let expect = found.map_or(Expect::Absent, |found| Expect::Revision(found.revision));
         match self.state.compare_and_swap(key, expect, record.encode()).await {
-            Ok(revision) => {
-                let owned = Owned {
-                    key: key.clone(),
-                    revision,
-                    epoch,
-                    session_id: record.session_id,
-                };
-                Ok(Some(Claimed {
-                    owned: Some((owned, record.content)),
-                    is_present,
-                }))
-            }
+            Ok(revision) => Ok(Some((Some((revision, record)), is_present))),
             Err(StateError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -240,26 +266,6 @@ impl Sessions {
         }
     }
 
-    /// Removes the sessions whose time is over. Returns how many.
-    ///
-    /// # Errors
-    /// Shared state does not answer.
-    pub(crate) async fn sweep(&self) -> Result<u64, StateError> {
-        let mut removed = 0;
-        for (key, found) in self.state.list(&all_key()).await? {
-            let record = Record::decode(&found.value);
-            if record.is_some_and(|record| record.has_expired(self.now_ms())) {
-                match self.state.delete(&key, found.revision).await {
-                    Ok(_) => removed += 1,
-                    // Its client has come back.
-                    Err(StateError::Conflict { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(removed)
-    }
-
     /// After a conflict: the revision of the record, if a write of ours whose answer was lost has made it.
     async fn look_again(&self, owned: &mut Owned) -> Result<(), NotSaved> {
         let found = self.state.get(&owned.key).await.map_err(|_| NotSaved::Unavailable)?;
@@ -273,16 +279,12 @@ impl Sessions {
         Ok(())
     }
 
-    async fn remove(&self, key: &Key, found: Option<Versioned>) -> Result<Option<Claimed>, NotClaimed> {
-        let none = Claimed {
-            owned: None,
-            is_present: false,
-        };
+    async fn remove(&self, key: &Key, found: Option<Versioned>) -> Result<Option<Taken>, NotClaimed> {
         let Some(found) = found else {
-            return Ok(Some(none));
+            return Ok(Some((None, false)));
         };
         match self.state.delete(key, found.revision).await {
-            Ok(_) => Ok(Some(none)),
+            Ok(_) => Ok(Some((None, false))),
             Err(StateError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -323,7 +325,20 @@ impl Sessions {
         }
     }
 
-    fn now_ms(&self) -> i64 {
+    /// Whether a connection of this node has the session, or is taking it.
+    pub(super) fn is_held(&self, key: &Key) -> bool {
+        self.holds.contains_key(key)
+    }
+
+    fn hold(&self, key: &Key) -> Hold {
+        *self.holds.entry(key.clone()).or_default() += 1;
+        Hold {
+            holds: Arc::clone(&self.holds),
+            key: key.clone(),
+        }
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
         self.clock.now_ns() / 1_000_000
     }
 }

@@ -11,6 +11,7 @@ mod hostile;
 mod late;
 mod life;
 mod listener;
+mod nodes;
 mod retained;
 mod sessions;
 mod slow;
@@ -146,6 +147,7 @@ fn deps(bus: &EmbeddedBus, metrics: &trunkline_telemetry::Metrics) -> Deps {
     Deps {
         gate: Arc::new(OpenGate::new(vec!["denied".to_owned()])),
         log: bus.log.clone(),
+        live: bus.live.clone(),
         state: bus.state.clone(),
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),

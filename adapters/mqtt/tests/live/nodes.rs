@@ -1,0 +1,220 @@
+//! Sessions on two nodes that share a bus: on NATS, each with a connection of its own.
+
+use trunkline_bus::nats::{NatsBus, NatsConfig, Trimming, provision};
+use trunkline_bus::state::Key;
+use trunkline_testkit::{Nats, until};
+use uuid::Uuid;
+
+use super::sessions::{lasting, open};
+use super::*;
+
+/// A node on NATS.
+struct Node {
+    adapter: Arc<Adapter>,
+    bus: NatsBus,
+    cancel: CancellationToken,
+    connections: TaskTracker,
+    run: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// A server, and what is on it.
+struct Ground {
+    nats: Nats,
+    config: NatsConfig,
+    id: Uuid,
+}
+
+impl Ground {
+    async fn start() -> Self {
+        let nats = Nats::start();
+        let config = NatsConfig {
+            urls: vec![nats.url()],
+            shards: Some(2),
+            bytes_max: 1 << 30,
+            ..NatsConfig::default()
+        };
+        let id = Uuid::now_v7();
+        provision(&config, id, &SystemClock).await.unwrap();
+        Self { nats, config, id }
+    }
+
+    /// A node whose running others know of.
+    async fn node(&self) -> Node {
+        let bus = NatsBus::open(&self.config, self.id, Trimming::Elsewhere, Arc::new(SystemClock));
+        let bus = bus.await.unwrap();
+        let prefix = Key::volatile("mqtt.node");
+        let others = bus.state.leases(&prefix).await.unwrap().len();
+        let deps = Deps {
+            gate: Arc::new(OpenGate::new(Vec::new())),
+            log: bus.log.clone(),
+            live: bus.live.clone(),
+            state: bus.state.clone(),
+            clock: Arc::new(SystemClock),
+            metrics: trunkline_telemetry::Metrics::new(),
+            tracer: Default::default(),
+        };
+        let adapter = Adapter::open(deps, Settings::default());
+        let stop = CancellationToken::new();
+        let run = tokio::spawn({
+            let (adapter, stop) = (Arc::clone(&adapter), stop.clone());
+            async move { adapter.run(stop).await }
+        });
+        until(PATIENCE, async || {
+            bus.state.leases(&prefix).await.unwrap().len() > others
+        })
+        .await;
+        Node {
+            adapter,
+            bus,
+            cancel: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            run,
+            stop,
+        }
+    }
+}
+
+impl Node {
+    fn stream(&self) -> DuplexStream {
+        let (near, far) = duplex(STREAM_BYTES);
+        let (adapter, cancel) = (Arc::clone(&self.adapter), self.cancel.clone());
+        let peer = ([127, 0, 0, 1], 0).into();
+        self.connections
+            .spawn(async move { adapter.serve_stream(far, peer, cancel).await });
+        near
+    }
+
+    /// A client that goes on with its session, and whether there was one.
+    async fn back(&self, name: &str) -> (Client, bool) {
+        let (client, connack) = open(self.stream(), Version::V5, lasting(Version::V5, name)).await;
+        assert_eq!(connack.reason, ReasonCode::Success);
+        (client, connack.session_present)
+    }
+
+    async fn publisher(&self) -> Client {
+        Client::connected(self.stream(), Version::V5, connect("publisher")).await
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        self.connections.close();
+        self.connections.wait().await;
+        self.stop.cancel();
+        self.run.await.unwrap();
+        self.bus.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_moves_is_left_where_it_was_and_goes_on_without_repetition() {
+    let ground = Ground::start().await;
+    let (one, other) = (ground.node().await, ground.node().await);
+    let (mut first, _) = one.back("client").await;
+    first.subscribe("a", QoS::AtLeastOnce).await;
+    let mut publisher = other.publisher().await;
+    publisher.publish("a", "0;", QoS::AtLeastOnce).await;
+    assert_eq!(number_of(&first.take().await), 0);
+    first.is_quiet().await;
+    let (mut second, is_present) = other.back("client").await;
+    assert!(is_present);
+    assert_eq!(first.goodbye().await, Some(ReasonCode::SessionTakenOver));
+    publisher.publish("a", "1;", QoS::ExactlyOnce).await;
+    // It was asked to leave before it was taken: the acknowledgement of the first message is in the record.
+    assert_eq!(number_of(&second.take().await), 1);
+    second.is_quiet().await;
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_without_a_record_is_taken_over_from_another_node_too() {
+    let ground = Ground::start().await;
+    let (one, other) = (ground.node().await, ground.node().await);
+    // A node hears of others from soon after it runs.
+    until(PATIENCE, async || {
+        let mut first = Client::connected(one.stream(), Version::V5, connect("client")).await;
+        let mut second = Client::connected(other.stream(), Version::V5, connect("client")).await;
+        second.is_quiet().await;
+        first.send(&Packet::PingReq).await;
+        matches!(first.next().await, Some(Packet::Disconnect(goodbye)) if goodbye.reason == ReasonCode::SessionTakenOver)
+    })
+    .await;
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_not_told_ends_the_connection_when_its_next_write_is_refused() {
+    let ground = Ground::start().await;
+    let (one, other) = (ground.node().await, ground.node().await);
+    let (mut first, _) = one.back("client").await;
+    // Another node has it: the record says so, and nobody told.
+    let prefix = Key::durable("mqtt.session");
+    let (key, found) = other.bus.state.list(&prefix).await.unwrap().remove(0);
+    let mut value = found.value.to_vec();
+    // One epoch further: format, session, owner.
+    value[1 + 16 + 1 + 16] += 1;
+    let expect = trunkline_bus::state::Expect::Revision(found.revision);
+    other
+        .bus
+        .state
+        .compare_and_swap(&key, expect, value.into())
+        .await
+        .unwrap();
+    let subscribe = Packet::Subscribe(Subscribe {
+        packet_id: PacketId::MIN,
+        filters: vec![SubscribeFilter {
+            filter: text("a"),
+            ..SubscribeFilter::default()
+        }],
+        properties: SubscribeProperties::default(),
+    });
+    first.send(&subscribe).await;
+    assert_eq!(first.goodbye().await, Some(ReasonCode::SessionTakenOver));
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_session_sent_at_qos_2_on_one_node_is_known_on_another() {
+    let ground = Ground::start().await;
+    let (one, other) = (ground.node().await, ground.node().await);
+    let publish = |dup| {
+        Packet::Publish(Publish {
+            dup,
+            qos: QoS::ExactlyOnce,
+            topic: text("a"),
+            packet_id: Some(PacketId::MIN),
+            payload: "one".into(),
+            ..Publish::default()
+        })
+    };
+    for (node, dup) in [(&one, false), (&other, true), (&one, true)] {
+        let (mut client, _) = node.back("client").await;
+        client.send(&publish(dup)).await;
+        assert_eq!(client.receive().await, Packet::PubRec(Ack::success(PacketId::MIN)));
+        client.vanish().await;
+    }
+    let (mut subscriber, _) = other.back("subscriber").await;
+    subscriber.subscribe("a", QoS::ExactlyOnce).await;
+    let (mut client, _) = other.back("client").await;
+    client.send(&Packet::PubRel(Ack::success(PacketId::MIN))).await;
+    assert_eq!(client.receive().await, Packet::PubComp(Ack::success(PacketId::MIN)));
+    assert_eq!(
+        client.publish("a", "two", QoS::ExactlyOnce).await,
+        Some(ReasonCode::Success)
+    );
+    assert_eq!(subscriber.take().await.payload, "two");
+    let appended: u64 = {
+        let mut heads = 0;
+        for shard in (0..other.bus.log.shards()).map(trunkline_bus::log::Shard) {
+            heads += other.bus.log.latest(shard).await.unwrap();
+        }
+        heads
+    };
+    assert_eq!(appended, 2);
+    drop(ground.nats);
+    one.stop().await;
+    other.stop().await;
+}
