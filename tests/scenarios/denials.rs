@@ -190,7 +190,7 @@ async fn by_http(world: &World, subject: &Subject, request: &Request, fill: impl
 }
 
 /// What processes of the platform say to each other.
-const INTERNAL: [&str; 11] = [
+const INTERNAL: [&str; 12] = [
     "auth.Authenticate",
     "auth.Authorize",
     "auth.CheckObjects",
@@ -202,6 +202,7 @@ const INTERNAL: [&str; 11] = [
     "auth.Unregister",
     "channels.Authorize",
     "clients.Authenticate",
+    "clients.Identify",
 ];
 
 async fn methods_between_services_do_not_exist_outside(world: World) {

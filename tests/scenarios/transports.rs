@@ -3,25 +3,31 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncWrite};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use trunkline::Config;
-use trunkline_mqtt_wire::{Packet, PacketId, QoS, Version, encode};
+use trunkline_mqtt_wire::{Connect, Packet, PacketId, QoS, Version, encode};
 use trunkline_rpc::server_tls::{ClientCertificate, TlsFiles};
 use trunkline_testkit::mqtt::{connect_packet, publish_packet};
 use trunkline_testkit::{Authority, Certificate};
 use trunkline_tests::{Device, Shape, World};
+use uuid::Uuid;
 
 const VERSIONS: [&str; 2] = ["mqttv311", "mqttv5"];
+/// Time after which something that must happen has not happened.
+const PATIENCE: Duration = Duration::from_secs(10);
 const SHAPES: [Shape; 2] = [Shape::Whole, Shape::Split];
 
 /// Has the platform speak TLS, and ask for certificates of `authority` if that `is_mutual`.
@@ -51,16 +57,28 @@ struct Way<'a> {
 impl Way<'_> {
     /// Publishes with mosquitto and waits for its PUBACK.
     async fn publish(&self, version: &str, device: &Device, topic: &str, payload: &str) -> Output {
+        let mut command = self.command(version, topic, payload);
+        command.args(["-u", &device.id, "-P", &device.secret]);
+        command.output().await.unwrap()
+    }
+
+    /// The same without user name and password.
+    async fn publish_as_certified(&self, version: &str, topic: &str, payload: &str) -> Output {
+        self.command(version, topic, payload).output().await.unwrap()
+    }
+
+    fn command(&self, version: &str, topic: &str, payload: &str) -> Command {
         let mut command = Command::new(trunkline_testkit::tool("mosquitto_pub"));
         command.args(["-V", version, "-q", "1", "-h", "localhost", "--cafile"]);
         command.arg(self.authority);
         command.args(["-p", &self.address.port().to_string()]);
-        command.args(["-u", &device.id, "-P", &device.secret, "-t", topic, "-m", payload]);
+        command.args(["-t", topic, "-m", payload]);
         if let Some(shown) = self.certificate {
             command.arg("--cert").arg(&shown.certificate);
             command.arg("--key").arg(&shown.key);
         }
-        command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap()
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
     }
 }
 
@@ -126,6 +144,89 @@ async fn where_a_certificate_is_asked_for_mosquitto_needs_one_and_its_secret() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_admits_the_client_that_it_names_without_a_secret_and_nobody_else() {
+    for shape in SHAPES {
+        let authority = Authority::new();
+        let world = World::configured(shape, over_tls(&authority, true)).await;
+        let plant = world.domain("plant").await;
+        let (channel, device) = plant.channel_with_device("boiler").await;
+        let other = plant.device("other").await;
+        let topic = plant.topic(&channel);
+        let shown = authority.issue("device", &format!("DNS:device,URI:urn:uuid:{}", device.id));
+        let mut way = Way {
+            address: world.addresses.mqtts.unwrap(),
+            authority: &authority.file(),
+            certificate: Some(&shown),
+        };
+        for version in VERSIONS {
+            let output = way.publish_as_certified(version, &topic, version).await;
+            assert!(is_success(&output), "{}", String::from_utf8_lossy(&output.stderr));
+            let as_other = way.publish(version, &other, &topic, "-").await;
+            assert!(!is_success(&as_other), "it came in as somebody else");
+        }
+        let unknown = Uuid::now_v7();
+        let stranger = authority.issue("stranger", &format!("URI:urn:uuid:{unknown}"));
+        way.certificate = Some(&stranger);
+        assert!(!is_success(&way.publish_as_certified("mqttv5", &topic, "-").await));
+        let nameless = authority.issue("nameless", "DNS:device");
+        way.certificate = Some(&nameless);
+        assert!(!is_success(&way.publish_as_certified("mqttv5", &topic, "-").await));
+        let stored = plant.stored(&channel, VERSIONS.len()).await;
+        assert!(
+            stored.iter().all(|record| record["publisher"] == device.id),
+            "{stored:?}"
+        );
+        assert_eq!(stored.len(), VERSIONS.len());
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_disabled_is_out_and_stays_out_whatever_its_certificate() {
+    for shape in SHAPES {
+        let authority = Authority::new();
+        let world = World::configured(shape, over_tls(&authority, true)).await;
+        let plant = world.domain("plant").await;
+        let (channel, device) = plant.channel_with_device("boiler").await;
+        let shown = authority.issue("device", &format!("URI:urn:uuid:{}", device.id));
+        let address = world.addresses.mqtts.unwrap();
+        let mut stream = connect(address, &authority, Some(&shown)).await;
+        let connect = Connect {
+            clean_start: true,
+            ..Connect::default()
+        };
+        let mut bytes = BytesMut::new();
+        encode(&Packet::Connect(Box::new(connect)), Version::V3, &mut bytes).unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        let mut said = [0; 4];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(said, [0x20, 2, 0, 0], "CONNACK");
+
+        let path = format!("/{}/clients/{}/disable", plant.id, device.id);
+        plant.owner.post(&path, &json!({})).await.expect(200);
+        let ended = tokio::time::timeout(PATIENCE, stream.read(&mut said)).await;
+        assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
+        let way = Way {
+            address,
+            authority: &authority.file(),
+            certificate: Some(&shown),
+        };
+        for version in VERSIONS {
+            let output = way.publish_as_certified(version, &plant.topic(&channel), "-").await;
+            assert!(!is_success(&output));
+        }
+        world.stop().await;
+    }
+}
+
+/// A connection over TLS.
+async fn connect(address: SocketAddr, authority: &Authority, shown: Option<&Certificate>) -> TlsStream<TcpStream> {
+    let socket = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    authority.connector(shown).connect(name, socket).await.unwrap()
+}
+
 /// Connects over WebSocket and publishes; gives all that the platform says up to its PUBACK.
 async fn publish_over_websocket<S>(stream: S, device: &Device, topic: &str) -> Vec<u8>
 where
@@ -163,9 +264,7 @@ async fn what_a_page_publishes_over_websocket_is_stored() {
         let (channel, device) = plant.channel_with_device("boiler").await;
         let topic = plant.topic(&channel);
         let mut count = 1;
-        let socket = TcpStream::connect(world.addresses.wss.unwrap()).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let stream = authority.connector(None).connect(name, socket).await.unwrap();
+        let stream = connect(world.addresses.wss.unwrap(), &authority, None).await;
         let said = publish_over_websocket(stream, &device, &topic).await;
         assert_eq!(said, CONNACK_AND_PUBACK);
         if shape == Shape::Whole {

@@ -110,18 +110,32 @@ impl Service {
             domain_id,
             credential_id: credential.id,
         };
-        self.check_enabled(&proven, claim.request_id).await?;
+        self.check_enabled(domain_id, proven.client_id, claim.request_id)
+            .await?;
         self.note_use(&proven, credential.last_used, now);
         Ok(proven)
+    }
+
+    /// Tells the domain of a client that has proven itself by something that is not kept here, such as a certificate. One that is
+    /// not there is refused like a wrong secret.
+    pub(crate) async fn identify(&self, client_id: ClientId, request_id: RequestId) -> Result<DomainId, Error> {
+        let domain_id = self.domain_of_client(client_id).await?;
+        let domain_id = domain_id.ok_or_else(wrong_credentials)?;
+        self.check_enabled(domain_id, client_id, request_id).await?;
+        Ok(domain_id)
+    }
+
+    async fn domain_of_client(&self, id: ClientId) -> Result<Option<DomainId>, Error> {
+        store::domain_of(&self.clients.db, id)
+            .await
+            .map_err(Error::database("looking for the domain of", Client::NOUNS))
     }
 
     async fn domain_of(&self, claim: &Claim) -> Result<Option<DomainId>, Error> {
         match &claim.holder {
             Holder::Client(id) => {
                 let id = id.unwrap_or(ClientId::from_uuid(Uuid::nil()));
-                store::domain_of(&self.clients.db, id)
-                    .await
-                    .map_err(Error::database("looking for the domain of", Client::NOUNS))
+                self.domain_of_client(id).await
             }
             Holder::Domain(domain) => match domain.parse() {
                 Ok(id) => Ok(Some(id)),
@@ -146,10 +160,15 @@ impl Service {
         }
     }
 
-    async fn check_enabled(&self, proven: &Proven, request_id: RequestId) -> Result<(), Error> {
+    async fn check_enabled(
+        &self,
+        domain_id: DomainId,
+        client_id: ClientId,
+        request_id: RequestId,
+    ) -> Result<(), Error> {
         let question = CheckObjectsRequest {
-            domain_id: proven.domain_id.to_string(),
-            objects: vec![proven.client_id.to_string()],
+            domain_id: domain_id.to_string(),
+            objects: vec![client_id.to_string()],
         };
         match self
             .clients

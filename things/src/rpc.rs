@@ -6,10 +6,10 @@ use tonic::{Request, Response, Status, async_trait};
 use trunkline_proto::clients::v1::clients_service_server::ClientsService;
 use trunkline_proto::clients::v1::{
     AuthenticateRequest, AuthenticateResponse, Client, CreateClientRequest, DeleteClientRequest, DeleteClientResponse,
-    DisableClientRequest, EnableClientRequest, GetClientRequest, ListClientsRequest, ListClientsResponse,
-    UpdateClientRequest,
+    DisableClientRequest, EnableClientRequest, GetClientRequest, IdentifyRequest, IdentifyResponse, ListClientsRequest,
+    ListClientsResponse, UpdateClientRequest,
 };
-use trunkline_registry::{Status as Standing, answer};
+use trunkline_registry::{Status as Standing, answer, wire};
 use trunkline_rpc::caller;
 
 use crate::convert;
@@ -105,6 +105,18 @@ impl ClientsService for Rpc {
             Ok(DeleteClientResponse {})
         };
         answer(caller.request_id, done.await)
+    }
+
+    async fn identify(&self, request: Request<IdentifyRequest>) -> Result<Response<IdentifyResponse>, Status> {
+        let (request_id, request) = (caller::request_id(request.extensions()), request.into_inner());
+        let done = async {
+            let client_id = wire::id("client_id", &request.client_id)?;
+            let domain_id = self.0.identify(client_id, request_id).await?;
+            Ok(IdentifyResponse {
+                domain_id: domain_id.to_string(),
+            })
+        };
+        answer(request_id, done.await)
     }
 
     async fn authenticate(

@@ -1,6 +1,6 @@
-//! What a device shows to be admitted: a secret, and the realm that the secret is looked up in.
+//! What a device shows to be admitted: a secret and the realm that the secret is looked up in, or a certificate.
 
-use trunkline_core::Secret;
+use trunkline_core::{ClientId, Secret};
 
 /// The secret of a client with the place to look it up in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Realm {
     Client(String),
     /// Among all clients of this domain, by id or route, as `Authorization: Client <secret>` implies it by the topic.
     Domain(String),
+    /// Nowhere: an adapter has verified a certificate that names this client, and there is no secret.
+    Certificate(ClientId),
 }
 
 impl Credentials {
@@ -26,6 +28,14 @@ impl Credentials {
         Self {
             realm: Realm::Client(client_id.into()),
             secret,
+        }
+    }
+
+    /// A client that proved itself to an adapter by a certificate.
+    pub const fn of_certificate(client_id: ClientId) -> Self {
+        Self {
+            realm: Realm::Certificate(client_id),
+            secret: Secret::new(String::new()),
         }
     }
 

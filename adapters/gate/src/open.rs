@@ -47,7 +47,10 @@ impl OpenGate {
 impl Gate for OpenGate {
     /// Clients with equal user names are one principal, so that they can take each other's sessions.
     async fn connect(&self, credentials: Credentials) -> Result<Session, Refusal> {
-        let (Realm::Client(name) | Realm::Domain(name)) = &credentials.realm;
+        let name = match credentials.realm {
+            Realm::Client(name) | Realm::Domain(name) => name,
+            Realm::Certificate(client_id) => client_id.to_string(),
+        };
         let digest = self.names.digest(&[name.as_bytes()]);
         let client_id = ClientId::from_slice(&digest[..16]).expect("half of a digest has 16 bytes");
         let credential_id = CredentialId::from_uuid(Uuid::nil());

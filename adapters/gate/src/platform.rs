@@ -12,9 +12,10 @@ use trunkline_proto::auth::v1::auth_service_client::AuthServiceClient;
 use trunkline_proto::auth::v1::{CheckObjectsRequest, ResolveDomainRequest};
 use trunkline_proto::channels::v1::channels_service_client::ChannelsServiceClient;
 use trunkline_proto::channels::v1::{AuthorizeRequest, ConnectionType};
-use trunkline_proto::clients::v1::AuthenticateRequest;
 use trunkline_proto::clients::v1::clients_service_client::ClientsServiceClient;
+use trunkline_proto::clients::v1::{AuthenticateRequest, IdentifyRequest};
 use trunkline_rpc::{Hub, Transport};
+use uuid::Uuid;
 
 use crate::lease::Lease;
 use crate::limits::{ADMISSION_STRIPES, ANSWER_TIME_MAX, DECISION_ATTEMPTS_MAX};
@@ -53,6 +54,7 @@ impl PlatformGate {
         let (client_id, domain) = match credentials.realm {
             Realm::Client(id) => (id, String::new()),
             Realm::Domain(domain) => (String::new(), domain),
+            Realm::Certificate(client_id) => return self.identify(client_id).await,
         };
         let request = AuthenticateRequest {
             client_id,
@@ -70,6 +72,18 @@ impl PlatformGate {
             ))
         };
         let (domain_id, client_id, credential_id) = ids().ok_or(Refusal::Unavailable)?;
+        Ok(Principal::new(domain_id, client_id, credential_id, self.lease.clone()))
+    }
+
+    /// Asks where a client is that its certificate names. Certificates are not kept by the platform, so the credential has no id.
+    async fn identify(&self, client_id: ClientId) -> Result<Principal, Refusal> {
+        let request = IdentifyRequest {
+            client_id: client_id.to_string(),
+        };
+        let answer = self.clients.clone().identify(request).await;
+        let found = answer.map_err(|status| refusal_of(&status))?.into_inner();
+        let domain_id = found.domain_id.parse().map_err(|_| Refusal::Unavailable)?;
+        let credential_id = CredentialId::from_uuid(Uuid::nil());
         Ok(Principal::new(domain_id, client_id, credential_id, self.lease.clone()))
     }
 

@@ -46,11 +46,11 @@ impl Registry {
     /// What equal credentials have in common and others have not.
     pub(crate) fn fingerprint(&self, credentials: &Credentials) -> Fingerprint {
         let (kind, realm) = match &credentials.realm {
-            Realm::Client(id) => (b"client".as_slice(), id),
-            Realm::Domain(domain) => (b"domain".as_slice(), domain),
+            Realm::Client(id) => (b"client".as_slice(), id.as_bytes()),
+            Realm::Domain(domain) => (b"domain".as_slice(), domain.as_bytes()),
+            Realm::Certificate(id) => (b"certificate".as_slice(), id.as_bytes().as_slice()),
         };
-        self.key
-            .digest(&[kind, realm.as_bytes(), credentials.secret.expose().as_bytes()])
+        self.key.digest(&[kind, realm, credentials.secret.expose().as_bytes()])
     }
 
     /// The principal admitted by these credentials, if it may still be taken for granted.
@@ -316,5 +316,20 @@ mod tests {
         let by_client = registry.fingerprint(&Credentials::of_client("x", secret()));
         let by_domain = registry.fingerprint(&Credentials::of_domain("x", secret()));
         assert_ne!(by_client, by_domain);
+    }
+
+    #[test]
+    fn no_secret_is_taken_for_a_certificate() {
+        let registry = Registry::new();
+        let client_id = ClientId::new();
+        let certified = registry.fingerprint(&Credentials::of_certificate(client_id));
+        let texts = [client_id.to_string(), String::new()];
+        for (name, secret) in texts
+            .iter()
+            .flat_map(|name| texts.iter().map(move |secret| (name, secret)))
+        {
+            let shown = Credentials::of_client(name.clone(), Secret::new(secret.clone()));
+            assert_ne!(registry.fingerprint(&shown), certified);
+        }
     }
 }

@@ -103,11 +103,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Serves the client to the end. Its place among unfinished handshakes is given back once it is admitted.
     pub(crate) async fn run(mut self, arrival: Arrival, cancel: &CancellationToken) -> Cause {
         let Arrival {
-            deadline, handshake, ..
+            deadline,
+            handshake,
+            certified,
+            ..
         } = arrival;
         let cause = tokio::select! {
             () = cancel.cancelled() => Err(Cause::Draining),
-            opened = timeout_at(deadline, self.open()) => opened.unwrap_or(Err(Cause::Handshake)),
+            opened = timeout_at(deadline, self.open(certified)) => opened.unwrap_or(Err(Cause::Handshake)),
         };
         drop(handshake);
         let cause = match cause {

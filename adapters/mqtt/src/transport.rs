@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** whatever comes before CONNECT counts to one time limit and holds one place among unfinished handshakes.
 
+mod identity;
 mod proxy;
 pub mod websocket;
 
@@ -17,6 +18,7 @@ use trunkline_rpc::ServerTls;
 use trunkline_rpc::server_tls::Budgeted;
 
 use crate::limits::HANDSHAKE_TIME_MAX;
+pub(crate) use identity::Certified;
 pub use proxy::Network;
 use websocket::{Origins, UpgradedSocket};
 
@@ -43,6 +45,8 @@ pub(crate) struct Layers {
 pub(crate) struct Arrival {
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
+    /// The client that its certificate names, if it showed one that names any.
+    pub(crate) certified: Option<Certified>,
     /// When CONNECT must have its answer.
     pub(crate) deadline: Instant,
     /// Its place among unfinished handshakes.
@@ -92,6 +96,7 @@ impl Arrival {
     pub(crate) fn new(peer: SocketAddr, handshake: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             peer,
+            certified: None,
             deadline: Instant::now() + HANDSHAKE_TIME_MAX,
             handshake,
         }
@@ -112,14 +117,18 @@ impl Layers {
         if let Some(proxies) = &self.proxies {
             arrival.peer = origin(proxies, &mut stream, arrival.peer).await?;
         }
-        Ok(match (&self.tls, &self.websocket) {
-            (None, None) => Stream::Plain(stream),
-            (Some(tls), None) => Stream::Tls(Box::new(tls.accept(stream).await?)),
-            (None, Some(origins)) => Stream::WebSocket(Box::new(websocket::open(stream, origins).await?)),
-            (Some(tls), Some(origins)) => {
-                let stream = tls.accept(stream).await?;
-                Stream::WebSocket(Box::new(websocket::open(stream, origins).await?))
-            }
+        let Some(tls) = &self.tls else {
+            return Ok(match &self.websocket {
+                Some(origins) => Stream::WebSocket(Box::new(websocket::open(stream, origins).await?)),
+                None => Stream::Plain(stream),
+            });
+        };
+        let stream = tls.accept(stream).await?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        arrival.certified = shown.map(Certified::of).transpose()?.flatten();
+        Ok(match &self.websocket {
+            Some(origins) => Stream::WebSocket(Box::new(websocket::open(stream, origins).await?)),
+            None => Stream::Tls(Box::new(stream)),
         })
     }
 }

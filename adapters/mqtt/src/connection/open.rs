@@ -17,6 +17,7 @@ use crate::limits::TAKEOVER_TIME_MAX;
 use crate::machine::{Cause, Opened, Step};
 use crate::session::{Claimed, NotClaimed, Owned, Stored, Wish};
 use crate::subscription::Subscription;
+use crate::transport::Certified;
 
 /// A session that goes on: what it subscribed to and still may, and how far it is.
 struct Resumed {
@@ -26,15 +27,24 @@ struct Resumed {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
-    /// Reads CONNECT and has it decided.
-    pub(super) async fn open(&mut self) -> Result<(), Cause> {
+    /// Reads CONNECT and has it decided, beside the certificate that was shown.
+    pub(super) async fn open(&mut self, certified: Option<Certified>) -> Result<(), Cause> {
         loop {
             match self
                 .machine
                 .next(&mut self.input, self.opened.elapsed(), &mut self.output)
             {
                 Step::Wait => self.receive().await?,
-                Step::Admit(credentials) => return self.admit(credentials).await,
+                Step::Admit(shown) => {
+                    let credentials = match certified {
+                        Some(certified) => certified.joined(shown),
+                        None => Ok(shown),
+                    };
+                    return match credentials {
+                        Ok(credentials) => self.admit(credentials).await,
+                        Err(refusal) => self.refuse(refusal),
+                    };
+                }
                 Step::Close(cause) => {
                     if let Some(feature) = self.machine.take_unsupported() {
                         self.adapter.metrics.unsupported(feature).increment();
