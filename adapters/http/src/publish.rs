@@ -120,7 +120,9 @@ impl Publisher {
         };
         let mut envelope = stamp(&admission.session, &admission.permit, &name, publication, &*self.clock);
         trace.append(&mut envelope);
-        let entry = NewEntry::seal(envelope, self.payload_bytes_max).map_err(|error| unsealed(&error))?;
+        let entry = NewEntry::seal(envelope, self.payload_bytes_max)
+            .map_err(|error| unsealed(&error))?
+            .unrepeated();
         let message_id = entry.id();
         let place = self.append(entry).await?;
         trace.settled(Ok(&place));

@@ -298,8 +298,7 @@ impl ShardWriter {
     }
 
     pub(super) fn update_lag(&mut self) -> Result<(), End> {
-        self.lag
-            .set(self.context.log.head(self.shard)?.saturating_sub(self.stored));
+        self.lag.set(self.context.log.entries_beyond(self.shard, self.stored)?);
         Ok(())
     }
 

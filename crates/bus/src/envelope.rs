@@ -54,6 +54,7 @@ pub struct NewEntry {
     domain: DomainId,
     envelope: Arc<Envelope>,
     encoded: Vec<u8>,
+    may_repeat: bool,
 }
 
 impl NewEntry {
@@ -79,7 +80,23 @@ impl NewEntry {
             domain: ids.domain,
             encoded: envelope.encode_to_vec(),
             envelope: Arc::new(envelope),
+            may_repeat: true,
         })
+    }
+
+    /// The same entry, of which its maker promises that the id was made for it alone and will not be appended a second time: a log may
+    /// keep it together with others, which is faster, and then need not notice its id.
+    #[must_use]
+    pub fn unrepeated(self) -> Self {
+        Self {
+            may_repeat: false,
+            ..self
+        }
+    }
+
+    /// Whether the log must notice when the same id is appended again.
+    pub const fn may_repeat(&self) -> bool {
+        self.may_repeat
     }
 
     /// The message's id: the key of de-duplication.
@@ -119,7 +136,7 @@ impl fmt::Debug for NewEntry {
 pub struct StoredEntry {
     /// The shard that holds it.
     pub shard: Shard,
-    /// Its place in the shard: from 1, without holes as appended; trimming makes holes.
+    /// Its place in the shard: it rises from entry to entry, and need not by one.
     pub sequence: u64,
     /// The log that gave the sequence.
     pub incarnation: Incarnation,

@@ -317,7 +317,7 @@ pub trait Log: Send + Sync + 'static {
     /// An unknown shard, a damaged entry, a failed backend.
     async fn read(&self, shard: Shard, from: u64, limit: ReadLimit) -> Result<Page, LogError>;
 
-    /// The last durable sequence of `shard`; 0 when nothing was ever appended.
+    /// The last durable sequence of `shard`; 0 when nothing was ever appended. Sequences rise, and need not by one.
     ///
     /// # Errors
     /// An unknown shard.
@@ -329,6 +329,13 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// An unknown shard, a failed backend.
     async fn latest(&self, shard: Shard) -> Result<u64, LogError>;
+
+    /// How many entries of `shard` are known to be beyond `sequence`: about as many, where a log does not number each; 0 only when there is
+    /// none.
+    ///
+    /// # Errors
+    /// An unknown shard.
+    fn entries_beyond(&self, shard: Shard, sequence: u64) -> Result<u64, LogError>;
 
     /// Waits until the head of `shard` is beyond `sequence`. Cancel safe.
     ///

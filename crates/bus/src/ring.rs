@@ -8,15 +8,27 @@ use crate::log::{Page, ReadLimit};
 /// What an entry costs in memory beyond its envelope's bytes.
 pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 768;
 
-/// Entries from `start` on, without those trimmed since.
+/// Entries that were trimmed and are remembered as such: beyond that, the oldest are read from the backend.
+const GONE_MAX: usize = 4_096;
+
+/// Entries from `start` on, and which of them were trimmed since.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    entries: VecDeque<(StoredEntry, usize)>,
+    entries: VecDeque<Kept>,
     bytes: usize,
+    gone: usize,
     /// Every entry held by the log from this sequence on is here.
     start: u64,
     /// The last sequence appended.
     head: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sequence: u64,
+    /// None once it was trimmed.
+    entry: Option<StoredEntry>,
+    encoded_bytes: usize,
 }
 
 impl Ring {
@@ -25,17 +37,22 @@ impl Ring {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
+            gone: 0,
             start: head + 1,
             head,
         }
     }
 
-    /// Adds the next entry.
+    /// Adds the next entry: the log gave no sequence between the last one and this one.
     pub(crate) fn push(&mut self, entry: StoredEntry, encoded_bytes: usize) {
-        debug_assert_eq!(entry.sequence, self.head + 1, "sequences are given without holes");
+        debug_assert!(entry.sequence > self.head, "sequences rise");
         self.head = entry.sequence;
         self.bytes += encoded_bytes + ENTRY_OVERHEAD_BYTES;
-        self.entries.push_back((entry, encoded_bytes));
+        self.entries.push_back(Kept {
+            sequence: entry.sequence,
+            entry: Some(entry),
+            encoded_bytes,
+        });
     }
 
     /// The last sequence appended.
@@ -50,28 +67,19 @@ impl Ring {
 
     /// Lets the oldest entries go until the ring takes at most `bytes_max`.
     pub(crate) fn shrink(&mut self, bytes_max: usize) {
-        while self.bytes > bytes_max {
-            let Some((oldest, encoded_bytes)) = self.entries.pop_front() else {
-                break;
-            };
-            self.bytes -= encoded_bytes + ENTRY_OVERHEAD_BYTES;
-            self.start = oldest.sequence + 1;
-        }
+        while self.bytes > bytes_max && self.drop_oldest() {}
     }
 
-    /// Forgets entries that were trimmed; `sequences` rise.
-    pub(crate) fn forget(&mut self, sequences: &[u64]) {
-        let is_below = sequences.last().is_none_or(|last| *last < self.start);
-        if is_below {
-            return;
+    /// Forgets the entries up to `last` that were trimmed.
+    pub(crate) fn forget(&mut self, last: u64, was_trimmed: impl Fn(u64) -> bool) {
+        for kept in self.entries.iter_mut().take_while(|kept| kept.sequence <= last) {
+            if kept.entry.is_some() && was_trimmed(kept.sequence) {
+                kept.entry = None;
+                self.gone += 1;
+                self.bytes -= kept.encoded_bytes + ENTRY_OVERHEAD_BYTES;
+            }
         }
-        self.entries
-            .retain(|(entry, _)| sequences.binary_search(&entry.sequence).is_err());
-        self.bytes = self
-            .entries
-            .iter()
-            .map(|(_, encoded_bytes)| encoded_bytes + ENTRY_OVERHEAD_BYTES)
-            .sum();
+        while self.gone > GONE_MAX && self.drop_oldest() {}
     }
 
     /// The first sequence from which on this ring can answer.
@@ -91,21 +99,42 @@ impl Ring {
         if from < self.start {
             return None;
         }
-        let first = self.entries.partition_point(|(entry, _)| entry.sequence < from);
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        let mut next = self.head + 1;
-        for (entry, encoded_bytes) in self.entries.range(first..) {
-            bytes += encoded_bytes;
-            let is_full = entries.len() >= limit.entries || bytes > limit.bytes;
-            if is_full && !entries.is_empty() {
-                next = entries.last().map_or(next, |last: &StoredEntry| last.sequence + 1);
-                break;
+        let first = self.entries.partition_point(|kept| kept.sequence < from);
+        let mut page = Page {
+            entries: Vec::new(),
+            next: self.head + 1,
+            skipped: 0,
+        };
+        let (mut bytes, mut skipped) = (0, 0);
+        for kept in self.entries.range(first..) {
+            let Some(entry) = &kept.entry else {
+                skipped += 1;
+                continue;
+            };
+            bytes += kept.encoded_bytes;
+            let is_full = page.entries.len() >= limit.entries || bytes > limit.bytes;
+            if let (true, Some(last)) = (is_full, page.entries.last()) {
+                page.next = last.sequence + 1;
+                return Some(page);
             }
-            entries.push(entry.clone());
+            page.entries.push(entry.clone());
+            page.skipped = skipped;
         }
-        let skipped = next - from - entries.len() as u64;
-        Some(Page { entries, next, skipped })
+        page.skipped = skipped;
+        Some(page)
+    }
+
+    /// Says whether there was one.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.entries.pop_front() else {
+            return false;
+        };
+        match oldest.entry {
+            Some(_) => self.bytes -= oldest.encoded_bytes + ENTRY_OVERHEAD_BYTES,
+            None => self.gone -= 1,
+        }
+        self.start = oldest.sequence + 1;
+        true
     }
 }
 
@@ -156,12 +185,21 @@ mod tests {
     #[test]
     fn what_was_trimmed_is_counted_as_skipped() {
         let mut ring = ring_of(5, 100_000);
-        ring.forget(&[11, 13]);
+        ring.forget(13, |sequence| [11, 13].contains(&sequence));
         let page = ring.read(11, LIMIT).unwrap();
         assert_eq!((sequences(&page), page.next, page.skipped), (vec![12, 14], 15, 2));
-        ring.forget(&[12, 14, 15]);
+        ring.forget(15, |_| true);
         let page = ring.read(12, LIMIT).unwrap();
         assert_eq!((sequences(&page), page.next, page.skipped), (vec![], 16, 4));
+    }
+
+    #[test]
+    fn what_was_trimmed_takes_no_bytes_and_is_remembered_up_to_a_limit() {
+        let mut ring = ring_of(GONE_MAX as u64 + 10, usize::MAX);
+        ring.forget(u64::MAX, |_| true);
+        assert_eq!((ring.bytes(), ring.start()), (0, 21));
+        assert!(ring.read(20, LIMIT).is_none());
+        assert_eq!(ring.read(21, LIMIT).unwrap().skipped, GONE_MAX as u64);
     }
 
     #[test]

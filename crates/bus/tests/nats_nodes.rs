@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use on_nats::Platform;
-use trunkline_bus::conformance::{entry, in_time};
+use trunkline_bus::conformance::{entry, entry_with_id, in_time};
 use trunkline_bus::log::{AppendError, Quota, ReadLimit, Tier, WRITER_GROUP};
 use trunkline_bus::revision::{Changes, LEASE, News, NodeLease, Revisions, RevokeError, Scope};
 use trunkline_bus::{DeadLetters, Log, NatsBus};
-use trunkline_core::{DomainId, NodeId};
+use trunkline_core::{DomainId, MessageId, NodeId};
 use trunkline_testkit::http::Client;
 use trunkline_testkit::{Proxy, throughout, until, until_some};
 use uuid::Uuid;
@@ -54,10 +54,10 @@ async fn a_node_hears_of_a_shard_from_where_it_first_waits_and_of_no_other() {
     let shard = one.log.shard_of(domain);
     let append = async |payload: &'static str| one.log.append(entry(domain, payload)).await.unwrap().await.unwrap();
     append("before").await;
-    assert_eq!(append("latest").await.sequence, 2);
+    let latest = append("latest").await.sequence;
     assert_eq!(other.log.head(shard), Ok(0), "nobody told it");
-    assert_eq!(other.log.latest(shard).await, Ok(2));
-    assert_eq!(other.log.head(shard), Ok(2));
+    assert_eq!(other.log.latest(shard).await, Ok(latest));
+    assert_eq!(other.log.head(shard), Ok(latest));
     let heard = async || {
         let server = Client::new(platform.nats.monitoring_url().trim_start_matches("http://"));
         let told = server.get("/connz?subs=1").await.expect(200);
@@ -68,7 +68,7 @@ async fn a_node_hears_of_a_shard_from_where_it_first_waits_and_of_no_other() {
     };
     assert_eq!(heard().await, 0);
 
-    let waiting = other.log.wait(shard, 2);
+    let waiting = other.log.wait(shard, latest);
     let (waited, _) = tokio::join!(waiting, async {
         until(SOON, async || heard().await == 1).await;
         append("after").await
@@ -79,7 +79,7 @@ async fn a_node_hears_of_a_shard_from_where_it_first_waits_and_of_no_other() {
         let payloads = page.entries.iter().map(|entry| entry.envelope.payload.clone());
         payloads.collect::<Vec<_>>()
     };
-    assert_eq!(payloads(3).await, ["after"]);
+    assert_eq!(payloads(latest + 1).await, ["after"]);
     assert_eq!(
         payloads(1).await,
         ["before", "latest", "after"],
@@ -305,6 +305,147 @@ async fn what_is_sent_again_at_qos_0_is_heard_once() {
             assert!(heard.insert(envelope.unwrap().id.clone()), "heard twice");
         }
     }
+    one.close().await;
+    other.close().await;
+}
+
+/// Appends `count` entries before the first is answered; gives their places.
+async fn append_together(log: &dyn Log, domain: DomainId, count: u32) -> Vec<u64> {
+    let mut receipts = Vec::new();
+    for number in 0..count {
+        let new = entry(domain, number.to_be_bytes().to_vec());
+        receipts.push(log.append(new).await.unwrap());
+    }
+    let mut places = Vec::new();
+    for receipt in receipts {
+        let appended = in_time("a receipt", receipt).await.unwrap();
+        assert!(!appended.is_duplicate);
+        places.push(appended.sequence);
+    }
+    places
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_wait_together_go_together_and_are_read_from_any_place() {
+    const COUNT: u32 = 2_000;
+    let mut platform = Platform::bare();
+    platform.config.keep_seconds = 0;
+    platform.provision().await.unwrap();
+    let (writer, adapter) = (platform.writer().await, platform.adapter().await);
+    writer.log.join(WRITER_GROUP, true).await.unwrap();
+    let domain = DomainId::new();
+    let shard = adapter.log.shard_of(domain);
+    let places = append_together(&*adapter.log, domain, COUNT).await;
+    assert!(places.is_sorted_by(|one, next| one < next));
+    let stats = adapter.log.stats();
+    assert_eq!(stats.appended, u64::from(COUNT));
+    assert!(stats.commits < stats.appended / 8, "{} messages", stats.commits);
+
+    in_time("the news", writer.log.wait(shard, places[places.len() - 1] - 1))
+        .await
+        .unwrap();
+    let late = platform.adapter().await;
+    for log in [&writer.log, &late.log] {
+        for first in [0, 1, 777, 1_000, 1_999] {
+            let limit = ReadLimit {
+                entries: 70,
+                ..ReadLimit::default()
+            };
+            let page = log.read(shard, places[first], limit).await.unwrap();
+            let expected = &places[first..(first + 70).min(places.len())];
+            assert!(
+                page.entries
+                    .iter()
+                    .map(|entry| entry.sequence)
+                    .eq(expected.iter().copied())
+            );
+            let numbers = page.entries.iter().map(|entry| entry.envelope.payload.to_vec());
+            assert!(
+                numbers.eq((first as u32..)
+                    .take(expected.len())
+                    .map(|number| number.to_be_bytes().to_vec()))
+            );
+            assert_eq!((page.next, page.skipped), (expected[expected.len() - 1] + 1, 0));
+        }
+    }
+
+    let beyond = |index: usize| writer.log.entries_beyond(shard, places[index]).unwrap();
+    assert_eq!(beyond(places.len() - 1), 0);
+    assert!((1_000..=4_000).contains(&beyond(0)), "{}", beyond(0));
+
+    // A position amid a message holds all of it.
+    let apart = places.windows(2).position(|pair| pair[1] == pair[0] + 1).unwrap();
+    writer.log.commit(WRITER_GROUP, shard, places[apart]).await.unwrap();
+    writer.log.trim().await.unwrap();
+    let page = writer
+        .log
+        .read(shard, places[apart] + 1, ReadLimit::default())
+        .await
+        .unwrap();
+    assert_eq!((page.entries[0].sequence, page.skipped), (places[apart + 1], 0));
+    writer
+        .log
+        .commit(WRITER_GROUP, shard, places[places.len() - 1])
+        .await
+        .unwrap();
+    until(SOON, async || {
+        writer.log.trim().await.unwrap();
+        let stats = writer.log.stats();
+        (stats.trimmed, stats.entries, stats.bytes) == (u64::from(COUNT), 0, 0)
+    })
+    .await;
+    for bus in [writer, adapter, late] {
+        bus.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_may_come_again_is_noticed_among_entries_that_go_together() {
+    let platform = Platform::start().await;
+    let bus = platform.adapter().await;
+    let domain = DomainId::new();
+    let id = MessageId::new();
+    let mut receipts = Vec::new();
+    for number in 0..100 {
+        receipts.push(bus.log.append(entry(domain, "once")).await.unwrap());
+        if number % 10 == 5 {
+            let new = entry_with_id(id, domain, "again");
+            receipts.push(bus.log.append(new).await.unwrap());
+        }
+    }
+    let mut places = Vec::new();
+    for receipt in receipts {
+        places.push(in_time("a receipt", receipt).await.unwrap().sequence);
+    }
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), 101);
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_without_answers_that_go_together_are_tapped_one_by_one() {
+    let platform = Platform::start().await;
+    let (one, other) = (platform.adapter().await, platform.adapter().await);
+    let domain = DomainId::new();
+    let mut tap = other.log.tap();
+    // The tap is listened to from soon after it was asked for.
+    until_some(SOON, || {
+        assert!(one.log.append_unacknowledged(entry(domain, "first")));
+        std::future::ready(tap.try_next())
+    })
+    .await
+    .unwrap();
+    for number in 0..500_u32 {
+        assert!(one.log.append_unacknowledged(entry(domain, number.to_string())));
+    }
+    let mut numbers = Vec::new();
+    while numbers.len() < 500 {
+        let payload = in_time("the tap", tap.next()).await.unwrap().payload.clone();
+        numbers.extend(std::str::from_utf8(&payload).unwrap().parse::<u32>());
+    }
+    assert!(numbers.into_iter().eq(0..500));
+    assert!(one.log.stats().commits < 250);
     one.close().await;
     other.close().await;
 }

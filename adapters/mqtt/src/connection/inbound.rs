@@ -218,6 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             publication(publish),
             self.adapter.clock.as_ref(),
         );
+        let mut may_repeat = false;
         // The client may send it again after a crash, and the log knows it by its id then.
         if let Some(packet_id) = publish.packet_id
             && publish.qos == QoS::ExactlyOnce
@@ -225,15 +226,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         {
             let id = message_id(member.session.id(), packet_id, self.machine.generation(packet_id));
             envelope.id = id_bytes(id.as_bytes());
+            may_repeat = true;
         }
         self.trace.append(&mut envelope);
         let payload_bytes_max = self.adapter.settings.payload_bytes_max;
-        Ok(
-            NewEntry::seal(envelope, payload_bytes_max).map_err(|_| AppendError::TooLarge {
-                bytes: payload_bytes_max.saturating_add(1),
-                bytes_max: payload_bytes_max,
-            }),
-        )
+        let sealed = NewEntry::seal(envelope, payload_bytes_max);
+        let sealed = sealed.map(|entry| if may_repeat { entry } else { entry.unrepeated() });
+        Ok(sealed.map_err(|_| AppendError::TooLarge {
+            bytes: payload_bytes_max.saturating_add(1),
+            bytes_max: payload_bytes_max,
+        }))
     }
 
     fn not_taken(&mut self, publish: &Publish, error: &AppendError) -> Result<(), Cause> {

@@ -73,7 +73,9 @@ impl Testament {
         let is_retained = self.publication.retain;
         let envelope = stamp(session, &permit, &self.topic, self.publication, adapter.clock.as_ref());
         let payload_bytes_max = adapter.settings.payload_bytes_max;
-        let entry = NewEntry::seal(envelope, payload_bytes_max).map_err(|_| Lost::NoRoom)?;
+        let entry = NewEntry::seal(envelope, payload_bytes_max)
+            .map_err(|_| Lost::NoRoom)?
+            .unrepeated();
         if is_retained {
             let slot = Slot::new(permit.domain_id(), permit.channel_id(), permit.subtopic(&self.topic));
             adapter.retained.prepare(slot.domain_id()).await;

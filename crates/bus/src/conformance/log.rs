@@ -174,6 +174,7 @@ pub async fn a_reader_behind_memory_reads_on_without_holes(world: &mut dyn LogWo
     const COUNT: u64 = 3_000;
     let domain = DomainId::new();
     let log = world.open(LogLimits::default()).await;
+    let mut appended = Vec::new();
     for half in 0..2 {
         // What the first half appended is on disk only after the restart below.
         let log = if half == 0 {
@@ -186,11 +187,11 @@ pub async fn a_reader_behind_memory_reads_on_without_holes(world: &mut dyn LogWo
             receipts.push(log.append(entry(domain, vec![7; 600])).await.unwrap());
         }
         for receipt in receipts {
-            in_time("a receipt", receipt).await.unwrap();
+            appended.push(in_time("a receipt", receipt).await.unwrap().sequence);
         }
+        assert!(appended.is_sorted_by(|one, next| one < next), "places rise");
         let (entries, skipped) = read_all(&*log, log.shard_of(domain), 1).await;
-        let expected = 1..=COUNT / 2 * (half + 1);
-        assert!(entries.iter().map(|entry| entry.sequence).eq(expected));
+        assert!(entries.iter().map(|entry| entry.sequence).eq(appended.iter().copied()));
         assert_eq!(skipped, 0);
     }
 }
@@ -204,10 +205,12 @@ pub async fn a_waiting_reader_is_woken_by_news(world: &mut dyn LogWorld) {
         let log = log.clone();
         async move { log.wait(shard, 0).await }
     });
-    append(&*log, entry(domain, "news")).await.unwrap();
+    let appended = append(&*log, entry(domain, "news")).await.unwrap().sequence;
     in_time("the wake-up", waiting).await.unwrap().unwrap();
-    assert_eq!(log.head(shard), Ok(1));
-    assert_eq!(log.latest(shard).await, Ok(1));
+    assert_eq!(log.head(shard), Ok(appended));
+    assert_eq!(log.latest(shard).await, Ok(appended));
+    assert_eq!(log.entries_beyond(shard, 0), Ok(1));
+    assert_eq!(log.entries_beyond(shard, appended), Ok(0));
 }
 
 /// Trim below the slowest required group; others do not hold it back.
@@ -222,15 +225,27 @@ pub async fn trimming_stops_below_the_slowest_group(world: &mut dyn LogWorld) {
     for (group, is_required) in [(WRITER_GROUP, true), ("rules", true), ("notifier", false)] {
         log.join(group, is_required).await.unwrap();
     }
-    for _ in 0..10 {
-        append(&*log, entry(domain, "x")).await.unwrap();
-    }
-    log.commit(WRITER_GROUP, shard, 9).await.unwrap();
-    log.commit("rules", shard, 4).await.unwrap();
-    trim_until(&*log, shard, 5).await;
+    let places = append_each(&*log, domain, 10).await;
+    log.commit(WRITER_GROUP, shard, places[8]).await.unwrap();
+    log.commit("rules", shard, places[3]).await.unwrap();
+    trim_until(&*log, shard, places[4]).await;
     let (entries, skipped) = read_all(&*log, shard, 1).await;
-    assert!(entries.iter().map(|entry| entry.sequence).eq(5..=10));
+    assert!(
+        entries
+            .iter()
+            .map(|entry| entry.sequence)
+            .eq(places[4..].iter().copied())
+    );
     assert_eq!(skipped, 4);
+}
+
+/// Appends `count` entries one after the other; gives their places.
+async fn append_each(log: &dyn Log, domain: DomainId, count: usize) -> Vec<u64> {
+    let mut places = Vec::new();
+    for _ in 0..count {
+        places.push(append(log, entry(domain, "x")).await.unwrap().sequence);
+    }
+    places
 }
 
 /// Asks for a trim until the oldest entry of `shard` is `oldest`: entries must first be older than nothing at all.
@@ -259,18 +274,17 @@ pub async fn a_reader_behind_the_trim_is_told_how_many_it_missed(world: &mut dyn
     let domain = DomainId::new();
     let shard = log.shard_of(domain);
     log.join(WRITER_GROUP, true).await.unwrap();
-    for _ in 0..6 {
-        append(&*log, entry(domain, "x")).await.unwrap();
-    }
-    log.commit(WRITER_GROUP, shard, 6).await.unwrap();
-    trim_until(&*log, shard, 7).await;
-    let page = log.read(shard, 3, ReadLimit::default()).await.unwrap();
-    assert_eq!((page.entries.len(), page.skipped, page.next), (0, 4, 7));
+    let places = append_each(&*log, domain, 6).await;
+    log.commit(WRITER_GROUP, shard, places[5]).await.unwrap();
+    trim_until(&*log, shard, places[5] + 1).await;
+    let page = log.read(shard, places[2], ReadLimit::default()).await.unwrap();
+    assert_eq!((page.entries.len(), page.skipped, page.next), (0, 4, places[5] + 1));
     drop(log);
     let log = world.open(limits).await;
-    assert_eq!(append(&*log, entry(domain, "x")).await.unwrap().sequence, 7);
+    let after = append(&*log, entry(domain, "x")).await.unwrap().sequence;
+    assert!(after > places[5], "places are never given again");
     let page = log.read(shard, 1, ReadLimit::default()).await.unwrap();
-    assert_eq!((page.entries.len(), page.skipped, page.next), (1, 6, 8));
+    assert_eq!((page.entries.len(), page.skipped, page.next), (1, 6, after + 1));
 }
 
 /// A group goes on where it was.
@@ -279,15 +293,13 @@ pub async fn a_position_survives_a_restart_and_does_not_move_back(world: &mut dy
     let domain = DomainId::new();
     let shard = log.shard_of(domain);
     log.join(WRITER_GROUP, true).await.unwrap();
-    for _ in 0..3 {
-        append(&*log, entry(domain, "x")).await.unwrap();
-    }
-    log.commit(WRITER_GROUP, shard, 2).await.unwrap();
-    log.commit(WRITER_GROUP, shard, 1).await.unwrap();
+    let places = append_each(&*log, domain, 3).await;
+    log.commit(WRITER_GROUP, shard, places[1]).await.unwrap();
+    log.commit(WRITER_GROUP, shard, places[0]).await.unwrap();
     drop(log);
     let log = world.open(LogLimits::default()).await;
     log.join(WRITER_GROUP, true).await.unwrap();
-    assert_eq!(log.committed(WRITER_GROUP, shard), Ok(2));
+    assert_eq!(log.committed(WRITER_GROUP, shard), Ok(places[1]));
 }
 
 /// Refuse when full: the quota of one domain is not another's trouble, and room comes back with a commit.
@@ -352,12 +364,18 @@ pub async fn a_full_log_is_refused_until_its_oldest_is_committed(world: &mut dyn
         "{refusal:?}"
     );
     let head = log.head(shard).unwrap();
-    let (entries, _) = read_all(&*log, shard, 1).await;
-    assert!(entries.iter().map(|entry| entry.sequence).eq(1..=head));
-    log.commit(WRITER_GROUP, shard, 5).await.unwrap();
-    append(&*log, entry(domain, vec![0; 1_000])).await.unwrap();
-    let (entries, _) = read_all(&*log, shard, 6).await;
-    assert!(entries.iter().map(|entry| entry.sequence).eq(6..=head + 1));
+    let (entries, skipped) = read_all(&*log, shard, 1).await;
+    let mut places: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
+    assert_eq!((places.last(), skipped), (Some(&head), 0));
+    log.commit(WRITER_GROUP, shard, places[4]).await.unwrap();
+    places.push(append(&*log, entry(domain, vec![0; 1_000])).await.unwrap().sequence);
+    let (entries, _) = read_all(&*log, shard, places[5]).await;
+    assert!(
+        entries
+            .iter()
+            .map(|entry| entry.sequence)
+            .eq(places[5..].iter().copied())
+    );
 }
 
 /// Quotas do not drift.
@@ -371,13 +389,14 @@ pub async fn bytes_are_counted_exactly_across_a_restart(world: &mut dyn LogWorld
     let domain = DomainId::new();
     let shard = log.shard_of(domain);
     let mut bytes = Vec::new();
+    let mut places = Vec::new();
     for size in 0..40 {
         let new = entry(domain, vec![1; size * 10]);
         bytes.push(new.encoded().len() as u64);
-        append(&*log, new).await.unwrap();
+        places.push(append(&*log, new).await.unwrap().sequence);
     }
-    log.commit(WRITER_GROUP, shard, 7).await.unwrap();
-    trim_until(&*log, shard, 8).await;
+    log.commit(WRITER_GROUP, shard, places[6]).await.unwrap();
+    trim_until(&*log, shard, places[7]).await;
     let expected = (33, bytes[7..].iter().sum::<u64>());
     let stats = log.stats();
     assert_eq!((stats.entries, stats.bytes), expected);

@@ -33,7 +33,7 @@ pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// # Panics
 /// When the payload is over the limit.
 pub fn entry(domain: DomainId, payload: impl Into<Bytes>) -> NewEntry {
-    entry_with_id(MessageId::new(), domain, payload)
+    entry_with_id(MessageId::new(), domain, payload).unrepeated()
 }
 
 /// Like [`entry`], with a message id of the caller's.

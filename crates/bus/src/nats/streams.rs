@@ -16,7 +16,7 @@ use super::{NatsConfig, NatsError};
 use crate::log::{Incarnation, Shard};
 
 /// The format of all that we keep on NATS.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const PLATFORM_KEY: &str = "trunkline-platform";
 const FORMAT_KEY: &str = "trunkline-format";
 const INCARNATION_KEY: &str = "trunkline-incarnation";

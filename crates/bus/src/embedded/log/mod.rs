@@ -305,6 +305,10 @@ impl Log for EmbeddedLog {
         Ok(*self.shared.heads[self.check_shard(shard)?].borrow())
     }
 
+    fn entries_beyond(&self, shard: Shard, sequence: u64) -> Result<u64, LogError> {
+        Ok(self.head(shard)?.saturating_sub(sequence))
+    }
+
     async fn latest(&self, shard: Shard) -> Result<u64, LogError> {
         self.head(shard)
     }

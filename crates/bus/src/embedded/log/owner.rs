@@ -316,7 +316,10 @@ impl Owner {
         for (shard, mut sequences) in batch.removed {
             sequences.sort_unstable();
             counters.trimmed.fetch_add(sequences.len() as u64, Relaxed);
-            locked(&self.shared.rings[usize::from(shard.0)]).forget(&sequences);
+            locked(&self.shared.rings[usize::from(shard.0)])
+                .forget(sequences.last().copied().unwrap_or(0), |sequence| {
+                    sequences.binary_search(&sequence).is_ok()
+                });
         }
         for ((name, shard), position) in batch.positions {
             if let Some(group) = locked(&self.shared.groups).get_mut(&name) {

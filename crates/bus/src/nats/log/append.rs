@@ -1,6 +1,9 @@
 //! Appending: one task publishes what was taken, many at a time, and resolves receipts as acknowledgements come.
 //!
-//! **Invariant:** entries of one log that this process appends are stored in the order in which they were taken, also when the
+//! What waits goes in messages of up to 64 entries of one domain, for the server's work is by message. A domain has few messages under
+//! way, so that they fill up as it gets busier, as with a group commit; one entry alone waits for nobody.
+//!
+//! **Invariant:** entries of one domain that this process appends are stored in the order in which they were taken, also when the
 //! connection breaks on the way (see [`outlet`](crate::nats::outlet)).
 
 use std::collections::VecDeque;
@@ -10,27 +13,28 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, PublishError, StatusCode};
-use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, warn};
-use trunkline_core::{DomainId, MessageId};
+use trunkline_core::DomainId;
 
+use super::books::Held;
+use super::lanes::{Job, Lanes, Parcel};
+use super::places;
 use super::shared::Shared;
 use super::trim::Trimmer;
 use crate::feed::locked;
-use crate::log::{AppendError, Appended, Quota, ReceiptSender, Shard};
+use crate::log::{AppendError, Appended, Quota, Shard};
 use crate::nats::NatsError;
 use crate::nats::api::{ApiError, code, read_ack};
 use crate::nats::connect::rest_before;
-use crate::nats::names::Answer;
 use crate::nats::outlet::Outlet;
 use crate::nats::pages::MESSAGE_ID;
 
-/// Entries that wait for their acknowledgements at most: fewer than news may wait in a subscription.
-const IN_FLIGHT_ENTRIES_MAX: usize = 1_024;
-/// Bytes of such entries.
+/// Messages that wait for their acknowledgements at most: fewer than news may wait in a subscription.
+const IN_FLIGHT_MAX: usize = 1_024;
+/// Bytes of such messages.
 const IN_FLIGHT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often entries are looked over for those that have waited too long.
 const EXPIRE_EVERY: Duration = Duration::from_millis(250);
@@ -40,29 +44,17 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Header of an entry that is sent once more: who listens to what nobody waits for may have heard it.
 pub(super) const AGAIN: &str = "Trunkline-Again";
 
-/// An entry that was taken.
-pub(super) struct Job {
-    pub(super) id: MessageId,
-    pub(super) domain: DomainId,
-    pub(super) shard: Shard,
-    pub(super) answer: Answer,
-    pub(super) payload: Bytes,
-    pub(super) receipt: Option<ReceiptSender>,
-    pub(super) deadline: Instant,
-    pub(super) cost: u32,
-    /// Whether it was sent before, over a connection that broke.
-    pub(super) is_again: bool,
-}
-
 /// The task that appends.
 pub(super) struct Appender {
     shared: Arc<Shared>,
     trimmer: Option<Arc<Trimmer>>,
     queue: mpsc::UnboundedReceiver<Job>,
-    /// Taken from the queue and not sent, oldest first.
-    waiting: VecDeque<Job>,
+    /// Taken from the queue and not sent.
+    waiting: Lanes,
+    /// Sent over a connection that broke, oldest first.
+    again: VecDeque<Parcel>,
     /// Sent and not acknowledged, oldest first; acknowledged ones leave holes until they are the first.
-    in_flight: VecDeque<Option<Job>>,
+    in_flight: VecDeque<Option<Parcel>>,
     /// The number of the first in flight: acknowledgements come under it.
     first_number: u64,
     in_flight_bytes: usize,
@@ -82,7 +74,8 @@ impl Appender {
             shared,
             trimmer,
             queue,
-            waiting: VecDeque::new(),
+            waiting: Lanes::default(),
+            again: VecDeque::new(),
             in_flight: VecDeque::new(),
             first_number: 0,
             in_flight_bytes: 0,
@@ -102,7 +95,7 @@ impl Appender {
             if sending.is_none() {
                 sending = self.next_to_send().await;
             }
-            let is_idle = self.waiting.is_empty() && self.in_flight.is_empty();
+            let is_idle = self.waiting.is_empty() && self.again.is_empty() && self.in_flight.is_empty();
             if is_idle && closing.is_cancelled() && self.queue.is_empty() {
                 return;
             }
@@ -122,7 +115,7 @@ impl Appender {
                         warn!(%error, "an entry could not be handed to the connection");
                     }
                 }
-                Some(job) = self.queue.recv() => self.waiting.push_back(job),
+                Some(job) = self.queue.recv() => self.take(job),
                 _ = expiry.tick() => self.expire(),
                 () = closing.cancelled(), if is_idle => {}
             }
@@ -154,48 +147,65 @@ impl Appender {
         }
     }
 
-    /// Begins to send the first that waits, if there is room for it in flight.
+    /// Takes `job` and those behind it that are there, so that they can go together.
+    fn take(&mut self, job: Job) {
+        self.waiting.push(job);
+        while let Ok(job) = self.queue.try_recv() {
+            self.waiting.push(job);
+        }
+    }
+
+    /// Begins to send what is next, if there is room for it in flight.
     async fn next_to_send(&mut self) -> Option<Sending> {
         loop {
-            let first = self.waiting.front()?;
+            if self.again.is_empty() && !self.waiting.may_send() {
+                return None;
+            }
             let Some(outlet) = &self.outlet else {
                 self.connect();
                 return None;
             };
             let client = outlet.client.clone();
-            let bytes = self.in_flight_bytes + first.payload.len();
-            if self.in_flight.len() >= IN_FLIGHT_ENTRIES_MAX
-                || (bytes > IN_FLIGHT_BYTES_MAX && !self.in_flight.is_empty())
-            {
+            if self.in_flight.len() >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
                 return None;
             }
-            let (shard, domain, bytes) = (first.shard, first.domain, first.payload.len() as u64);
-            let refusal = match first.is_again {
-                // The server may hold it already.
-                true => None,
-                false => refusal(&self.shared, self.trimmer.as_deref(), (shard, domain), bytes).await,
-            };
-            let job = self.waiting.pop_front()?;
+            // The server may hold it already, so there is no question of room.
+            if let Some(parcel) = self.again.pop_front() {
+                return Some(self.send(client, parcel));
+            }
+            let mut parcel = self.waiting.next()?;
+            let place = (parcel.shard, parcel.domain);
+            let mut refusal = refusal(&self.shared, self.trimmer.as_deref(), place, parcel.bytes()).await;
+            if refusal.is_some() && parcel.jobs.len() > 1 {
+                // There may be room for some of it.
+                parcel = self.waiting.first_of(parcel);
+                refusal = self::refusal(&self.shared, self.trimmer.as_deref(), place, parcel.bytes()).await;
+            }
             match refusal {
-                Some(refusal) => self.answer(job, Err(refusal)),
-                None => return Some(self.send(client, job)),
+                Some(refusal) => {
+                    self.waiting.came_back(parcel.domain);
+                    self.answer_all(parcel, &Err(refusal));
+                }
+                None => return Some(self.send(client, parcel)),
             }
         }
     }
 
-    fn send(&mut self, client: Arc<Client>, job: Job) -> Sending {
+    fn send(&mut self, client: Arc<Client>, parcel: Parcel) -> Sending {
         let parts = &self.shared.parts;
-        let subject = parts.names.entry_subject(parts.log, job.shard, job.domain, job.answer);
+        let subject = parts
+            .names
+            .entry_subject(parts.log, parcel.shard, parcel.domain, parcel.answer);
         let number = self.first_number + self.in_flight.len() as u64;
         let reply = format!("{}.{number}", parts.inbox);
         let mut headers = HeaderMap::new();
-        headers.insert(MESSAGE_ID, job.id.uuid().simple().to_string());
-        if job.is_again {
+        headers.insert(MESSAGE_ID, parcel.id().uuid().simple().to_string());
+        if parcel.is_again {
             headers.insert(AGAIN, "1");
         }
-        let payload = job.payload.clone();
-        self.in_flight_bytes += payload.len();
-        self.in_flight.push_back(Some(job));
+        let payload = parcel.payload(&mut headers);
+        self.in_flight_bytes += parcel.bytes();
+        self.in_flight.push_back(Some(parcel));
         Box::pin(async move {
             client
                 .publish_with_reply_and_headers(subject, reply, headers, payload)
@@ -221,13 +231,14 @@ impl Appender {
         let index = number.and_then(|number| number.checked_sub(self.first_number));
         let index = index.and_then(|index| usize::try_from(index).ok());
         // What is not in flight any more was answered already, or is sent again under another number.
-        let Some(job) = index
+        let Some(parcel) = index
             .and_then(|index| self.in_flight.get_mut(index))
             .and_then(Option::take)
         else {
             return;
         };
-        self.in_flight_bytes -= job.payload.len();
+        self.in_flight_bytes -= parcel.bytes();
+        self.waiting.came_back(parcel.domain);
         self.drop_answered();
         self.shared.counters.acks.fetch_add(1, Relaxed);
         let outcome = if message.status == Some(StatusCode::NO_RESPONDERS) {
@@ -235,37 +246,55 @@ impl Appender {
         } else {
             read_ack(&message.payload)
         };
-        let outcome = match outcome {
-            Ok(ack) => {
-                let is_duplicate = ack.duplicate && !job.is_again;
-                self.stored(&job, ack.seq, ack.duplicate);
-                Ok(Appended {
-                    shard: job.shard,
-                    sequence: ack.seq,
-                    tier: self.shared.parts.durability.tier,
-                    is_duplicate,
-                })
-            }
-            Err(error) => Err(refused(&error)),
-        };
-        self.answer(job, outcome);
-    }
-
-    fn stored(&self, job: &Job, sequence: u64, is_duplicate: bool) {
-        let counters = &self.shared.counters;
-        if is_duplicate {
-            counters.duplicates.fetch_add(1, Relaxed);
-        } else {
-            counters.appended.fetch_add(1, Relaxed);
-            let bytes = job.payload.len() as u64;
-            locked(&self.shared.ledger).stored(job.shard, sequence, job.domain, bytes);
+        match outcome {
+            Ok(ack) => self.stored(parcel, ack.seq, ack.duplicate),
+            Err(error) => self.answer_all(parcel, &Err(refused(&error))),
         }
-        self.shared.stored(job.shard, sequence);
     }
 
-    /// Resolves the receipt of `job`, or counts it as dropped when nobody waits for an answer.
-    fn answer(&self, job: Job, outcome: Result<Appended, AppendError>) {
+    /// The server has all of `parcel` as its `message`.
+    fn stored(&mut self, parcel: Parcel, message: u64, is_held_already: bool) {
+        let counters = &self.shared.counters;
+        let (shard, count) = (parcel.shard, parcel.jobs.len());
+        if is_held_already {
+            counters.duplicates.fetch_add(count as u64, Relaxed);
+        } else {
+            counters.appended.fetch_add(count as u64, Relaxed);
+            let held = Held {
+                entries: count as u64,
+                bytes: parcel.bytes() as u64,
+            };
+            locked(&self.shared.ledger).stored(shard, message, parcel.domain, held);
+        }
+        self.shared.stored(shard, message);
+        let appended = Appended {
+            shard,
+            sequence: 0,
+            tier: self.shared.parts.durability.tier,
+            is_duplicate: is_held_already && !parcel.is_again,
+        };
+        for (index, job) in parcel.jobs.into_iter().enumerate() {
+            let sequence = places::place_in(message, index, count);
+            self.answer(job, Ok(Appended { sequence, ..appended }));
+        }
+    }
+
+    fn answer_all(&self, parcel: Parcel, outcome: &Result<Appended, AppendError>) {
+        for job in parcel.jobs {
+            self.answer(job, outcome.clone());
+        }
+    }
+
+    /// Resolves the receipt of `job`, or counts it as dropped when nobody waits for an answer. What was answered already only leaves.
+    fn answer(&self, mut job: Job, outcome: Result<Appended, AppendError>) {
         self.shared.left_queue(job.cost);
+        self.tell(&mut job, outcome);
+    }
+
+    fn tell(&self, job: &mut Job, outcome: Result<Appended, AppendError>) {
+        if std::mem::replace(&mut job.is_answered, true) {
+            return;
+        }
         let counters = &self.shared.counters;
         if outcome.is_err() {
             let counter = if job.receipt.is_some() {
@@ -275,7 +304,7 @@ impl Appender {
             };
             counter.fetch_add(1, Relaxed);
         }
-        if let Some(receipt) = job.receipt {
+        if let Some(receipt) = job.receipt.take() {
             // The publisher may have gone.
             let _ = receipt.send(outcome);
         }
@@ -293,32 +322,54 @@ impl Appender {
         self.outlet = None;
         self.first_number += self.in_flight.len() as u64;
         self.in_flight_bytes = 0;
-        for job in self.in_flight.drain(..).rev().flatten() {
-            self.waiting.push_front(Job { is_again: true, ..job });
+        for parcel in self.in_flight.drain(..).rev().flatten() {
+            self.again.push_front(Parcel {
+                is_again: true,
+                ..parcel
+            });
         }
     }
 
-    /// Answers what has waited too long. Both queues are in the order of their deadlines.
+    /// Answers what has waited too long, and gives up what nobody waits for any more.
     fn expire(&mut self) {
         if let Some(outlet) = &self.outlet {
             outlet.look();
         }
         let now = Instant::now();
-        while let Some(Some(first)) = self.in_flight.front_mut()
-            && first.deadline <= now
-        {
-            if let Some(job) = self.in_flight.front_mut().and_then(Option::take) {
-                self.in_flight_bytes -= job.payload.len();
-                self.answer(job, Err(AppendError::Unanswered));
-            }
-            self.drop_answered();
-        }
-        while let Some(first) = self.waiting.front()
-            && first.deadline <= now
-            && let Some(job) = self.waiting.pop_front()
-        {
+        for job in self.waiting.expired(now) {
             self.answer(job, Err(AppendError::Unanswered));
         }
+        for mut parcel in std::mem::take(&mut self.again) {
+            match self.expire_parcel(&mut parcel, now) {
+                true => self.give_up(parcel),
+                false => self.again.push_back(parcel),
+            }
+        }
+        for index in 0..self.in_flight.len() {
+            let Some(mut parcel) = self.in_flight[index].take() else {
+                continue;
+            };
+            match self.expire_parcel(&mut parcel, now) {
+                true => {
+                    self.in_flight_bytes -= parcel.bytes();
+                    self.give_up(parcel);
+                }
+                false => self.in_flight[index] = Some(parcel),
+            }
+        }
+        self.drop_answered();
+    }
+
+    /// Answers those of `parcel` that have waited too long; says whether all have.
+    fn expire_parcel(&self, parcel: &mut Parcel, now: Instant) -> bool {
+        let late = parcel.jobs.iter_mut().take_while(|job| job.deadline <= now);
+        let count = late.map(|job| self.tell(job, Err(AppendError::Unanswered))).count();
+        count == parcel.jobs.len()
+    }
+
+    fn give_up(&mut self, parcel: Parcel) {
+        self.waiting.came_back(parcel.domain);
+        self.answer_all(parcel, &Err(AppendError::Unanswered));
     }
 }
 
@@ -327,9 +378,9 @@ async fn refusal(
     shared: &Shared,
     trimmer: Option<&Trimmer>,
     place: (Shard, DomainId),
-    bytes: u64,
+    bytes: usize,
 ) -> Option<AppendError> {
-    let (shard, domain) = place;
+    let ((shard, domain), bytes) = (place, bytes as u64);
     let quota = locked(&shared.ledger).full(domain, bytes, &shared.parts.limits)?;
     let quota = match trimmer {
         Some(trimmer) => trimmer.make_room(shard, domain, bytes).await?,

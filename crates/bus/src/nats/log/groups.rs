@@ -143,15 +143,14 @@ impl Groups {
         })
     }
 
-    /// The last sequence of the shard that every required group is done with, as far as is known and at most `head`; 0 while there is
-    /// no such group. Each log has one that joins sooner or later, and until then nobody has taken anything.
-    pub(super) fn committed_by_all(&self, index: usize, head: u64) -> u64 {
+    /// The last sequence of the shard that every required group is done with, as far as is known; 0 while there is no such group. Each log has one that joins sooner or later, and until then nobody has taken anything.
+    pub(super) fn committed_by_all(&self, index: usize) -> u64 {
         locked(&self.known)
             .values()
             .filter(|group| group.is_required)
             .map(|group| group.positions[index].committed)
             .min()
-            .map_or(0, |committed| committed.min(head))
+            .unwrap_or(0)
     }
 
     fn encode(&self, is_required: bool, committed: u64) -> Bytes {

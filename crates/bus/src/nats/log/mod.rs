@@ -7,6 +7,9 @@
 mod append;
 mod books;
 mod groups;
+mod lanes;
+mod pack;
+mod places;
 mod quota;
 mod shared;
 mod tail;
@@ -23,8 +26,9 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 use trunkline_proto::messages::v1::Envelope;
 
-use self::append::{Appender, Job};
+use self::append::Appender;
 use self::groups::Groups;
+use self::lanes::Job;
 pub(super) use self::quota::Limits;
 use self::shared::cost;
 pub(super) use self::shared::{Parts, Shared};
@@ -123,11 +127,12 @@ impl NatsLog {
             domain,
             shard: self.shard_of(domain),
             answer,
+            goes_alone: entry.may_repeat(),
             payload: entry.into_parts().1.into(),
             receipt,
             deadline: Instant::now() + ACK_WAIT_MAX,
             cost,
-            is_again: false,
+            is_answered: false,
         };
         self.jobs.send(job).map_err(|_| AppendError::Closed)
     }
@@ -153,7 +158,7 @@ async fn incarnation(parts: &Parts, trimming: Trimming) -> Result<Incarnation, N
     let mut heads = Vec::new();
     for shard in (0..parts.facts.shards).map(Shard) {
         let bounds = pages::bounds(&parts.connection, &parts.names.stream(log, shard)).await;
-        heads.push(bounds.map_err(|error| failed(&error))?.last);
+        heads.push(places::last_of(bounds.map_err(|error| failed(&error))?.last));
     }
     if !groups.are_beyond(&heads) {
         return Ok(current);
@@ -248,22 +253,29 @@ impl Log for NatsLog {
     }
 
     fn head(&self, shard: Shard) -> Result<u64, LogError> {
-        Ok(*self.shared.shards[self.check_shard(shard)?].head.borrow())
+        let head = *self.shared.shards[self.check_shard(shard)?].head.borrow();
+        Ok(places::last_of(head))
+    }
+
+    fn entries_beyond(&self, shard: Shard, sequence: u64) -> Result<u64, LogError> {
+        let view = &self.shared.shards[self.check_shard(shard)?];
+        let messages = (*view.head.borrow()).saturating_sub(places::whole_to(sequence));
+        Ok(view.entries_in(messages))
     }
 
     async fn latest(&self, shard: Shard) -> Result<u64, LogError> {
         self.check_shard(shard)?;
-        self.shared.latest(shard).await
+        self.shared.latest(shard).await.map(places::last_of)
     }
 
     async fn wait(&self, shard: Shard, sequence: u64) -> Result<(), LogError> {
         let index = self.check_shard(shard)?;
-        tail::follow(&self.shared, shard, sequence);
+        tail::follow(&self.shared, shard, places::whole_to(sequence));
         let mut heard = self.shared.shards[index].heard.subscribe();
         // Both branches only look, so dropping either loses nothing.
         tokio::select! {
             biased;
-            news = heard.wait_for(|heard| *heard > sequence) => news.map(drop).map_err(|_| LogError::Closed),
+            news = heard.wait_for(|heard| places::last_of(*heard) > sequence) => news.map(drop).map_err(|_| LogError::Closed),
             () = self.shared.closing.cancelled() => Err(LogError::Closed),
         }
     }

@@ -1,7 +1,7 @@
 //! Quotas: what the log holds as far as this process knows, so that an entry too many is refused before it is sent.
 //!
 //! The trimmer counts exactly and reports each second. Whoever appends adds what it stored itself since the report, so that
-//! one publisher overshoots nothing and many overshoot by a second's worth at most.
+//! one publisher overshoots nothing and many overshoot by a second's worth at most. Sequences are the server's, of messages.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -99,13 +99,12 @@ impl Ledger {
         )
     }
 
-    /// An entry of our own was stored.
-    pub(super) fn stored(&mut self, shard: Shard, sequence: u64, domain: DomainId, bytes: u64) {
+    /// A message of our own was stored.
+    pub(super) fn stored(&mut self, shard: Shard, sequence: u64, domain: DomainId, held: Held) {
         let index = usize::from(shard.0);
         if sequence <= self.books.through[index] {
             return;
         }
-        let held = Held { entries: 1, bytes };
         self.own[index].push_back((sequence, domain, held));
         self.own_of_domains.entry(domain).or_default().add(held);
         self.own_total.add(held);
@@ -120,15 +119,15 @@ impl Ledger {
         self.heard[usize::from(shard.0)] = sequence;
     }
 
-    /// An entry came as news.
-    pub(super) fn heard(&mut self, shard: Shard, sequence: u64, domain: DomainId, bytes: u64) {
+    /// A message came as news.
+    pub(super) fn heard(&mut self, shard: Shard, sequence: u64, domain: DomainId, held: Held) {
         let index = usize::from(shard.0);
         if sequence <= self.heard[index] {
             return;
         }
         self.heard[index] = sequence;
         if self.is_counting {
-            self.books.add(domain, Held { entries: 1, bytes });
+            self.books.add(domain, held);
             self.books.through[index] = sequence;
             self.forget_counted_of(index);
         }
@@ -224,7 +223,8 @@ mod tests {
         let count = 3 * OWN_ENTRIES_MAX as u64;
         for sequence in 1..=count {
             let domain = if sequence % 2 == 0 { one } else { other };
-            ledger.stored(Shard(0), sequence, domain, 10);
+            let held = Held { entries: 1, bytes: 10 };
+            ledger.stored(Shard(0), sequence, domain, held);
         }
         assert_eq!(ledger.held(), (count, 10 * count));
         assert!(ledger.own[0].len() <= OWN_ENTRIES_MAX);

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use async_nats::jetstream::stream::Info;
-use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use trunkline_core::Clock;
@@ -12,6 +11,7 @@ use trunkline_proto::messages::v1::Envelope;
 
 use super::groups::Groups;
 use super::quota::{Ledger, Limits};
+use super::{pack, places};
 use crate::envelope::{self, NewEntry, StoredEntry};
 use crate::feed::{FeedLimit, Source, locked};
 use crate::log::{Durability, LogError, LogStats, Page, ReadLimit, Shard};
@@ -31,6 +31,10 @@ const TAP_LIMIT: FeedLimit = FeedLimit {
     items: 16_384,
     bytes: 8 * 1024 * 1024,
 };
+
+/// How finely entries of a message are counted on average, and over how many of the last messages.
+const ENTRY_PARTS: u64 = 1_024;
+const LATE_MESSAGES: u64 = 64;
 
 /// What a log is made of.
 pub(in crate::nats) struct Parts {
@@ -52,7 +56,7 @@ pub(in crate::nats) struct Parts {
     pub(in crate::nats) losses: mpsc::Sender<String>,
 }
 
-/// One shard, as this process sees it.
+/// One shard, as this process sees it. Sequences are the server's, of messages; the ring has [`places`].
 pub(super) struct ShardView {
     /// The last sequence known to be stored, by news or by acknowledgements.
     pub(super) head: watch::Sender<u64>,
@@ -60,6 +64,24 @@ pub(super) struct ShardView {
     pub(super) heard: watch::Sender<u64>,
     pub(super) ring: Mutex<Ring>,
     pub(super) is_followed: AtomicBool,
+    /// Entries in a message of late, in parts of [`ENTRY_PARTS`].
+    entries_of_late: AtomicU64,
+}
+
+impl ShardView {
+    /// About how many entries are in so many messages.
+    pub(super) fn entries_in(&self, messages: u64) -> u64 {
+        let each = self.entries_of_late.load(Relaxed).max(ENTRY_PARTS);
+        messages.saturating_mul(each) / ENTRY_PARTS
+    }
+
+    /// Notes how many entries a message had. One follower calls this.
+    fn note_entries(&self, count: usize) {
+        let before = self.entries_of_late.load(Relaxed);
+        let change = count as u64 * ENTRY_PARTS / LATE_MESSAGES;
+        self.entries_of_late
+            .store(before - before / LATE_MESSAGES + change, Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -97,8 +119,9 @@ impl Shared {
         let shards = parts.heads.iter().map(|head| ShardView {
             head: watch::Sender::new(*head),
             heard: watch::Sender::new(*head),
-            ring: Mutex::new(Ring::new(*head)),
+            ring: Mutex::new(Ring::new(places::last_of(*head))),
             is_followed: AtomicBool::new(false),
+            entries_of_late: AtomicU64::new(ENTRY_PARTS),
         });
         Self {
             shards: shards.collect(),
@@ -142,7 +165,7 @@ impl Shared {
         watched.collect()
     }
 
-    /// Entries of `shard` from `from` on: from memory where it reaches, else from the server.
+    /// Entries of `shard` from the place `from` on: from memory where it reaches, else from the server.
     pub(super) async fn read(&self, shard: Shard, from: u64, limit: ReadLimit) -> Result<Page, LogError> {
         let view = self.shard(shard);
         let head = *view.head.borrow();
@@ -150,7 +173,7 @@ impl Shared {
             let ring = locked(&view.ring);
             let is_beyond = from > ring.head();
             if let Some(page) = ring.read(from, limit)
-                && (!is_beyond || from > head)
+                && (!is_beyond || from > places::last_of(head))
             {
                 return Ok(page);
             }
@@ -158,55 +181,93 @@ impl Shared {
         let bytes = limit
             .bytes
             .max(usize::try_from(self.parts.limits.entry_bytes_max).unwrap_or(usize::MAX));
-        let limit = ReadLimit { bytes, ..limit };
-        let held = pages::page(&self.parts.connection, &self.stream(shard), from, limit)
+        let first = places::message_at(from);
+        let asked = ReadLimit { bytes, ..limit };
+        let messages = pages::page(&self.parts.connection, &self.stream(shard), first, asked)
             .await
             .map_err(|error| LogError::Failed(error.to_string()))?;
-        let mut entries = Vec::with_capacity(held.len());
-        for held in held {
-            let sequence = held.sequence;
-            let Some(entry) = self.decode(shard, sequence, held.payload) else {
+        if messages.is_empty() {
+            return self.nothing_from(shard, from).await;
+        }
+        self.page_of(shard, from, &messages, limit.entries)
+    }
+
+    /// Up to `entries_max` entries of `messages` from the place `from` on; at least one.
+    fn page_of(&self, shard: Shard, from: u64, messages: &[Held], entries_max: usize) -> Result<Page, LogError> {
+        let mut page = Page {
+            entries: Vec::with_capacity(messages.len()),
+            next: from,
+            skipped: 0,
+        };
+        let mut expected = places::message_at(from);
+        for held in messages {
+            let Some(entries) = self.decode(shard, held) else {
                 // Those before it are good, and it will be the first of the next page.
-                if entries.is_empty() {
+                if page.entries.is_empty() {
+                    let sequence = places::last_of(held.sequence);
                     return Err(LogError::Damaged { shard, sequence });
                 }
                 break;
             };
-            entries.push(entry);
-        }
-        let next = match entries.last() {
-            Some(last) => last.sequence + 1,
-            None if from > head => from,
-            None => {
-                let parts = &self.parts;
-                let subjects = parts.names.shard_subjects(parts.log, shard);
-                let last = pages::nothing_from(&parts.connection, &self.stream(shard), &subjects, from).await;
-                from.max(last.map_err(|error| LogError::Failed(error.to_string()))? + 1)
+            page.skipped += held.sequence - expected;
+            expected = held.sequence + 1;
+            let wanted = entries.into_iter().filter(|entry| entry.sequence >= from);
+            let room = entries_max.max(1) - page.entries.len();
+            page.entries.extend(wanted.take(room));
+            page.next = page.entries.last().map_or(from, |last| last.sequence + 1);
+            if page.entries.len() >= entries_max {
+                break;
             }
+        }
+        Ok(page)
+    }
+
+    /// The empty page at `from`, where the server gives nothing.
+    async fn nothing_from(&self, shard: Shard, from: u64) -> Result<Page, LogError> {
+        let (parts, first) = (&self.parts, places::message_at(from));
+        let mut page = Page {
+            entries: Vec::new(),
+            next: from,
+            skipped: 0,
         };
-        let skipped = next - from - entries.len() as u64;
-        Ok(Page { entries, next, skipped })
+        if first <= *self.shard(shard).head.borrow() {
+            let subjects = parts.names.shard_subjects(parts.log, shard);
+            let last = pages::nothing_from(&parts.connection, &self.stream(shard), &subjects, first).await;
+            let last = last.map_err(|error| LogError::Failed(error.to_string()))?;
+            page.next = from.max(places::last_of(last) + 1);
+            page.skipped = (last + 1).saturating_sub(first);
+        }
+        Ok(page)
     }
 
-    pub(super) fn decode(&self, shard: Shard, sequence: u64, payload: Bytes) -> Option<StoredEntry> {
-        let envelope = envelope::decode(payload).ok()?;
-        Some(StoredEntry {
-            shard,
-            sequence,
-            incarnation: self.parts.facts.incarnation,
-            envelope: Arc::new(envelope),
-        })
+    /// The entries of a message; `None` when it is damaged.
+    fn decode(&self, shard: Shard, held: &Held) -> Option<Vec<StoredEntry>> {
+        let entries = pack::decode(&held.headers, held.payload.clone())?;
+        let count = entries.len();
+        let decoded = entries.into_iter().enumerate().map(|(index, entry)| {
+            Some(StoredEntry {
+                shard,
+                sequence: places::place_in(held.sequence, index, count),
+                incarnation: self.parts.facts.incarnation,
+                envelope: Arc::new(envelope::decode(entry).ok()?),
+            })
+        });
+        decoded.collect()
     }
 
-    /// Shows an entry that came as news, or was read in its place, to consumers. Entries come in order.
+    /// Shows a message that came as news, or was read in its place, to consumers. Messages come in order.
     pub(super) fn show(&self, shard: Shard, held: &Held) {
         let view = self.shard(shard);
-        let entry = self.decode(shard, held.sequence, held.payload.clone());
+        let entries = self.decode(shard, held);
         let mut ring = locked(&view.ring);
-        match entry {
-            Some(entry) if ring.head() + 1 == held.sequence => ring.push(entry, held.payload.len()),
-            // A hole, or an entry that only a read from the server can complain of.
-            Some(_) | None => *ring = Ring::new(held.sequence),
+        match entries {
+            Some(entries) if ring.head() == places::last_of(held.sequence - 1) => {
+                view.note_entries(entries.len());
+                let bytes = held.payload.len() / entries.len();
+                entries.into_iter().for_each(|entry| ring.push(entry, bytes));
+            }
+            // A hole, or a message that only a read from the server can complain of.
+            Some(_) | None => *ring = Ring::new(places::last_of(held.sequence)),
         }
     }
 
@@ -214,7 +275,7 @@ impl Shared {
     pub(super) fn begin_behind(&self, shard: Shard, sequence: u64) {
         let view = self.shard(shard);
         if sequence > *view.heard.borrow() {
-            *locked(&view.ring) = Ring::new(sequence);
+            *locked(&view.ring) = Ring::new(places::last_of(sequence));
             locked(&self.ledger).begin_behind(shard, sequence);
             self.stored(shard, sequence);
             view.heard.send_replace(sequence);

@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::append::AGAIN;
+use super::books::Held as Size;
 use super::shared::Shared;
+use super::{pack, places};
 use crate::envelope;
 use crate::feed::locked;
 use crate::log::{ReadLimit, Shard};
@@ -65,13 +67,19 @@ pub(super) fn listen_for_taps(shared: &Arc<Shared>) {
                 let is_ours = message
                     .reply
                     .is_some_and(|reply| reply.starts_with(&shared.parts.inbox));
-                let is_again = message.headers.is_some_and(|headers| headers.get(AGAIN).is_some());
+                let is_again = message
+                    .headers
+                    .as_ref()
+                    .is_some_and(|headers| headers.get(AGAIN).is_some());
                 if is_ours || is_again {
                     continue;
                 }
-                let bytes = message.payload.len();
-                if let Ok(envelope) = envelope::decode(message.payload) {
-                    shared.tap.send(&Arc::new(envelope), bytes);
+                let headers = message.headers.unwrap_or_default();
+                for entry in pack::decode(&headers, message.payload).unwrap_or_default() {
+                    let bytes = entry.len();
+                    if let Ok(envelope) = envelope::decode(entry) {
+                        shared.tap.send(&Arc::new(envelope), bytes);
+                    }
                 }
             }
         };
@@ -95,7 +103,7 @@ async fn subscribe(shared: &Shared, subject: String) -> Subscriber {
     }
 }
 
-/// One shard's follower: its position is the last sequence shown.
+/// One shard's follower: its position is the sequence, as the server counts, of the last message shown.
 struct Follower<'log> {
     shared: &'log Shared,
     shard: Shard,
@@ -165,8 +173,8 @@ impl Follower<'_> {
                 // Asked for after the entry was seen to be gone: it is removed only when it is committed.
                 Ok(None) => match shared.groups.refresh().await {
                     Ok(()) => {
-                        let committed = shared.groups.committed_by_all(usize::from(self.shard.0), sequence);
-                        return (committed < sequence).then(|| losses::replaced(&stream, sequence));
+                        let committed = shared.groups.committed_by_all(usize::from(self.shard.0));
+                        return (places::whole_to(committed) < sequence).then(|| losses::replaced(&stream, sequence));
                     }
                     Err(error) => warn!(%error, stream, "positions cannot be read; it is tried again"),
                 },
@@ -265,8 +273,11 @@ impl Follower<'_> {
     fn show(&mut self, held: Held) {
         self.shared.show(self.shard, &held);
         if let Some(domain) = domain_of(&held.subject) {
-            let bytes = held.payload.len() as u64;
-            locked(&self.shared.ledger).heard(self.shard, held.sequence, domain, bytes);
+            let size = Size {
+                entries: pack::count(&held.headers) as u64,
+                bytes: held.payload.len() as u64,
+            };
+            locked(&self.shared.ledger).heard(self.shard, held.sequence, domain, size);
         }
         self.last = held.sequence;
         self.newest = Some(held.headers);

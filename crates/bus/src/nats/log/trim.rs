@@ -1,7 +1,7 @@
 //! Trimming: removes what every required group is done with, when it is old or when room is needed, and reports what is held.
 //!
 //! Of all processes that trim, the one that holds the leadership does. It counts what the log holds: once from the headers
-//! of all entries, then from the news.
+//! of all messages, then from the news. Sequences are the server's, of messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use trunkline_core::DomainId;
 use super::books::Held;
 use super::quota::{REPORT_EVERY, report_key};
 use super::shared::Shared;
-use super::tail;
+use super::{pack, places, tail};
 use crate::feed::locked;
 use crate::log::{LogError, Quota, Shard};
 use crate::nats::api::ApiError;
@@ -334,7 +334,8 @@ impl Trimmer {
             ledger.books.remove(domain, held);
         }
         self.shared.counters.trimmed.fetch_add(total.entries, Relaxed);
-        locked(&self.shared.shard(shard).ring).forget(&sequences);
+        let was_removed = |place| sequences.binary_search(&places::message_at(place)).is_ok();
+        locked(&self.shared.shard(shard).ring).forget(places::last_of(*last), was_removed);
         Ok(total)
     }
 
@@ -366,10 +367,11 @@ impl Trimmer {
         Cursor::open(&parts.connection, &self.shared.stream(shard), start, Parts::Headers).await
     }
 
-    /// The last sequence of `shard` that every required group is durably done with and that is counted.
+    /// The last message of `shard` that every required group is durably done with and that is counted.
     fn committed_by_all(&self, shard: Shard) -> u64 {
         let counted = locked(&self.shared.ledger).books.through[usize::from(shard.0)];
-        self.shared.groups.committed_by_all(usize::from(shard.0), counted)
+        let committed = self.shared.groups.committed_by_all(usize::from(shard.0));
+        places::whole_to(committed).min(counted)
     }
 
     /// Tells all who append what is held.
@@ -417,7 +419,8 @@ async fn run(trimmer: Arc<Trimmer>) {
 /// The domain of an entry that came without its payload, and what it counts.
 fn size_of(held: &pages::Held) -> Option<(DomainId, Held)> {
     let bytes = held.headers.get("Nats-Msg-Size")?.as_str().parse().ok()?;
-    Some((domain_of(&held.subject)?, Held { entries: 1, bytes }))
+    let entries = pack::count(&held.headers) as u64;
+    Some((domain_of(&held.subject)?, Held { entries, bytes }))
 }
 
 fn failed(error: &dyn std::fmt::Display) -> LogError {
