@@ -34,7 +34,7 @@ const TAP_LIMIT: FeedLimit = FeedLimit {
 
 /// How finely entries of a message are counted on average, and over how many of the last messages.
 const ENTRY_PARTS: u64 = 1_024;
-const LATE_MESSAGES: u64 = 64;
+const LATE_MESSAGES: u64 = 16;
 
 /// What a log is made of.
 pub(in crate::nats) struct Parts {
@@ -73,6 +73,13 @@ impl ShardView {
     pub(super) fn entries_in(&self, messages: u64) -> u64 {
         let each = self.entries_of_late.load(Relaxed).max(ENTRY_PARTS);
         messages.saturating_mul(each) / ENTRY_PARTS
+    }
+
+    /// In about how many messages so many entries are.
+    fn messages_for(&self, entries: usize) -> usize {
+        let each = self.entries_of_late.load(Relaxed).max(ENTRY_PARTS);
+        let messages = (entries as u64).saturating_mul(ENTRY_PARTS).div_ceil(each);
+        usize::try_from(messages).unwrap_or(usize::MAX)
     }
 
     /// Notes how many entries a message had. One follower calls this.
@@ -182,7 +189,8 @@ impl Shared {
             .bytes
             .max(usize::try_from(self.parts.limits.entry_bytes_max).unwrap_or(usize::MAX));
         let first = places::message_at(from);
-        let asked = ReadLimit { bytes, ..limit };
+        let entries = view.messages_for(limit.entries);
+        let asked = ReadLimit { entries, bytes };
         let messages = pages::page(&self.parts.connection, &self.stream(shard), first, asked)
             .await
             .map_err(|error| LogError::Failed(error.to_string()))?;
