@@ -149,7 +149,8 @@ impl Check<'_> {
         match (*seen, entry.sends) {
             (1, 1) => self.order(producer, sequence, row),
             (1, _) => {}
-            (times, sends) if times <= sends => self.verdict.duplicated_allowed += 1,
+            // At QoS 2 a message that is sent again is the same one.
+            (times, sends) if times <= sends && producer.qos < 2 => self.verdict.duplicated_allowed += 1,
             (times, sends) => {
                 let words = || format!("duplicated: {name} was sent {sends} and is there {times} times");
                 self.verdict.find(|verdict| &mut verdict.duplicated_forbidden, words);

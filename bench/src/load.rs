@@ -12,6 +12,7 @@ mod pace;
 mod publisher;
 mod subscriber;
 mod summary;
+mod witness;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use fanout::{Audience, Fanout};
 use publisher::{Publisher, Shared};
 pub use subscriber::{Delivered, Subscriber, Wish};
 pub use summary::{Latency, Summary};
+pub use witness::{Judgement, Witness};
 
 /// Connections of one load.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -67,7 +69,7 @@ pub struct Plan {
     pub run: String,
     /// How to speak.
     pub protocol: Protocol,
-    /// MQTT quality of service, 0 or 1.
+    /// MQTT quality of service, 0, 1 or 2.
     pub qos: u8,
     /// Connections; over HTTP each has as many as its window.
     pub connections: usize,
@@ -110,7 +112,7 @@ impl Plan {
         );
         ensure!(self.time_max <= TIME_MAX, "a load may take {TIME_MAX:?} at most");
         ensure!(self.rate.is_none_or(|rate| rate > 0.0), "a rate is above 0");
-        ensure!(self.qos <= 1, "QoS 0 and 1 are possible");
+        ensure!(self.qos <= 2, "QoS 0, 1 and 2 are possible");
         Ok(())
     }
 }

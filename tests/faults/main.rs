@@ -11,6 +11,7 @@ mod liar;
 mod platform;
 mod quota;
 mod restart;
+mod sessions;
 mod split;
 mod trace;
 mod trial;

@@ -69,6 +69,11 @@ impl Trial {
         Load::start(plan, targets, Some(&self.ledger), self.clock).unwrap()
     }
 
+    /// The ledger's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The same trial on a platform that was started anew.
     pub(crate) async fn moved(self, platform: &Platform) -> Self {
         let site = self.site.moved(&platform.access).await.unwrap();

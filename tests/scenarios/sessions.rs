@@ -45,7 +45,10 @@ async fn a_device_gets_what_was_published_while_it_and_the_platform_were_away(mu
         assert!(is_present);
         for (qos, payload) in [(QoS::AtLeastOnce, "1"), (QoS::ExactlyOnce, "2")] {
             let message = client.message().await;
-            assert_eq!((message.qos, &message.payload[..], message.dup), (qos, payload.as_bytes(), false));
+            assert_eq!(
+                (message.qos, &message.payload[..], message.dup),
+                (qos, payload.as_bytes(), false)
+            );
         }
         assert!(client.settle().await.is_empty());
         client.disconnect().await;
@@ -72,7 +75,10 @@ async fn what_was_revoked_while_a_device_was_away_is_not_delivered_to_it(world: 
         // One is under way when the connection breaks, one is published after that.
         publisher.publish(&topic, qos, "under way").await;
         let first = client.receive().await;
-        assert!(matches!(&first, Packet::Publish(message) if message.payload == "under way"), "{first:?}");
+        assert!(
+            matches!(&first, Packet::Publish(message) if message.payload == "under way"),
+            "{first:?}"
+        );
         drop(client);
         publisher.publish(&topic, qos, "missed").await;
         publisher.publish(&allowed, qos, "allowed").await;
@@ -90,7 +96,10 @@ async fn what_was_revoked_while_a_device_was_away_is_not_delivered_to_it(world: 
         assert!(client.settle().await.is_empty());
         client.disconnect().await;
         plant.connect(&channel, &device, &["subscribe"]).await;
-        log_in_as(&world, Version::V5, &device, "lasting").await.disconnect().await;
+        log_in_as(&world, Version::V5, &device, "lasting")
+            .await
+            .disconnect()
+            .await;
     }
     world.stop().await;
 }

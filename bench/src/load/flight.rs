@@ -29,9 +29,13 @@ impl Flight {
         }
     }
 
-    /// Lowers the window to what the peer takes; for a connection without messages.
-    pub(crate) fn limit(&mut self, receive_max: Option<u16>) {
-        *self = Self::new(self.window.min(receive_max.map_or(self.window, usize::from)));
+    /// The same with the window lowered to what the peer takes, if there is no message in it.
+    pub(crate) fn limited(&mut self, receive_max: Option<u16>) -> Self {
+        let window = self.window.min(receive_max.map_or(self.window, usize::from));
+        match self.is_empty() {
+            true => Self::new(window),
+            false => std::mem::replace(self, Self::new(window)),
+        }
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -48,6 +52,22 @@ impl Flight {
         self.messages[usize::from(id.get()) - 1] = Some(message);
         self.count += 1;
         Some(id)
+    }
+
+    /// The message of an identifier.
+    pub(crate) fn find(&self, id: PacketId) -> Option<Message> {
+        self.messages.get(usize::from(id.get()) - 1).copied().flatten()
+    }
+
+    /// All messages by their identifiers, in the order in which they were sent first.
+    pub(crate) fn open(&self) -> Vec<(PacketId, Message)> {
+        let ids = (1..=u16::MAX).filter_map(PacketId::new);
+        let open = ids
+            .zip(&self.messages)
+            .filter_map(|(id, message)| Some((id, (*message)?)));
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|(_, message)| message.sequence);
+        open
     }
 
     /// Ends the message of an identifier; `None` when there is none.

@@ -1,6 +1,9 @@
 //! A publisher over MQTT: one task, one connection at a time, as many messages under way as the window allows.
+//!
+//! At QoS 1 what had no answer is published anew over the next connection. At QoS 2 the publisher has a session: over the next connection it
+//! goes on with each message where it was, by its packet identifier.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,27 +13,35 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trunkline_mqtt_wire::{
-    Ack, ConnAck, Connect, Decoder, Disconnect, Limits, Packet, Publish, PublishProperties, QoS, ReasonCode, Secret,
-    Utf8Bytes, Version, encode,
+    Ack, ConnAck, Connect, ConnectProperties, Decoder, Disconnect, Limits, Packet, PacketId, Publish,
+    PublishProperties, QoS, ReasonCode, Secret, Utf8Bytes, Version, encode,
 };
 
 use super::flight::Flight;
 use super::publisher::{Message, Publisher, RECONNECT_PAUSE};
-use super::{ANSWER_WAIT, Counts, Outcome, Target};
+use super::{ANSWER_WAIT, Counts, Outcome, Plan, Target};
 use crate::ledger::{Answer, Protocol};
 
 /// How long a connection may take to be made and admitted.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// Bytes waiting for the socket above which no further message is made.
 const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+/// How long a broker keeps a session of ours, in seconds.
+const SESSION_EXPIRY_S: u32 = 3_600;
 /// Bytes that are read at a time.
 const INBOX_BYTES: usize = 16 * 1024;
 
 /// Publishes until the plan is fulfilled, `stop`, or a failure that the plan does not bear.
 pub(crate) async fn run(mut publisher: Publisher, stop: CancellationToken) -> Outcome {
     let mut unanswered = VecDeque::new();
+    let session = (publisher.plan.qos == 2).then(|| Session::new(format!("load-{}", Plan::new_run())));
+    let mut kept = session.map(|session| Kept {
+        session,
+        flight: Flight::new(publisher.plan.window),
+        released: HashSet::new(),
+    });
     loop {
-        let failure = match connection(&mut publisher, &mut unanswered, &stop).await {
+        let failure = match connection(&mut publisher, &mut unanswered, &mut kept, &stop).await {
             Ok(()) => return publisher.end(None),
             Err(failure) => failure,
         };
@@ -47,40 +58,109 @@ pub(crate) async fn run(mut publisher: Publisher, stop: CancellationToken) -> Ou
 async fn connection(
     publisher: &mut Publisher,
     unanswered: &mut VecDeque<Message>,
+    kept: &mut Option<Kept>,
     stop: &CancellationToken,
 ) -> Result<()> {
     let version = match publisher.plan.protocol {
         Protocol::Mqtt3 => Version::V3,
         Protocol::Mqtt5 | Protocol::Http => Version::V5,
     };
-    let (wire, answer) = Wire::connect(&publisher.target, version).await?;
+    let session = kept.as_ref().map(|kept| &kept.session);
+    let (wire, answer) = Wire::connect_to(&publisher.target, version, session).await?;
     Counts::add(&publisher.counts.connected);
-    let mut flight = Flight::new(publisher.plan.window);
-    flight.limit(answer.properties.receive_maximum.map(std::num::NonZeroU16::get));
+    let receive_max = answer.properties.receive_maximum.map(std::num::NonZeroU16::get);
+    let (flight, released) = match kept {
+        Some(kept) if kept.flight.is_empty() => (kept.flight.limited(receive_max), HashSet::new()),
+        Some(kept) => {
+            ensure!(answer.session_present, "the broker has forgotten the session");
+            (kept.flight.limited(None), kept.released.clone())
+        }
+        None => (Flight::new(publisher.plan.window).limited(receive_max), HashSet::new()),
+    };
     let topic = text(&publisher.target.topic)?;
     let mut connection = Connection {
         wire,
         flight,
+        released,
         topic,
         publisher,
         unanswered,
     };
-    let outcome = connection.serve(stop).await;
-    let mut left = connection.flight.drain();
-    left.append(unanswered);
-    *unanswered = left;
+    let outcome = match connection.go_on() {
+        Ok(()) => connection.serve(stop).await,
+        Err(failure) => Err(failure),
+    };
+    match kept {
+        Some(kept) => (kept.flight, kept.released) = (connection.flight, connection.released),
+        None => {
+            let mut left = connection.flight.drain();
+            left.append(connection.unanswered);
+            *unanswered = left;
+        }
+    }
     outcome
+}
+
+/// What a publisher at QoS 2 goes on with over the next connection.
+struct Kept {
+    session: Session,
+    flight: Flight,
+    /// Messages whose PUBREC came.
+    released: HashSet<PacketId>,
+}
+
+/// A session that outlives its connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    client_id: String,
+}
+
+impl Session {
+    pub(crate) const fn new(client_id: String) -> Self {
+        Self { client_id }
+    }
 }
 
 struct Connection<'a> {
     wire: Wire,
     flight: Flight,
+    /// At QoS 2, messages whose PUBREC came.
+    released: HashSet<PacketId>,
     topic: Utf8Bytes,
     publisher: &'a mut Publisher,
     unanswered: &'a mut VecDeque<Message>,
 }
 
 impl Connection<'_> {
+    /// Takes up each message where the connection before left it.
+    fn go_on(&mut self) -> Result<()> {
+        for (id, message) in self.flight.open() {
+            if self.released.contains(&id) {
+                self.wire.put(&Packet::PubRel(Ack::success(id)))?;
+            } else {
+                let payload = self.publisher.repeat(&message);
+                self.publish(Some(id), payload, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, packet_id: Option<PacketId>, payload: Vec<u8>, dup: bool) -> Result<()> {
+        let publish = Publish {
+            dup,
+            qos: match packet_id {
+                Some(_) => QoS::from_u8(self.publisher.plan.qos).context("there are QoS 0, 1 and 2")?,
+                None => QoS::AtMostOnce,
+            },
+            topic: self.topic.clone(),
+            packet_id,
+            properties: self.wire.properties.clone(),
+            payload: Bytes::from(payload),
+            ..Publish::default()
+        };
+        self.wire.put(&Packet::Publish(publish))
+    }
+
     async fn serve(&mut self, stop: &CancellationToken) -> Result<()> {
         let mut give_up = None;
         loop {
@@ -129,19 +209,7 @@ impl Connection<'_> {
             } else {
                 self.flight.enter(message)
             };
-            let publish = Publish {
-                qos: if packet_id.is_some() {
-                    QoS::AtLeastOnce
-                } else {
-                    QoS::AtMostOnce
-                },
-                topic: self.topic.clone(),
-                packet_id,
-                properties: self.wire.properties.clone(),
-                payload: Bytes::from(payload),
-                ..Publish::default()
-            };
-            self.wire.put(&Packet::Publish(publish))?;
+            self.publish(packet_id, payload, false)?;
         }
         Ok(())
     }
@@ -156,6 +224,26 @@ impl Connection<'_> {
                 self.publisher
                     .answered(&message, &answer(reason, &self.publisher.plan.tier));
                 Ok(())
+            }
+            Packet::PubRec(Ack { packet_id, reason, .. }) => {
+                let message = self
+                    .flight
+                    .find(packet_id)
+                    .context("the broker answered what was not sent")?;
+                if reason.is_error() {
+                    self.flight.leave(packet_id);
+                } else {
+                    self.released.insert(packet_id);
+                    self.wire.put(&Packet::PubRel(Ack::success(packet_id)))?;
+                }
+                self.publisher
+                    .answered(&message, &answer(reason, &self.publisher.plan.tier));
+                Ok(())
+            }
+            Packet::PubComp(Ack { packet_id, .. }) => {
+                self.released.remove(&packet_id);
+                let message = self.flight.leave(packet_id);
+                message.map(drop).context("the broker completed what was not sent")
             }
             Packet::Disconnect(disconnect) => bail!("the broker disconnected: {}", disconnect.reason),
             other => bail!("the broker sent {}", other.packet_type()),
@@ -189,6 +277,15 @@ pub(crate) struct Wire {
 impl Wire {
     /// A connection that was admitted, with the broker's answer.
     pub(crate) async fn connect(target: &Target, version: Version) -> Result<(Self, ConnAck)> {
+        Self::connect_to(target, version, None).await
+    }
+
+    /// The same for a client that goes on with a session.
+    pub(crate) async fn connect_to(
+        target: &Target,
+        version: Version,
+        session: Option<&Session>,
+    ) -> Result<(Self, ConnAck)> {
         let connecting = async {
             let stream = TcpStream::connect(target.mqtt).await?;
             stream.set_nodelay(true)?;
@@ -200,7 +297,7 @@ impl Wire {
                 version,
                 properties: properties(version)?,
             };
-            wire.put(&connect_packet(target)?)?;
+            wire.put(&connect_packet(target, version, session)?)?;
             match wire.exchange().await? {
                 Packet::ConnAck(answer) if answer.reason == ReasonCode::Success => Ok((wire, *answer)),
                 Packet::ConnAck(answer) => bail!("not admitted: {}", answer.reason),
@@ -255,10 +352,16 @@ impl Wire {
     }
 }
 
-fn connect_packet(target: &Target) -> Result<Packet> {
+fn connect_packet(target: &Target, version: Version, session: Option<&Session>) -> Result<Packet> {
     let is_anonymous = target.user.is_empty();
+    let mut properties = ConnectProperties::default();
+    if session.is_some() && version == Version::V5 {
+        properties.session_expiry_s = Some(SESSION_EXPIRY_S);
+    }
     Ok(Packet::Connect(Box::new(Connect {
-        clean_start: true,
+        clean_start: session.is_none(),
+        client_id: session.map_or_else(|| text(""), |session| text(&session.client_id))?,
+        properties,
         user_name: if is_anonymous { None } else { Some(text(&target.user)?) },
         password: (!is_anonymous).then(|| Secret::from(Bytes::from(target.password.clone().into_bytes()))),
         ..Connect::default()
