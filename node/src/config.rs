@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 pub use trunkline_bus::nats::NatsConfig;
 use trunkline_mqtt::Transport;
+use trunkline_rpc::server_tls::TlsFiles;
 
 pub(crate) use check::is_postgres;
 pub use sources::{Flags, SliceFlags};
@@ -66,6 +67,16 @@ pub struct Config {
     pub gateway: trunkline_gateway::Config,
     /// MQTT.
     pub mqtt: trunkline_mqtt::Config,
+    /// The listener of HTTP.
+    pub http: Http,
+}
+
+/// The listener of HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// What `https` speaks TLS with.
+    pub tls: Option<TlsFiles>,
 }
 
 /// Addresses to listen on. Port 0 picks a free one. A process opens those that its roles need.
@@ -74,6 +85,8 @@ pub struct Config {
 pub struct Listen {
     /// API (role `gateway`), messages over HTTP (role `http`), `/health` and `/openapi.json`.
     pub http: SocketAddr,
+    /// The same over TLS, as `[http.tls]` says; not opened when absent.
+    pub https: Option<SocketAddr>,
     /// gRPC (role `gateway`).
     pub grpc: SocketAddr,
     /// MQTT 3.1.1 and 5 (role `mqtt`).
@@ -194,6 +207,7 @@ impl Default for Config {
             log: Default::default(),
             gateway: Default::default(),
             mqtt: Default::default(),
+            http: Http::default(),
         }
     }
 }
@@ -203,6 +217,7 @@ impl Default for Listen {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
             http: loopback(8080),
+            https: None,
             grpc: loopback(7070),
             mqtt: loopback(1883),
             mqtts: None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tonic_reflection::server::Builder as Reflection;
 use trunkline_gate::PlatformGate;
 use trunkline_rpc::transport::in_process;
-use trunkline_rpc::{forward, listen, stack};
+use trunkline_rpc::{ServerTls, forward, listen, stack};
 
 use crate::edges::mqtt::Mqtt;
 use crate::error::Error;
@@ -17,12 +17,16 @@ use crate::ops::Ops;
 use crate::roles::Role;
 use crate::services::{Ground, Services};
 
+/// What HTTP/2 and HTTP/1.1 are called in a TLS handshake.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// The edges that are open here.
 pub(crate) struct Edges {
     /// Admission, for the roles that let devices in.
     pub(crate) gate: Option<Arc<PlatformGate>>,
     mqtt: Option<Mqtt>,
     http: Option<axum::Router>,
+    tls: Option<Arc<ServerTls>>,
     grpc: Option<axum::Router>,
 }
 
@@ -39,6 +43,7 @@ impl Edges {
             gate: gate.clone(),
             mqtt: None,
             http: None,
+            tls: tls(ground)?,
             grpc: None,
         };
         if let Some(gate) = gate {
@@ -63,13 +68,26 @@ impl Edges {
             http = http.map(|router| router.merge(mqtt.websockets(phases)));
             mqtt.start(listeners.mqtt, phases);
         }
+        let stop = &phases.listeners.stop;
+        if let (Some(router), Some(tls), Some(listener)) = (http.clone(), self.tls, listeners.https) {
+            let serving = listen::serve_over(tls.clone(), listener, router, stop.clone());
+            phases.listeners.tasks.spawn(serving);
+            phases.listeners.tasks.spawn(tls.follow(stop.clone()));
+        }
         for (router, listener) in [(http, listeners.http), (self.grpc, listeners.grpc)] {
             if let (Some(router), Some(listener)) = (router, listener) {
-                let serving = listen::serve(listener, router, phases.listeners.stop.clone());
+                let serving = listen::serve(listener, router, stop.clone());
                 phases.listeners.tasks.spawn(serving);
             }
         }
     }
+}
+
+/// What HTTP speaks TLS with, where the configuration says so.
+fn tls(ground: &Ground<'_>) -> Result<Option<Arc<ServerTls>>, Error> {
+    let files = ground.config.http.tls.clone();
+    let tls = files.map(|files| ServerTls::open(files, &ALPN)).transpose();
+    Ok(tls.map_err(Error::part("TLS for HTTP"))?.map(Arc::new))
 }
 
 fn publishing(ground: &Ground<'_>, gate: Arc<PlatformGate>) -> axum::Router {

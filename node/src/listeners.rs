@@ -20,6 +20,7 @@ pub(crate) struct Listeners {
 /// Those that the world comes to.
 pub(crate) struct Public {
     pub(crate) http: Option<TcpListener>,
+    pub(crate) https: Option<TcpListener>,
     pub(crate) grpc: Option<TcpListener>,
     pub(crate) mqtt: Vec<(Transport, TcpListener)>,
 }
@@ -29,6 +30,8 @@ pub(crate) struct Public {
 pub struct Addresses {
     /// API and messages over HTTP.
     pub http: Option<SocketAddr>,
+    /// The same over TLS.
+    pub https: Option<SocketAddr>,
     /// gRPC.
     pub grpc: Option<SocketAddr>,
     /// MQTT.
@@ -51,10 +54,15 @@ impl Listeners {
     /// # Errors
     /// Names the listener whose address is taken or not ours.
     pub(crate) async fn bind(listen: &Listen, roles: &Roles, shape: Shape) -> Result<Self, Error> {
+        let has_http = roles.has_any(&[Role::Http, Role::Gateway]);
         let is_called = shape == Shape::Split && roles.serves_others();
         Ok(Self {
             public: Public {
-                http: bind_if(roles.has_any(&[Role::Http, Role::Gateway]), "http", listen.http).await?,
+                http: bind_if(has_http, "http", listen.http).await?,
+                https: match listen.https.filter(|_| has_http) {
+                    Some(address) => Some(bind("https", address).await?),
+                    None => None,
+                },
                 grpc: bind_if(roles.has(Role::Gateway), "grpc", listen.grpc).await?,
                 mqtt: match roles.has(Role::Mqtt) {
                     true => bind_mqtt(listen).await?,
@@ -76,6 +84,7 @@ impl Listeners {
         };
         Ok(Addresses {
             http: picked(&self.public.http)?,
+            https: picked(&self.public.https)?,
             grpc: picked(&self.public.grpc)?,
             mqtt: of(Transport::Mqtt)?,
             mqtts: of(Transport::Mqtts)?,
@@ -91,6 +100,7 @@ impl fmt::Display for Addresses {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = [
             ("http", self.http),
+            ("https", self.https),
             ("grpc", self.grpc),
             ("mqtt", self.mqtt),
             ("mqtts", self.mqtts),

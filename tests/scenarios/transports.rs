@@ -41,6 +41,11 @@ fn over_tls(authority: &Authority, is_mutual: bool) -> impl FnOnce(&mut Config) 
         client_revocations: None,
     };
     move |config| {
+        config.http.tls = Some(TlsFiles {
+            client_authority: None,
+            ..files.clone()
+        });
+        config.listen.https = Some(([127, 0, 0, 1], 0).into());
         config.mqtt.tls = Some(files);
         config.listen.mqtts = Some(([127, 0, 0, 1], 0).into());
         config.listen.wss = Some(([127, 0, 0, 1], 0).into());
@@ -188,36 +193,35 @@ async fn a_client_that_is_disabled_is_out_and_stays_out_whatever_its_certificate
         let authority = Authority::new();
         let world = World::configured(shape, over_tls(&authority, true)).await;
         let plant = world.domain("plant").await;
-        let (channel, device) = plant.channel_with_device("boiler").await;
+        let device = plant.device("boiler").await;
         let shown = authority.issue("device", &format!("URI:urn:uuid:{}", device.id));
         let address = world.addresses.mqtts.unwrap();
-        let mut stream = connect(address, &authority, Some(&shown)).await;
-        let connect = Connect {
-            clean_start: true,
-            ..Connect::default()
-        };
-        let mut bytes = BytesMut::new();
-        encode(&Packet::Connect(Box::new(connect)), Version::V3, &mut bytes).unwrap();
-        stream.write_all(&bytes).await.unwrap();
-        let mut said = [0; 4];
-        stream.read_exact(&mut said).await.unwrap();
-        assert_eq!(said, [0x20, 2, 0, 0], "CONNACK");
+        let (mut stream, answer) = connack(address, &authority, &shown).await;
+        assert_eq!(answer, [0x20, 2, 0, 0]);
 
         let path = format!("/{}/clients/{}/disable", plant.id, device.id);
         plant.owner.post(&path, &json!({})).await.expect(200);
-        let ended = tokio::time::timeout(PATIENCE, stream.read(&mut said)).await;
+        let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0])).await;
         assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
-        let way = Way {
-            address,
-            authority: &authority.file(),
-            certificate: Some(&shown),
-        };
-        for version in VERSIONS {
-            let output = way.publish_as_certified(version, &plant.topic(&channel), "-").await;
-            assert!(!is_success(&output));
-        }
+        let (_, answer) = connack(address, &authority, &shown).await;
+        assert_eq!(answer, [0x20, 2, 0, 5], "not authorized");
         world.stop().await;
     }
+}
+
+/// The answer to a CONNECT of 3.1.1 over TLS that shows a certificate and nothing else.
+async fn connack(address: SocketAddr, authority: &Authority, shown: &Certificate) -> (TlsStream<TcpStream>, [u8; 4]) {
+    let mut stream = connect(address, authority, Some(shown)).await;
+    let packet = Connect {
+        clean_start: true,
+        ..Connect::default()
+    };
+    let mut bytes = BytesMut::new();
+    encode(&Packet::Connect(Box::new(packet)), Version::V3, &mut bytes).unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await.unwrap();
+    (stream, answer)
 }
 
 /// A connection over TLS.
@@ -272,9 +276,28 @@ async fn what_a_page_publishes_over_websocket_is_stored() {
             let stream = TcpStream::connect(world.addresses.http).await.unwrap();
             let said = publish_over_websocket(stream, &device, &topic).await;
             assert_eq!(said, CONNACK_AND_PUBACK);
-            count += 1;
+            let stream = connect(world.addresses.https.unwrap(), &authority, None).await;
+            let said = publish_over_websocket(stream, &device, &topic).await;
+            assert_eq!(said, CONNACK_AND_PUBACK);
+            count += 2;
         }
         assert_eq!(plant.stored(&channel, count).await.len(), count);
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_answers_over_tls() {
+    for shape in SHAPES {
+        let authority = Authority::new();
+        let world = World::configured(shape, over_tls(&authority, false)).await;
+        let mut stream = connect(world.addresses.https.unwrap(), &authority, None).await;
+        let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        drop(stream);
         world.stop().await;
     }
 }

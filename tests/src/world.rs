@@ -32,6 +32,8 @@ pub struct Addresses {
     pub mqtt: SocketAddr,
     /// MQTT over TLS, where that was configured.
     pub mqtts: Option<SocketAddr>,
+    /// API and messages over HTTPS, where that was configured.
+    pub https: Option<SocketAddr>,
     /// MQTT over WebSocket and TLS, where that was configured.
     pub wss: Option<SocketAddr>,
 }
@@ -82,6 +84,7 @@ impl World {
             grpc: found(|all| all.grpc),
             mqtt: found(|all| all.mqtt),
             mqtts: found_if(|all| all.mqtts),
+            https: found_if(|all| all.https),
             wss: found_if(|all| all.wss),
         };
         let anonymous = Client::new(addresses.http);

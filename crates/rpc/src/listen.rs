@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::server_tls::{Budgeted, ServerTls};
 use crate::tls::Tls;
 
 /// Time that a client may take for the first bytes of a connection.
@@ -50,15 +51,28 @@ pub struct PeerAddress(pub SocketAddr);
 
 /// Serves `router` on `listener` until `cancel`, then lets the connections finish for at most [`DRAIN_MAX`].
 pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) {
-    serve_inside(None, listener, router, cancel).await;
+    serve_inside(Inside::Plain, listener, router, cancel).await;
 }
 
-/// The same for HTTP/2 inside TLS.
+/// The same inside TLS, for those who come from outside.
+pub async fn serve_over(tls: Arc<ServerTls>, listener: TcpListener, router: Router, cancel: CancellationToken) {
+    serve_inside(Inside::Public(tls), listener, router, cancel).await;
+}
+
+/// The same for HTTP/2 inside TLS, between processes.
 pub async fn serve_over_tls(tls: Tls, listener: TcpListener, router: Router, cancel: CancellationToken) {
-    serve_inside(Some(tls.acceptor), listener, router, cancel).await;
+    serve_inside(Inside::Internal(tls.acceptor), listener, router, cancel).await;
 }
 
-async fn serve_inside(tls: Option<TlsAcceptor>, listener: TcpListener, router: Router, cancel: CancellationToken) {
+/// What HTTP is spoken in.
+#[derive(Clone)]
+enum Inside {
+    Plain,
+    Internal(TlsAcceptor),
+    Public(Arc<ServerTls>),
+}
+
+async fn serve_inside(inside: Inside, listener: TcpListener, router: Router, cancel: CancellationToken) {
     let builder = builder();
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -76,8 +90,8 @@ async fn serve_inside(tls: Option<TlsAcceptor>, listener: TcpListener, router: R
                     watcher: graceful.watcher(),
                     place,
                 };
-                let (tls, router, cancel) = (tls.clone(), router.clone(), cancel.clone());
-                tokio::spawn(connection.run(tls, stream, router, cancel));
+                let (inside, router, cancel) = (inside.clone(), router.clone(), cancel.clone());
+                tokio::spawn(connection.run(inside, stream, router, cancel));
             }
             Err(error) => back_off(&error).await,
         }
@@ -125,15 +139,16 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, tls: Option<TlsAcceptor>, stream: TcpStream, router: Router, cancel: CancellationToken) {
+    async fn run(self, inside: Inside, stream: TcpStream, router: Router, cancel: CancellationToken) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
         // hyper times the head of a request only once it knows the version, so whoever does not come so far is timed here.
         let begun = async {
-            match tls {
-                Some(tls) => Begun::Tls(tls.accept(stream).await.map(Box::new)),
-                None => Begun::Plain(says_its_version(&stream).await.then_some(stream)),
+            match inside {
+                Inside::Internal(tls) => Begun::Internal(tls.accept(stream).await.map(Box::new)),
+                Inside::Public(tls) => Begun::Public(tls.accept(stream).await.map(Box::new)),
+                Inside::Plain => Begun::Plain(says_its_version(&stream).await.then_some(stream)),
             }
         };
         let begun = tokio::select! {
@@ -142,8 +157,10 @@ impl Connection {
         };
         match begun {
             Ok(Begun::Plain(Some(stream))) => self.serve(stream, router).await,
-            Ok(Begun::Tls(Ok(stream))) => self.serve(*stream, router).await,
-            Ok(Begun::Tls(Err(error))) => tracing::warn!(%error, "a process could not be let in"),
+            Ok(Begun::Internal(Ok(stream))) => self.serve(*stream, router).await,
+            Ok(Begun::Public(Ok(stream))) => self.serve(*stream, router).await,
+            Ok(Begun::Internal(Err(error))) => tracing::warn!(%error, "a process could not be let in"),
+            Ok(Begun::Public(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
             Ok(Begun::Plain(None)) | Err(_) => {}
         }
     }
@@ -173,8 +190,10 @@ impl Connection {
 enum Begun {
     /// With the first bytes of HTTP; none when there were none.
     Plain(Option<TcpStream>),
-    /// With a handshake.
-    Tls(io::Result<Box<TlsStream<TcpStream>>>),
+    /// With the handshake of a process of the platform.
+    Internal(io::Result<Box<TlsStream<TcpStream>>>),
+    /// With that of somebody else.
+    Public(io::Result<Box<TlsStream<Budgeted<TcpStream>>>>),
 }
 
 /// Waits until the first bytes tell HTTP/1 from HTTP/2; `false` when there will be none.

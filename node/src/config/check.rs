@@ -28,16 +28,28 @@ impl Config {
                 )));
             }
         }
-        self.check_mqtt()
+        self.check_listeners()
     }
 
     /// What a listener needs is there, and nothing else: a section that nothing uses is taken for protection.
-    fn check_mqtt(&self) -> Result<(), Error> {
+    fn check_listeners(&self) -> Result<(), Error> {
         let wrong = |fault: String| Err(Error::Configuration(fault));
         let over_tls = [("mqtts", self.listen.mqtts), ("wss", self.listen.wss)];
         let over_tls = over_tls
             .iter()
             .find_map(|(name, address)| address.is_some().then_some(name));
+        match (self.listen.https, &self.http.tls) {
+            (Some(_), None) => {
+                let fault = "`https` under [listen] has no TLS to speak; add [http.tls] with `certificate` and `key`";
+                return wrong(fault.to_owned());
+            }
+            (None, Some(_)) => {
+                let fault =
+                    "[http.tls] is there and nothing listens with it; add `https = \"ADDR:PORT\"` under [listen]";
+                return wrong(fault.to_owned());
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         match (over_tls, &self.mqtt.tls) {
             (Some(name), None) => {
                 return wrong(format!(

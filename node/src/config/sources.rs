@@ -29,6 +29,9 @@ pub struct Flags {
     /// API, messages over HTTP, /health and /openapi.json [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
+    /// The same over TLS, with the files that `[http.tls]` of the configuration names [default: none]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub https: Option<SocketAddr>,
     /// gRPC with health and reflection [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDR:PORT")]
     pub grpc: Option<SocketAddr>,
@@ -115,6 +118,7 @@ impl Config {
     fn apply(&mut self, flags: &Flags) {
         set(&mut self.data, &flags.data);
         set(&mut self.listen.http, &flags.http);
+        self.listen.https = flags.https.or(self.listen.https);
         set(&mut self.listen.grpc, &flags.grpc);
         set(&mut self.listen.mqtt, &flags.mqtt);
         self.listen.mqtts = flags.mqtts.or(self.listen.mqtts);

@@ -71,7 +71,7 @@ fn a_listener_beyond_loopback_needs_consent() {
 }
 
 #[test]
-fn tls_for_mqtt_has_a_listener_and_the_listener_has_tls() {
+fn tls_has_a_listener_and_the_listener_has_tls() {
     let listener = "[listen]\nmqtts = \"0.0.0.0:8883\"\n";
     let files = "[mqtt.tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
     let refused = |file: &str| load(file, &[], Flags::default()).unwrap_err().to_string();
@@ -82,6 +82,12 @@ fn tls_for_mqtt_has_a_listener_and_the_listener_has_tls() {
     let shown = config.render().unwrap();
     assert!(shown.contains("[mqtt.tls]\ncertificate = \"c.pem\""), "{shown}");
     assert!(refused(&format!("{listener}{files}client_certificate = \"maybe\"")).contains("maybe"));
+
+    let listener = "[listen]\nhttps = \"0.0.0.0:8443\"\n";
+    let files = files.replace("mqtt", "http");
+    assert!(refused(listener).contains("[http.tls]"));
+    assert!(refused(&files).contains("https"));
+    assert!(load(&format!("{listener}{files}"), &[], Flags::default()).is_ok());
 }
 
 #[test]
