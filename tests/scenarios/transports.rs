@@ -13,10 +13,11 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{WebSocketStream, client_async};
 use trunkline::Config;
 use trunkline_mqtt_wire::{Connect, Packet, PacketId, QoS, Version, encode};
 use trunkline_rpc::server_tls::{ClientCertificate, TlsFiles};
@@ -232,7 +233,7 @@ async fn connect(address: SocketAddr, authority: &Authority, shown: Option<&Cert
 }
 
 /// Connects over WebSocket and publishes; gives all that the platform says up to its PUBACK.
-async fn publish_over_websocket<S>(stream: S, device: &Device, topic: &str) -> Vec<u8>
+async fn publish_over_websocket<S>(stream: S, device: &Device, topic: &str) -> (Vec<u8>, WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -255,7 +256,7 @@ where
             other => panic!("{other:?}"),
         }
     }
-    said
+    (said, socket)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -269,15 +270,15 @@ async fn what_a_page_publishes_over_websocket_is_stored() {
         let topic = plant.topic(&channel);
         let mut count = 1;
         let stream = connect(world.addresses.wss.unwrap(), &authority, None).await;
-        let said = publish_over_websocket(stream, &device, &topic).await;
+        let (said, _) = publish_over_websocket(stream, &device, &topic).await;
         assert_eq!(said, CONNACK_AND_PUBACK);
         if shape == Shape::Whole {
             // Where one process has both, MQTT is on the port of HTTP as well.
             let stream = TcpStream::connect(world.addresses.http).await.unwrap();
-            let said = publish_over_websocket(stream, &device, &topic).await;
+            let (said, _) = publish_over_websocket(stream, &device, &topic).await;
             assert_eq!(said, CONNACK_AND_PUBACK);
             let stream = connect(world.addresses.https.unwrap(), &authority, None).await;
-            let said = publish_over_websocket(stream, &device, &topic).await;
+            let (said, _) = publish_over_websocket(stream, &device, &topic).await;
             assert_eq!(said, CONNACK_AND_PUBACK);
             count += 2;
         }
@@ -300,4 +301,20 @@ async fn the_api_answers_over_tls() {
         drop(stream);
         world.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_on_the_port_of_http_is_closed_with_the_platform_and_holds_nobody_up() {
+    let world = World::start(Shape::Whole).await;
+    let plant = world.domain("plant").await;
+    let (channel, device) = plant.channel_with_device("boiler").await;
+    let stream = TcpStream::connect(world.addresses.http).await.unwrap();
+    let (_, mut socket) = publish_over_websocket(stream, &device, &plant.topic(&channel)).await;
+    let stopping = tokio::spawn(world.stop());
+    match tokio::time::timeout(PATIENCE, socket.next()).await {
+        Ok(Some(Ok(Message::Close(Some(close))))) => assert_eq!(close.code, CloseCode::Normal),
+        other => panic!("{other:?}"),
+    }
+    drop(socket);
+    tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap();
 }
