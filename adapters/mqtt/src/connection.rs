@@ -1,6 +1,7 @@
 //! The task of one connection: it carries bytes between a socket and the machine, and decisions between the machine and the
 //! platform. It holds no buffer while it has nothing to carry.
 
+mod earlier;
 mod inbound;
 mod io;
 mod keeping;
@@ -26,7 +27,9 @@ use trunkline_bus::log::{AppendError, Appended, Receipt};
 use trunkline_gate::PublishTrace;
 
 use crate::adapter::Adapter;
-use crate::limits::{ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX};
+use crate::limits::{
+    ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, LAST_READS_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX,
+};
 use crate::machine::{Cause, Machine, Step};
 use crate::transport::Arrival;
 use inbound::{Done, work_of};
@@ -49,6 +52,8 @@ pub(crate) struct Connection<S> {
     retaining: Option<Receipt>,
     /// What the next packet has to wait for.
     work: Option<BoxFuture<'static, Done>>,
+    /// Where the log ended before the message that is being appended, as far as was known.
+    head: u64,
     /// When the last packet was read: the one that `work` is for.
     asked: Instant,
     /// What is recorded of that packet, if it is a publish.
@@ -63,6 +68,8 @@ pub(crate) struct Connection<S> {
 /// A message that the log has taken.
 struct Taken {
     receipt: Receipt,
+    /// Where the log ended before it, as far as was known.
+    head: u64,
     /// When the message came.
     asked: Instant,
     trace: PublishTrace,
@@ -91,6 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             receipts: VecDeque::new(),
             retaining: None,
             work: None,
+            head: 0,
             asked: Instant::now(),
             trace: PublishTrace::default(),
             member: None,
@@ -132,8 +140,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn leave(&self, mut member: Member, cause: Cause) -> impl Future<Output = ()> + Send + use<S> {
         let adapter = Arc::clone(&self.adapter);
         let kept = member.keeping.take().map(|keeping| {
-            let position = member.position(&adapter);
-            let content = member.content(self.machine.expiry_s(), position, self.machine.kept());
+            let head = self.head_of_known(&member, keeping.head());
+            let content = member.content(&adapter, self.machine.expiry_s(), head, self.machine.kept());
             (keeping, content)
         });
         member.leave(&adapter);
@@ -227,6 +235,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(())
             }
         }
+    }
+
+    /// Another connection has the session. What the client has said before is still heard: it may be a goodbye.
+    fn taken_over(&mut self) -> Result<(), Cause> {
+        for _ in 0..LAST_READS_MAX {
+            let Self {
+                stream,
+                output,
+                input,
+                is_flushed,
+                ..
+            } = self;
+            let may_read = self.work.is_none() && self.machine.may_read();
+            match io::transfer(stream, output, input, is_flushed, may_read).now_or_never() {
+                Some(Ok(Transfer::Received)) => self.advance()?,
+                Some(Ok(Transfer::Sent | Transfer::Flushed)) => {}
+                Some(Ok(Transfer::End) | Err(_)) | None => break,
+            }
+        }
+        let step = self.machine.taken_over(&mut self.output);
+        ended(&step)
     }
 
     /// Answers one receipt, and those after it that are there already.

@@ -28,6 +28,8 @@ pub const KEEP_ALIVE_S_MAX: u16 = 7_200;
 pub const COPIED_BYTES_MAX: usize = 64 * 1024;
 /// Bytes taken from a socket at a time.
 pub const READ_BYTES: usize = 8 * 1024;
+/// Times that a connection whose session was taken over still reads what has arrived.
+pub const LAST_READS_MAX: usize = 16;
 /// Bytes waiting for a socket above which no further message is written.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes waiting for a socket above which nothing more is read from it: answers have this room above messages.

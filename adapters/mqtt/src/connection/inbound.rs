@@ -1,5 +1,6 @@
 //! What a client sends, once the machine has read it: publishing, subscribing, unsubscribing.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,7 +10,7 @@ use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::NewEntry;
 use trunkline_bus::envelope::id_bytes;
-use trunkline_bus::log::{AppendError, Quota, Receipt, TryAppendError};
+use trunkline_bus::log::{AppendError, LogError, Quota, Receipt, TryAppendError};
 use trunkline_gate::{Action, Denial, Gate, Permit, Publication, PublishTrace, Session, stamp};
 use trunkline_mqtt_wire::{
     PacketId, Publish, PublishProperties, QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Utf8Bytes,
@@ -39,6 +40,8 @@ pub(super) enum Done {
     Permitted(Publish, Result<Permit, Denial>),
     /// The log has room again and took the message, or did not.
     Taken(Publish, Result<Receipt, AppendError>),
+    /// It is known what the log has of the session.
+    Earlier(Publish, Result<HashSet<(Bytes, u64)>, LogError>),
     /// Each filter is decided.
     Filters(Subscribe, Vec<Result<Permit, ReasonCode>>),
 }
@@ -76,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(())
             }
             Done::Taken(publish, Err(error)) => self.not_taken(&publish, &error),
+            Done::Earlier(publish, known) => self.read_earlier(publish, known),
             Done::Filters(subscribe, answers) => {
                 let id = subscribe.properties.subscription_id;
                 let granted = subscribe.filters.iter().zip(answers);
@@ -88,7 +92,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    fn publish(&mut self, publish: Publish) -> Result<(), Cause> {
+    pub(super) fn publish(&mut self, publish: Publish) -> Result<(), Cause> {
+        if self.waits_for_earlier(&publish) {
+            return Ok(());
+        }
         let Some(member) = &self.member else {
             return Err(Cause::Failed);
         };
@@ -117,6 +124,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 return ended(&step);
             }
         };
+        self.head = self.member.as_ref().map_or(0, |member| member.head(&self.adapter));
+        if let Some(receipt) = self.receipt_of_earlier(&publish) {
+            self.taken(&publish, receipt);
+            return Ok(());
+        }
         let entry = match self.seal(&publish, &permit)? {
             Ok(entry) => entry,
             Err(error) => return self.not_taken(&publish, &error),
@@ -182,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             of_qos(&self.adapter.metrics.published, publish.qos).increment();
             self.receipts.push_back(Taken {
                 receipt,
+                head: self.head,
                 asked: self.asked,
                 trace: std::mem::take(&mut self.trace),
             });

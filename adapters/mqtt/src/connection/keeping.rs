@@ -19,6 +19,8 @@ use crate::session::{Content, NotSaved, Owned, Sessions, Stored};
 pub(super) struct Keeping {
     /// `None` while it is being saved.
     owned: Option<Owned>,
+    /// Messages of the session up to this place of the log are in what was saved last.
+    head: u64,
     saving: Option<BoxFuture<'static, Saved>>,
     /// What was saved last, or is being saved.
     last: Mark,
@@ -42,15 +44,20 @@ struct Mark {
 pub(super) struct Saved(Owned, Result<(), NotSaved>);
 
 impl Keeping {
-    pub(super) fn new(owned: Owned) -> Self {
+    pub(super) fn new(owned: Owned, head: u64) -> Self {
         Self {
             owned: Some(owned),
+            head,
             saving: None,
             last: Mark::default(),
             saved_at: Instant::now(),
             changed_since: None,
             waiting_since: None,
         }
+    }
+
+    pub(super) const fn head(&self) -> u64 {
+        self.head
     }
 
     /// When what changed is to be saved.
@@ -133,7 +140,7 @@ impl Member {
     }
 
     /// What the session is now, with what the machine has of it.
-    pub(super) fn content(&self, expiry_s: u32, position: u64, kept: Kept) -> Content {
+    pub(super) fn content(&self, adapter: &Adapter, expiry_s: u32, head: u64, kept: Kept) -> Content {
         let stored = self.subscriber.all().into_iter().map(|subscription| Stored {
             filter: subscription.filter().into(),
             options: subscription.options(),
@@ -141,7 +148,8 @@ impl Member {
         });
         Content {
             expiry_s,
-            position,
+            position: self.position(adapter),
+            head,
             subscriptions: stored.collect(),
             kept,
         }
@@ -151,21 +159,25 @@ impl Member {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Begins to save the session if it is time to.
     pub(super) fn keep(&mut self) {
-        let Some(member) = &mut self.member else { return };
-        let Some(mut keeping) = member.keeping.take() else {
+        let Some(mut keeping) = self.member.as_mut().and_then(|member| member.keeping.take()) else {
             return;
         };
+        let Some(member) = &self.member else { return };
+        let head = self.head_of_known(member, keeping.head);
         if keeping.saving.is_none() {
             let mark = member.mark(&self.machine, &self.adapter);
             if keeping.is_due(mark, self.machine.wants_save()) {
                 let kept = self.machine.begin_save();
-                let content = member.content(self.machine.expiry_s(), mark.position, kept);
+                keeping.head = head;
+                let content = member.content(&self.adapter, self.machine.expiry_s(), head, kept);
                 keeping.begin(&self.adapter.sessions, mark, content);
             }
         } else if self.machine.wants_save() {
             keeping.waiting_since.get_or_insert_with(Instant::now);
         }
-        member.keeping = Some(keeping);
+        if let Some(member) = &mut self.member {
+            member.keeping = Some(keeping);
+        }
     }
 
     pub(super) fn saved(&mut self, Saved(owned, outcome): Saved) -> Result<(), Cause> {

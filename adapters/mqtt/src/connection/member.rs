@@ -10,6 +10,7 @@ use trunkline_bus::log::{LogError, Page, ReadLimit, Shard};
 use trunkline_gate::Session;
 use trunkline_mqtt_wire::QoS;
 
+use super::earlier::Earlier;
 use super::keeping::Keeping;
 use super::recheck::Recheck;
 use super::resend::Resending;
@@ -39,6 +40,8 @@ pub(super) struct Member {
     pub(super) testament: Option<Box<Testament>>,
     /// How the session is saved, if it outlives the connection.
     pub(super) keeping: Option<Box<Keeping>>,
+    /// What a connection that ended without a word brought into the log.
+    pub(super) earlier: Earlier,
     /// What an earlier connection sent and this one has still to send.
     pub(super) resending: Option<Box<Resending>>,
     pub(super) disturbances: watch::Receiver<u64>,
@@ -75,6 +78,7 @@ impl Member {
             seat,
             testament,
             keeping: None,
+            earlier: Earlier::default(),
             resending: None,
             held: None,
             caught: VecDeque::new(),
@@ -128,6 +132,11 @@ impl Member {
             true => self.position.max(routed),
             false => self.position,
         }
+    }
+
+    /// Where the log ends, as far as this node knows.
+    pub(super) fn head(&self, adapter: &Adapter) -> u64 {
+        adapter.log.head(self.shard(adapter)).unwrap_or_default()
     }
 
     /// The shard that holds the messages for the client: all of its domain's.

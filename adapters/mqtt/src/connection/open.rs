@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+use trunkline_core::DomainId;
 use trunkline_gate::{Action, Credentials, Denial, Permit, Refusal, Session};
 use trunkline_mqtt_wire::QoS;
 
 use super::Connection;
+use super::earlier::Earlier;
 use super::io::{self, Transfer};
 use super::keeping::Keeping;
 use super::member::Member;
@@ -24,6 +26,8 @@ struct Resumed {
     owned: Owned,
     subscriptions: Vec<(Stored, Permit)>,
     position: u64,
+    head: u64,
+    earlier: Earlier,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -89,11 +93,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             session_id: session.id(),
             is_clean_start: self.machine.is_clean_start(),
             expiry_s: self.machine.expiry_s(),
+            head: 0,
         };
         let claimed = tokio::select! {
             biased;
             () = seat.taken() => return Err(Cause::TakenOver),
-            claimed = claim(&self.adapter, &wish, &seat) => claimed,
+            claimed = claim(&self.adapter, wish, (session.domain_id(), &seat)) => claimed,
         };
         let claimed = match claimed {
             Ok(claimed) => claimed,
@@ -116,6 +121,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     owned,
                     subscriptions,
                     position: content.position,
+                    head: content.head,
+                    earlier: match claimed.was_left {
+                        true => Earlier::Nothing,
+                        false => Earlier::After(content.head),
+                    },
                 };
                 (Some(Box::new(content.kept)), Some(resumed))
             }
@@ -153,7 +163,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             owned,
             subscriptions,
             position,
+            head: known,
+            earlier,
         } = resumed;
+        member.earlier = earlier;
         if self.machine.has_unsent() {
             member.resending = Some(Box::default());
         }
@@ -187,16 +200,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             .mailbox
             .reaches(if since.is_some() { head } else { position });
         // Last: a session that was not taken up as a whole is left as it was.
-        member.keeping = Some(Box::new(Keeping::new(owned)));
+        member.keeping = Some(Box::new(Keeping::new(owned, known)));
         Ok(())
     }
 }
 
 /// Takes the session that CONNECT asks for, once the connection that has it has left it.
-async fn claim(adapter: &Adapter, wish: &Wish<'_>, seat: &Seat) -> Result<Claimed, NotClaimed> {
+async fn claim(
+    adapter: &Adapter,
+    mut wish: Wish<'_>,
+    (domain_id, seat): (DomainId, &Seat),
+) -> Result<Claimed, NotClaimed> {
     // One that does not leave in time finds that the session is not its own any more.
     let _ = timeout(TAKEOVER_TIME_MAX, seat.is_free()).await;
-    adapter.sessions.claim(wish).await
+    if wish.expiry_s > 0 {
+        let latest = adapter.log.latest(adapter.log.shard_of(domain_id)).await;
+        wish.head = latest.map_err(|_| NotClaimed::Unavailable)?;
+    }
+    adapter.sessions.claim(&wish).await
 }
 
 /// The subscriptions that the client still may have, with the permission of now; `None` when that cannot be known.

@@ -99,10 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         match outbound {
             Outbound::News => {}
-            Outbound::Taken => {
-                let step = self.machine.taken_over(&mut self.output);
-                return ended(&step);
-            }
+            Outbound::Taken => return self.taken_over(),
             Outbound::Disturbed => {
                 if !member.is_current() {
                     member.start_recheck(&self.adapter.gate);

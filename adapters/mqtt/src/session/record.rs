@@ -45,6 +45,8 @@ pub(crate) struct Content {
     pub(crate) expiry_s: u32,
     /// Everything up to this place of its shard was given to it or passed over. A client is of one domain, and a domain of one shard.
     pub(crate) position: u64,
+    /// Where the log ended, as far as its node knew: what it published and the record does not know of is behind.
+    pub(crate) head: u64,
     /// What it subscribed to.
     pub(crate) subscriptions: Vec<Stored>,
     /// What the machine goes on with.
@@ -118,6 +120,7 @@ impl Record {
         value.put_i64(self.incarnation.0);
         value.put_u32(self.content.expiry_s);
         put_number(&mut value, self.content.position);
+        put_number(&mut value, self.content.head);
         put_number(&mut value, self.content.subscriptions.len() as u64);
         for subscription in &self.content.subscriptions {
             subscription.encode(&mut value);
@@ -162,6 +165,7 @@ impl Record {
             content: Content {
                 expiry_s: reader.0.try_get_u32().ok()?,
                 position: reader.number()?,
+                head: reader.number()?,
                 subscriptions: reader.list(SUBSCRIPTIONS_MAX, Stored::decode)?,
                 kept: Kept {
                     sent: reader.list(WINDOW_MAX.into(), Reader::sent)?,
@@ -379,14 +383,14 @@ mod tests {
     prop_compose! {
         fn record()(
             owner in proptest::option::of(any::<[u8; 16]>()), session in any::<[u8; 16]>(), epoch in any::<u64>(),
-            expiry_s in any::<u32>(), left_at_ms in any::<i64>(), incarnation in any::<i64>(), position in any::<u64>(),
+            expiry_s in any::<u32>(), left_at_ms in any::<i64>(), incarnation in any::<i64>(), (position, head) in any::<(u64, u64)>(),
             subscriptions in vec(stored(), 0..20), kept in kept(),
         ) -> Record {
             Record {
                 session_id: SessionId::from_uuid(Uuid::from_bytes(session)),
                 owner: owner.map(|owner| NodeId::from_uuid(Uuid::from_bytes(owner))),
                 epoch, left_at_ms, incarnation: Incarnation(incarnation),
-                content: Content { expiry_s, position, subscriptions, kept },
+                content: Content { expiry_s, position, head, subscriptions, kept },
             }
         }
     }
@@ -457,6 +461,7 @@ mod tests {
             content: Content {
                 expiry_s: u32::MAX,
                 position: u64::MAX,
+                head: u64::MAX,
                 subscriptions: vec![stored; SUBSCRIPTIONS_MAX],
                 kept: Kept {
                     sent: vec![sent; WINDOW_MAX.into()],

@@ -50,6 +50,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) is_clean_start: bool,
     /// 0 for a session that ends with its connection.
     pub(crate) expiry_s: u32,
+    /// Where the log ends, for a new session.
+    pub(crate) head: u64,
 }
 
 /// A session that this node owns.
@@ -70,6 +72,8 @@ pub(crate) struct Claimed {
     pub(crate) owned: Option<(Owned, Content)>,
     /// Whether it was there before.
     pub(crate) is_present: bool,
+    /// Whether the connection that had it last left it in order.
+    pub(crate) was_left: bool,
 }
 
 /// The record that was written, with the change that wrote it, and whether the session was there before.
@@ -129,6 +133,7 @@ impl Sessions {
             let found = self.state.get(&key).await?;
             let record = found.as_ref().and_then(|found| Record::decode(&found.value));
             let owner = record.and_then(|record| record.owner);
+            let was_left = owner.is_none();
             if let Some(owner) = owner.filter(|owner| *owner != self.node_id && !has_waited) {
                 has_waited = true;
                 self.await_leaving(&key, wish, owner).await?;
@@ -147,7 +152,11 @@ impl Sessions {
                     };
                     (owned, record.content)
                 });
-                return Ok(Claimed { owned, is_present });
+                return Ok(Claimed {
+                    owned,
+                    is_present,
+                    was_left,
+                });
             }
         }
         Err(NotClaimed::Unavailable)
@@ -178,7 +187,7 @@ impl Sessions {
         let is_present = goes_on.is_some();
         let record = match goes_on {
             Some(record) => self.adopted(record),
-            None if wish.expiry_s > 0 => self.fresh(wish.session_id),
+            None if wish.expiry_s > 0 => self.fresh(wish),
             None => return self.remove(key, found).await,
         };
         let mut record = Record {
@@ -302,7 +311,7 @@ impl Sessions {
         }
         record.incarnation = self.incarnation;
         let content = &mut record.content;
-        content.position = 0;
+        (content.position, content.head) = (0, 0);
         for subscription in &mut content.subscriptions {
             subscription.since = 0;
         }
@@ -314,14 +323,17 @@ impl Sessions {
         record
     }
 
-    fn fresh(&self, session_id: SessionId) -> Record {
+    fn fresh(&self, wish: &Wish<'_>) -> Record {
         Record {
-            session_id,
+            session_id: wish.session_id,
             owner: None,
             epoch: 0,
             left_at_ms: 0,
             incarnation: self.incarnation,
-            content: Content::default(),
+            content: Content {
+                head: wish.head,
+                ..Content::default()
+            },
         }
     }
 

@@ -161,6 +161,7 @@ mod tests {
             session_id,
             is_clean_start: false,
             expiry_s: 1,
+            head: 0,
         };
         let notice = notice(node_id, session_id, &wish);
         let read = Notice {
