@@ -68,8 +68,8 @@ enum Work {
     Apply(StoredEntry),
     /// There is nothing more up to this place of the shard.
     Reached(Shard, u64),
-    /// The messages of a domain are asked for.
-    Load(DomainId, oneshot::Sender<()>),
+    /// The messages of a domain are asked for, whose shard was begun after this place.
+    Load(DomainId, u64, oneshot::Sender<()>),
 }
 
 /// Whether a domain may retain one more message.
@@ -183,8 +183,12 @@ impl Retained {
         if self.index().has(domain_id) {
             return;
         }
+        let shard = self.log.shard_of(domain_id);
+        let Ok(head) = self.attendance.attend(shard).await else {
+            return;
+        };
         let (done, loaded) = oneshot::channel();
-        if self.work.send(Work::Load(domain_id, done)).await.is_ok() {
+        if self.work.send(Work::Load(domain_id, head, done)).await.is_ok() {
             let _ = loaded.await;
         }
     }

@@ -175,6 +175,15 @@ async fn follow(log: Arc<dyn Log>, shard: Shard, head: u64, pages: mpsc::Sender<
             Err(LogError::Damaged { sequence, .. }) => {
                 tracing::error!(%shard, sequence, "a damaged entry of the log is not delivered to subscribers");
                 next = sequence + 1;
+                // Who waits until everything up to it was routed need not wait for the next.
+                let page = Page {
+                    entries: Vec::new(),
+                    next,
+                    skipped: 0,
+                };
+                if pages.send((shard, page)).await.is_err() {
+                    return;
+                }
             }
             Err(LogError::Closed) => return,
             Err(error) => {

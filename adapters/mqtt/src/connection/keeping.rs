@@ -71,19 +71,19 @@ impl Keeping {
         self.waiting_since
     }
 
-    fn is_due(&mut self, mark: Mark, wants_save: bool) -> bool {
+    /// Whether it is time to save; `behind` entries are between what was saved and the end of the log.
+    fn is_due(&mut self, mark: Mark, behind: u64, wants_save: bool) -> bool {
         let now = Instant::now();
         let Mark {
-            changes,
-            subscriptions,
-            position,
+            changes, subscriptions, ..
         } = self.last;
         if wants_save {
             self.waiting_since.get_or_insert(now);
             return true;
         }
         if (mark.changes, mark.subscriptions) == (changes, subscriptions) {
-            return mark.position - position >= SAVE_LAG_MAX && now.duration_since(self.saved_at) >= SAVE_LAG_PAUSE;
+            let has_moved = mark.position > self.last.position;
+            return has_moved && behind >= SAVE_LAG_MAX && now.duration_since(self.saved_at) >= SAVE_LAG_PAUSE;
         }
         let since = *self.changed_since.get_or_insert(now);
         mark.changes - changes >= SAVE_CHANGES_MAX || now.duration_since(since) >= SAVE_PAUSE
@@ -166,7 +166,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let head = self.head_of_known(member, keeping.head);
         if keeping.saving.is_none() {
             let mark = member.mark(&self.machine, &self.adapter);
-            if keeping.is_due(mark, self.machine.wants_save()) {
+            let shard = member.shard(&self.adapter);
+            let behind = self
+                .adapter
+                .log
+                .entries_beyond(shard, keeping.last.position)
+                .unwrap_or(0);
+            if keeping.is_due(mark, behind, self.machine.wants_save()) {
                 let kept = self.machine.begin_save();
                 keeping.head = head;
                 let content = member.content(&self.adapter, self.machine.expiry_s(), head, kept);

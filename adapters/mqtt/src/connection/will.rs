@@ -79,8 +79,11 @@ impl Testament {
         if is_retained {
             let slot = Slot::new(permit.domain_id(), permit.channel_id(), permit.subtopic(&self.topic));
             adapter.retained.prepare(slot.domain_id()).await;
-            if adapter.retained.room(&slot, entry.encoded().len()) == Room::No && !is_removal {
-                return Err(Lost::NoRoom);
+            match adapter.retained.room(&slot, entry.encoded().len()) {
+                // Nobody keeps what is retained any more.
+                Room::Unknown => return Err(Lost::Unknown),
+                Room::No if !is_removal => return Err(Lost::NoRoom),
+                Room::No | Room::Yes => {}
             }
         }
         if self.qos == QoS::AtMostOnce {

@@ -94,7 +94,9 @@ impl Retained {
                 self.shard(entry.shard).waiting.fetch_sub(1, Ordering::AcqRel);
             }
             Work::Reached(shard, sequence) => self.shard(shard).advance(sequence),
-            Work::Load(domain_id, done) => {
+            Work::Load(domain_id, head, done) => {
+                // First, since what was applied since by another node is not applied again.
+                self.catch_up(self.log.shard_of(domain_id), head).await?;
                 self.load_now(domain_id).await?;
                 let _ = done.send(());
             }
@@ -276,8 +278,10 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt as _;
-    use trunkline_bus::EmbeddedBus;
-    use trunkline_core::SystemClock;
+    use trunkline_bus::envelope::id_bytes;
+    use trunkline_bus::{EmbeddedBus, NewEntry};
+    use trunkline_core::{MessageId, SystemClock};
+    use trunkline_proto::messages::v1::Envelope;
 
     use super::*;
     use crate::attendance::Attendance;
@@ -285,23 +289,52 @@ mod tests {
     /// Longer than anything here takes on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    /// A node that keeps what is retained on `bus` until `stop`, and reads nothing of the log by itself.
+    fn start(bus: &EmbeddedBus, stop: &CancellationToken) -> (Arc<Attendance>, Arc<Retained>) {
+        let attendance = Arc::new(Attendance::new(bus.log.clone()));
+        let clock = Arc::new(SystemClock);
+        let retained = Retained::new(bus.state.clone(), bus.log.clone(), clock, Arc::clone(&attendance));
+        let (retained, stop) = (Arc::new(retained), stop.clone());
+        let keeper = Arc::clone(&retained);
+        tokio::spawn(async move { keeper.run(&stop).await });
+        (attendance, retained)
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_before_the_log_is_read_has_what_the_log_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let bus = EmbeddedBus::open(folder.path(), Default::default(), Arc::new(SystemClock));
+        let bus = bus.await.unwrap();
+        let stop = CancellationToken::new();
+        let domain_id = DomainId::new();
+        let (_, publishing) = start(&bus, &stop);
+        publishing.prepare(domain_id).await;
+        let envelope = Envelope {
+            id: id_bytes(MessageId::new().as_bytes()),
+            domain_id: id_bytes(domain_id.as_bytes()),
+            channel_id: id_bytes(&[0; 16]),
+            retain: true,
+            payload: "taken".into(),
+            ..Envelope::default()
+        };
+        let slot = Slot::of(&envelope).unwrap();
+        let entry = NewEntry::seal(envelope, 100).unwrap();
+        bus.log.append(entry).await.unwrap().await.unwrap();
+
+        let (_, late) = start(&bus, &stop);
+        late.load(domain_id).await;
+        assert!(late.index().find(&slot).is_some());
+        stop.cancel();
+    }
+
     #[tokio::test]
     async fn a_node_attends_a_shard_once_any_node_is_about_to_retain_a_message_there() {
         let folder = tempfile::tempdir().unwrap();
         let bus = EmbeddedBus::open(folder.path(), Default::default(), Arc::new(SystemClock));
         let bus = bus.await.unwrap();
         let stop = CancellationToken::new();
-        let start = || {
-            let attendance = Arc::new(Attendance::new(bus.log.clone()));
-            let clock = Arc::new(SystemClock);
-            let retained = Retained::new(bus.state.clone(), bus.log.clone(), clock, Arc::clone(&attendance));
-            let (retained, stop) = (Arc::new(retained), stop.clone());
-            let keeper = Arc::clone(&retained);
-            tokio::spawn(async move { keeper.run(&stop).await });
-            (attendance, retained)
-        };
-        let (_, publishing) = start();
-        let (listening, _) = start();
+        let (_, publishing) = start(&bus, &stop);
+        let (listening, _) = start(&bus, &stop);
         let domain_id = DomainId::new();
         let shard = bus.log.shard_of(domain_id);
         publishing.load(domain_id).await;
@@ -311,7 +344,7 @@ mod tests {
         let began = timeout(PATIENCE, listening.asked_for(shard)).await;
         assert_eq!(began.expect("nobody told the other node"), Some(0));
 
-        let (later, _) = start();
+        let (later, _) = start(&bus, &stop);
         let began = timeout(PATIENCE, later.asked_for(shard)).await;
         assert_eq!(began.expect("a node that starts later does not know"), Some(0));
     }

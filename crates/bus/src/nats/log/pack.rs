@@ -38,15 +38,19 @@ pub(super) fn encode(entries: &[Bytes], headers: &mut HeaderMap) -> Bytes {
     payload.freeze()
 }
 
-/// How many entries a message with `headers` has, as it says itself.
+/// How many entries a message with `headers` has, as it says itself, within what it may say.
 pub(super) fn count(headers: &HeaderMap) -> usize {
+    said(headers).clamp(1, PACK_ENTRIES_MAX)
+}
+
+fn said(headers: &HeaderMap) -> usize {
     let said = headers.get(ENTRIES).and_then(|count| count.as_str().parse().ok());
     said.unwrap_or(1)
 }
 
 /// The entries of a message; `None` when it is damaged. Each of several is copied out, so that who keeps one does not keep all.
 pub(super) fn decode(headers: &HeaderMap, mut payload: Bytes) -> Option<Vec<Bytes>> {
-    let count = count(headers);
+    let count = said(headers);
     if headers.get(ENTRIES).is_none() {
         return Some(vec![payload]);
     }
@@ -96,6 +100,7 @@ mod tests {
         for count in ["0", "1", "3", "65", "18446744073709551615", "-1", "two"] {
             lying.insert(ENTRIES, count);
             assert_eq!(decode(&lying, payload.clone()), None, "{count}");
+            assert!((1..=PACK_ENTRIES_MAX).contains(&self::count(&lying)), "{count}");
         }
     }
 }

@@ -36,6 +36,9 @@ const TAP_LIMIT: FeedLimit = FeedLimit {
 const ENTRY_PARTS: u64 = 1_024;
 const LATE_MESSAGES: u64 = 16;
 
+/// After so many messages the rings are kept within their bytes.
+const SHRINK_EVERY: u64 = 16;
+
 /// What a log is made of.
 pub(in crate::nats) struct Parts {
     pub(in crate::nats) connection: Connection,
@@ -267,6 +270,11 @@ impl Shared {
     pub(super) fn show(&self, shard: Shard, held: &Held) {
         let view = self.shard(shard);
         let entries = self.decode(shard, held);
+        // Before anybody can read it: who asks for the head after that must not be told of an earlier one.
+        self.stored(shard, held.sequence);
+        if held.sequence.is_multiple_of(SHRINK_EVERY) {
+            self.shrink_rings();
+        }
         let mut ring = locked(&view.ring);
         match entries {
             Some(entries) if ring.head() == places::last_of(held.sequence - 1) => {

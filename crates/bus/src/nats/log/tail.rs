@@ -225,6 +225,7 @@ impl Follower<'_> {
             }
             if held.sequence == self.last + 1 {
                 self.show(held);
+                tokio::task::consume_budget().await;
             }
         }
         if self.last > before {
@@ -258,7 +259,10 @@ impl Follower<'_> {
                 Ok(page) => {
                     let bytes: usize = page.iter().map(|held| held.payload.len()).sum();
                     is_full = page.len() >= CATCH_UP_LIMIT.entries || bytes >= CATCH_UP_LIMIT.bytes / 2;
-                    page.into_iter().for_each(|held| self.show(held));
+                    for held in page {
+                        self.show(held);
+                        tokio::task::consume_budget().await;
+                    }
                     self.shared.heard(self.shard, self.last);
                 }
                 Err(error) => {

@@ -11,10 +11,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 use trunkline_core::DomainId;
 
+use super::append::RETRY_AFTER;
 use super::books::Held;
 use super::quota::{REPORT_EVERY, report_key};
 use super::shared::Shared;
@@ -51,6 +52,8 @@ struct Work {
     leadership: Leadership,
     /// Whether everything held is counted.
     is_counted: bool,
+    /// When room was to be made last and the server did not answer.
+    failed_at: Option<Instant>,
     /// What found nothing to remove, and how far the groups were then; it is not looked for again before they move.
     stuck: HashMap<Option<DomainId>, u64>,
 }
@@ -74,6 +77,7 @@ impl Trimmer {
             work: Mutex::new(Work {
                 leadership,
                 is_counted: false,
+                failed_at: None,
                 stuck: HashMap::new(),
             }),
             is_uncertain: AtomicBool::new(false),
@@ -222,7 +226,11 @@ impl Trimmer {
         };
         loop {
             let quota = locked(&self.shared.ledger).full(domain, bytes, limits)?;
-            if !work.is_counted {
+            // Who appends waits for a server that does not answer once, and not for each entry.
+            let has_just_failed = work
+                .failed_at
+                .is_some_and(|failed_at| failed_at.elapsed() < RETRY_AFTER);
+            if !work.is_counted || has_just_failed {
                 return Some(quota);
             }
             let freed = match quota {
@@ -240,6 +248,7 @@ impl Trimmer {
                 Ok(0) => return Some(quota),
                 Err(error) => {
                     warn!(%error, "no room could be made in the log");
+                    work.failed_at = Some(Instant::now());
                     return Some(quota);
                 }
             }
