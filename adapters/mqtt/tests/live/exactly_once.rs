@@ -68,9 +68,9 @@ async fn a_message_whose_pubrec_did_not_arrive_is_logged_once_over_any_number_of
             let (mut client, _) = broker.back(version, "publisher").await;
             client.send(&exactly_once(7, "one", round > 0)).await;
             assert_eq!(client.receive().await, Packet::PubRec(Ack::success(id(7))));
-            // The second is a crash: nothing that only the memory knew is left.
+            // The first is a crash: nothing that only the memory knew is left.
             broker = match round {
-                1 => Broker::again(broker.crash().await).await,
+                0 => Broker::again(broker.crash().await).await,
                 _ => {
                     client.vanish().await;
                     broker
