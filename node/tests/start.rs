@@ -245,7 +245,7 @@ fn the_effective_configuration_can_be_printed_and_checked() {
 }
 
 #[test]
-fn an_idle_platform_holds_less_than_60_megabytes_also_after_logins() {
+fn an_idle_platform_holds_less_than_20_megabytes_besides_its_code_also_after_logins() {
     let folder = folder();
     let platform = start(&mut up(folder.path()));
     let (url, mqtt) = (
@@ -270,10 +270,13 @@ fn an_idle_platform_holds_less_than_60_megabytes_also_after_logins() {
         );
     }
     let status = fs::read_to_string(format!("/proc/{}/status", platform.child.id())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
-    // Debug builds hold more code than release builds do.
-    assert!(kib < 60 * 1024, "{kib} KiB");
+    let held = |what: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    // Code is in the page cache: a debug build has three times as much of it as a release build.
+    let kib = held("RssAnon:") + held("RssShmem:");
+    assert!(kib < 20 * 1024, "{kib} KiB");
 }
 
 #[test]

@@ -267,6 +267,11 @@ impl Machine {
         &self.peer.client_id
     }
 
+    /// Whether the client that asks to be admitted gets its MQTT client id from here: nobody can have a session under it.
+    pub fn has_new_id(&self) -> bool {
+        matches!(&self.phase, Phase::Admitting(opening) if opening.has_assigned_id)
+    }
+
     /// Whether the client was admitted and the connection goes on.
     pub const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)

@@ -82,23 +82,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(refusal) => return self.refuse(refusal),
         };
         let testament = self.authorize_will(&session).await?;
-        let client_id = self.machine.client_id().clone();
-        let seat = self
-            .adapter
-            .directory
-            .take(session.client_id(), client_id, session.id());
+        let name = self.machine.client_id().clone();
+        let seat = self.adapter.directory.take(session.client_id(), name, session.id());
         let wish = Wish {
             client_id: session.client_id(),
             mqtt_client_id: self.machine.client_id(),
             session_id: session.id(),
+            has_new_id: self.machine.has_new_id(),
             is_clean_start: self.machine.is_clean_start(),
             expiry_s: self.machine.expiry_s(),
             head: 0,
         };
+        let claiming = claim(&self.adapter, wish, (session.domain_id(), &seat));
         let claimed = tokio::select! {
             biased;
             () = seat.taken() => return Err(Cause::TakenOver),
-            claimed = claim(&self.adapter, wish, (session.domain_id(), &seat)) => claimed,
+            claimed = claiming => claimed,
         };
         let claimed = match claimed {
             Ok(claimed) => claimed,
@@ -211,6 +210,10 @@ async fn claim(
     mut wish: Wish<'_>,
     (domain_id, seat): (DomainId, &Seat),
 ) -> Result<Claimed, NotClaimed> {
+    // What is neither there nor kept is served also while shared state is away.
+    if wish.has_new_id && wish.expiry_s == 0 {
+        return Ok(Claimed::default());
+    }
     // One that does not leave in time finds that the session is not its own any more.
     let _ = timeout(TAKEOVER_TIME_MAX, seat.is_free()).await;
     if wish.expiry_s > 0 {

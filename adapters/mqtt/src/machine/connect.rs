@@ -51,7 +51,7 @@ impl Default for Peer {
 #[derive(Debug)]
 pub(super) struct Opening {
     will: Option<Will>,
-    has_assigned_id: bool,
+    pub(super) has_assigned_id: bool,
     has_capped_keep_alive: bool,
 }
 

@@ -45,6 +45,8 @@ impl Drop for Hold {
 pub(crate) struct Wish<'a> {
     pub(crate) client_id: ClientId,
     pub(crate) mqtt_client_id: &'a str,
+    /// Whether the MQTT client id was made for it, so that there is no session under it.
+    pub(crate) has_new_id: bool,
     /// What a new session is called.
     pub(crate) session_id: SessionId,
     pub(crate) is_clean_start: bool,
@@ -65,8 +67,8 @@ pub(crate) struct Owned {
     pub(crate) session_id: SessionId,
 }
 
-/// What a client connects to.
-#[derive(Debug)]
+/// What a client connects to; by default a session that is new and is not kept.
+#[derive(Debug, Default)]
 pub(crate) struct Claimed {
     /// Its session and what is in it, unless that ends with the connection.
     pub(crate) owned: Option<(Owned, Content)>,

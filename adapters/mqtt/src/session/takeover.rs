@@ -159,6 +159,7 @@ mod tests {
             client_id,
             mqtt_client_id: "name é",
             session_id,
+            has_new_id: false,
             is_clean_start: false,
             expiry_s: 1,
             head: 0,
