@@ -17,6 +17,8 @@ const INSIDE: &str = "TRUNKLINE_TEST_IS_IN_ITS_OWN_NETWORK";
 const NAME: &str = "split::packets::whatever_line_loses_its_packets_nothing_is_lost_and_it_heals_by_itself";
 /// Seconds that a line carries nothing unless `TRUNKLINE_TEST_FREEZE_SECONDS` says otherwise.
 const CUT_SECONDS: u64 = 3;
+/// Acknowledgements of each protocol that show that all clients are back.
+const SETTLED: u64 = 400;
 /// The routing table of all that is lost.
 const LOST: &str = "200";
 
@@ -60,6 +62,16 @@ async fn lose_packets() {
     );
     drop(lost);
     strain.heals("MQTT without packets from NATS").await;
+    // After a long cut clients take their time to come back, and nobody new is admitted without the services.
+    let before = strain.counts();
+    until(WAIT, async || {
+        strain
+            .counts()
+            .iter()
+            .zip(&before)
+            .all(|(now, before)| *now >= before + SETTLED)
+    })
+    .await;
 
     let deciders: Vec<&Proxy> = mqtt.to_deciders().chain(edge.to_deciders()).collect();
     for (lines, what) in [
