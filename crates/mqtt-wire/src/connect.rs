@@ -1,6 +1,7 @@
 //! CONNECT and CONNACK on the wire.
 
 use crate::decoder::Context;
+use crate::protocol::Protocol;
 use crate::reader::Reader;
 use crate::slot::Block;
 use crate::writer::Sink;
@@ -18,7 +19,7 @@ const USER_NAME: u8 = 1 << 7;
 
 impl Connect {
     /// Reads what follows protocol name and level.
-    pub(crate) fn read(mut reader: Reader, context: &Context<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(mut reader: Reader, protocol: Protocol, context: &Context<'_>) -> Result<Self, DecodeError> {
         let flags = reader.u8("the connect flags")?;
         check_flags(flags, context.version)?;
         let keep_alive_s = reader.u16("the keep alive")?;
@@ -30,7 +31,10 @@ impl Connect {
             return Err(DecodeError::AuthenticationMethodMissing);
         }
         let clean_start = flags & CLEAN_START != 0;
-        let client_id = client_id(&mut reader, clean_start, context)?;
+        let client_id = client_id(&mut reader, context)?;
+        if client_id.is_empty() && protocol.needs_client_id(clean_start) {
+            return Err(DecodeError::ClientIdMissing);
+        }
         let will = match flags & WILL {
             0 => None,
             _ => Some(Will::read(&mut reader, flags, context)?),
@@ -45,6 +49,8 @@ impl Connect {
         };
         reader.end(context.packet)?;
         Ok(Self {
+            is_3_1: protocol.is_3_1,
+            is_bridge: protocol.is_bridge,
             clean_start,
             keep_alive_s,
             client_id,
@@ -57,8 +63,7 @@ impl Connect {
 
     pub(crate) fn write<S: Sink>(&self, version: Version, sink: &mut S) {
         sink.check(self.is_valid(version));
-        sink.binary(b"MQTT", "the protocol name");
-        sink.u8(version.level());
+        self.protocol(version).write(sink);
         sink.u8(self.flags());
         sink.u16(self.keep_alive_s);
         if version == Version::V5 {
@@ -76,10 +81,20 @@ impl Connect {
         }
     }
 
+    const fn protocol(&self, version: Version) -> Protocol {
+        Protocol {
+            version,
+            is_3_1: self.is_3_1,
+            is_bridge: self.is_bridge,
+        }
+    }
+
     fn is_valid(&self, version: Version) -> Result<(), EncodeError> {
         let has_lone_password = self.password.is_some() && self.user_name.is_none();
-        let has_no_session_name = self.client_id.is_empty() && !self.clean_start;
+        let protocol = self.protocol(version);
+        let has_no_session_name = self.client_id.is_empty() && protocol.needs_client_id(self.clean_start);
         match version {
+            Version::V5 if self.is_3_1 || self.is_bridge => Err(EncodeError::ConnectInV5),
             Version::V3 if has_lone_password || has_no_session_name => Err(EncodeError::ConnectInV3),
             Version::V5
                 if self.properties.authentication_data.is_some() && self.properties.authentication_method.is_none() =>
@@ -128,7 +143,7 @@ fn check_flags(flags: u8, version: Version) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn client_id(reader: &mut Reader, clean_start: bool, context: &Context<'_>) -> Result<Utf8Bytes, DecodeError> {
+fn client_id(reader: &mut Reader, context: &Context<'_>) -> Result<Utf8Bytes, DecodeError> {
     let client_id = reader.text("the client identifier")?;
     let bytes_max = context.limits.client_id_bytes_max;
     if client_id.len() > usize::from(bytes_max) {
@@ -137,10 +152,7 @@ fn client_id(reader: &mut Reader, clean_start: bool, context: &Context<'_>) -> R
             bytes_max,
         });
     }
-    match context.version {
-        Version::V3 if client_id.is_empty() && !clean_start => Err(DecodeError::ClientIdMissing),
-        Version::V3 | Version::V5 => Ok(client_id),
-    }
+    Ok(client_id)
 }
 
 impl Will {

@@ -2,6 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::protocol::Protocol;
 use crate::reader::{self, Reader};
 use crate::{
     Ack, Auth, ConnAck, Connect, DecodeError, Disconnect, Limits, Packet, PacketId, PacketType, Publish, QoS, Role,
@@ -16,6 +17,7 @@ use crate::{
 pub struct Decoder {
     role: Role,
     version: Option<Version>,
+    is_3_1: bool,
     has_connected: bool,
     limits: Limits,
 }
@@ -46,6 +48,7 @@ impl Decoder {
         Self {
             role: Role::Server,
             version: None,
+            is_3_1: false,
             has_connected: false,
             limits,
         }
@@ -57,6 +60,7 @@ impl Decoder {
         Self {
             role: Role::Client,
             version: Some(version),
+            is_3_1: false,
             has_connected: true,
             limits,
         }
@@ -104,7 +108,7 @@ impl Decoder {
         let (kind, flags) = (first >> 4, first & 0x0F);
         let packet = PacketType::from_u8(kind).ok_or(DecodeError::ReservedType(kind))?;
         self.may_arrive(packet)?;
-        check_flags(packet, flags)?;
+        check_flags(packet, flags, self.is_3_1)?;
         let Some((length, length_bytes)) = reader::varint(rest, "the remaining length")? else {
             return Ok(None);
         };
@@ -148,20 +152,14 @@ impl Decoder {
     }
 
     fn body(&mut self, header: &Header, body: Bytes) -> Result<Packet, DecodeError> {
-        let mut reader = Reader::new(body);
-        let version = match header.packet {
-            PacketType::Connect => self.protocol(&mut reader)?,
-            _ => self.version.ok_or(DecodeError::ConnectExpected(header.packet))?,
-        };
-        let context = Context {
-            packet: header.packet,
-            flags: header.flags,
-            version,
-            role: self.role,
-            limits: &self.limits,
-        };
+        if header.packet == PacketType::Connect {
+            return self.connect(header, Reader::new(body));
+        }
+        let reader = Reader::new(body);
+        let version = self.version.ok_or(DecodeError::ConnectExpected(header.packet))?;
+        let context = self.context(header, version);
         Ok(match header.packet {
-            PacketType::Connect => Packet::Connect(Box::new(Connect::read(reader, &context)?)),
+            PacketType::Connect => return Err(DecodeError::SecondConnect),
             PacketType::ConnAck => Packet::ConnAck(Box::new(ConnAck::read(reader, &context)?)),
             PacketType::Publish => Packet::Publish(Publish::read(reader, &context)?),
             PacketType::PubAck => Packet::PubAck(Ack::read(reader, &context)?),
@@ -179,26 +177,31 @@ impl Decoder {
         })
     }
 
-    /// Protocol name and level of a CONNECT. Where they are refused, the nearest version is kept to say so in.
-    fn protocol(&mut self, reader: &mut Reader) -> Result<Version, DecodeError> {
+    /// CONNECT decides what is spoken from then on.
+    fn connect(&mut self, header: &Header, mut reader: Reader) -> Result<Packet, DecodeError> {
         self.has_connected = true;
-        let name = reader.binary("the protocol name")?;
-        if name != "MQTT" {
-            // The name that MQTT 3.1 had; its clients understand a CONNACK of 3.1.1.
-            self.version = (name == "MQIsdp").then_some(Version::V3);
-            return Err(DecodeError::ProtocolName);
+        let protocol = Protocol::read(&mut reader).map_err(|(error, nearest)| {
+            self.version = nearest;
+            error
+        })?;
+        self.version = Some(protocol.version);
+        self.is_3_1 = protocol.is_3_1;
+        let context = self.context(header, protocol.version);
+        Ok(Packet::Connect(Box::new(Connect::read(reader, protocol, &context)?)))
+    }
+
+    fn context(&self, header: &Header, version: Version) -> Context<'_> {
+        Context {
+            packet: header.packet,
+            flags: header.flags,
+            version,
+            role: self.role,
+            limits: &self.limits,
         }
-        let level = reader.u8("the protocol level")?;
-        self.version = Some(if level < Version::V5.level() {
-            Version::V3
-        } else {
-            Version::V5
-        });
-        Version::from_level(level).ok_or(DecodeError::ProtocolLevel(level))
     }
 }
 
-fn check_flags(packet: PacketType, flags: u8) -> Result<(), DecodeError> {
+fn check_flags(packet: PacketType, flags: u8, is_3_1: bool) -> Result<(), DecodeError> {
     let wanted = match packet {
         PacketType::Publish => {
             let qos = QoS::from_u8(flags >> 1 & 3).ok_or(DecodeError::PublishQos)?;
@@ -207,6 +210,8 @@ fn check_flags(packet: PacketType, flags: u8) -> Result<(), DecodeError> {
                 false => Ok(()),
             };
         }
+        // What is repeated has DUP at 3.1.
+        PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe if is_3_1 => 0b0010 | flags & 0b1000,
         PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => 0b0010,
         _ => 0,
     };

@@ -61,7 +61,7 @@ pub enum DecodeError {
         /// Why.
         cause: TextError,
     },
-    /// The protocol name is not "MQTT".
+    /// The protocol name is neither "MQTT" nor that of 3.1.
     #[error("the protocol name is not MQTT [MQTT-3.1.2-1]")]
     ProtocolName,
     /// The protocol level is not spoken here.
@@ -79,8 +79,8 @@ pub enum DecodeError {
     /// A 3.1.1 client may not have a password alone.
     #[error("a password without a user name [MQTT-3.1.2-22 of 3.1.1]")]
     PasswordWithoutUserName,
-    /// A 3.1.1 client without identifier must ask for a clean session.
-    #[error("an empty client identifier without clean session [MQTT-3.1.3-8 of 3.1.1]")]
+    /// A 3.1.1 client without identifier must ask for a clean session; one of 3.1 must have an identifier.
+    #[error("an empty client identifier, at 3.1.1 without clean session [MQTT-3.1.3-8 of 3.1.1]")]
     ClientIdMissing,
     /// The client identifier is over the limit.
     #[error("a client identifier of {bytes} bytes, at most {bytes_max} are accepted")]
@@ -270,6 +270,9 @@ pub enum EncodeError {
     /// A 3.1.1 CONNECT has a password without user name, or no identifier without clean session.
     #[error("3.1.1 does not allow this combination in CONNECT")]
     ConnectInV3,
+    /// What a CONNECT of MQTT 5 cannot say: that it is of 3.1, or of a bridge.
+    #[error("MQTT 5 has no CONNECT of 3.1 and no bridges")]
+    ConnectInV5,
     /// Authentication data without a method, or AUTH without one.
     #[error("the authentication method is missing")]
     AuthenticationMethodMissing,

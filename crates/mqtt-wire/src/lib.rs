@@ -1,4 +1,4 @@
-//! The codec of MQTT 3.1.1 and 5.0: bytes to packets and packets to bytes, for both ends of a connection.
+//! The codec of MQTT 3.1.1 and 5.0, and of 3.1 as a dialect: bytes to packets and packets to bytes, for both ends of a connection.
 //!
 //! It owns the grammar of a packet and nothing of a session: whether a packet identifier is in use, a topic may be
 //! published to, or a feature is offered is decided above. What decodes satisfies every rule that one packet alone can
@@ -22,6 +22,7 @@ mod error;
 mod limits;
 mod packet;
 mod property;
+mod protocol;
 mod publish;
 mod reader;
 mod reason;

@@ -3,7 +3,8 @@
 /// The protocol spoken on a connection, told by the level in its CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Version {
-    /// MQTT 3.1.1, protocol level 4.
+    /// MQTT 3.1.1, protocol level 4, and 3.1, level 3 under another name: see
+    /// [`Connect::is_3_1`](crate::Connect::is_3_1).
     V3,
     /// MQTT 5.0, protocol level 5.
     V5,
@@ -16,16 +17,6 @@ impl Version {
         match self {
             Self::V3 => 4,
             Self::V5 => 5,
-        }
-    }
-
-    /// The version of a protocol level; `None` where it is not spoken here.
-    #[must_use]
-    pub const fn from_level(level: u8) -> Option<Self> {
-        match level {
-            4 => Some(Self::V3),
-            5 => Some(Self::V5),
-            _ => None,
         }
     }
 }

@@ -179,6 +179,12 @@ impl QoS {
 /// CONNECT. The version is not in it: [`Decoder::version`](crate::Decoder::version) tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Connect {
+    /// Of MQTT 3.1: spoken as 3.1.1, but a client needs a name, CONNACK does not tell whether a session was there, and
+    /// DUP may stand wherever something is repeated.
+    pub is_3_1: bool,
+    /// A bridge, which Mosquitto's tell by the highest bit of the level where there are no subscription options: it
+    /// wants nothing back that it published, and retain as it was published. Never at MQTT 5.
+    pub is_bridge: bool,
     /// Start without an older session (Clean Session in 3.1.1).
     pub clean_start: bool,
     /// The longest silence the client will keep, in seconds; 0 is no limit.

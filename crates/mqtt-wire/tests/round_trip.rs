@@ -117,7 +117,8 @@ prop_compose! {
         properties in any_connect_properties(),
     ) -> Packet {
         let (user_name, password) = user.map_or((None, None), |(name, password)| (Some(name), password));
-        Packet::Connect(Box::new(Connect { clean_start, keep_alive_s, client_id, will, user_name, password, properties }))
+        let (is_3_1, is_bridge) = (false, false);
+        Packet::Connect(Box::new(Connect { is_3_1, is_bridge, clean_start, keep_alive_s, client_id, will, user_name, password, properties }))
     }
 }
 

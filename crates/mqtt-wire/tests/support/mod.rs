@@ -93,6 +93,8 @@ fn ack(packet_id: u16, reason: ReasonCode) -> Ack {
 
 fn full_connect() -> Connect {
     Connect {
+        is_3_1: false,
+        is_bridge: false,
         clean_start: false,
         keep_alive_s: 60,
         client_id: text("device-1"),
