@@ -14,7 +14,7 @@ use trunkline_bus::EmbeddedBus;
 use trunkline_bus::embedded::Config;
 use trunkline_core::SystemClock;
 use trunkline_gate::OpenGate;
-use trunkline_mqtt::{Adapter, DeniedPublish, Deps, Settings};
+use trunkline_mqtt::{Adapter, DeniedPublish, Deps, Refusals, Settings};
 use trunkline_mqtt_wire::Limits;
 
 /// A broker FOR TESTING ONLY: anybody may publish and subscribe to anything.
@@ -29,18 +29,24 @@ struct Arguments {
     /// Topic filter that nobody may subscribe to; may be given more than once.
     #[arg(long)]
     deny_subscribe: Vec<String>,
-    /// Announce what Mosquitto announces: its scripts compare every byte of CONNACK.
+    /// Keep to Mosquitto's limits, and say no more than it does: its scripts compare every byte of an answer.
     #[arg(long)]
     as_mosquitto: bool,
 }
 
-/// What Mosquitto announces, which has no limit for a packet but the standard's.
+/// What Mosquitto announces, which has no limit for a packet but the standard's, and how little it says of a refusal.
 const MOSQUITTO: Settings = Settings {
     payload_bytes_max: Limits::STANDARD_PACKET_BYTES_MAX as usize,
     keep_alive_s_max: u16::MAX,
     receive_max: 20,
     topic_alias_max: 10,
-    denied_publish: DeniedPublish::Close,
+    denied_publish: DeniedPublish::Acknowledge,
+    // It counts 200 separators.
+    limits: Limits {
+        topic_levels_max: 201,
+        ..Limits::STANDARD
+    },
+    refusals: Refusals::Terse,
 };
 
 #[tokio::main]

@@ -11,6 +11,8 @@ use crate::transport::Network;
 pub struct Config {
     /// What becomes of a 3.1.1 client that publishes where it may not: MQTT 5 clients are told, and 3.1.1 has no word for it.
     pub denied_publish: DeniedPublish,
+    /// How much clients are told of why something was refused.
+    pub refusals: Refusals,
     /// What the listeners with TLS speak it with.
     pub tls: Option<TlsFiles>,
     /// Load balancers in front of listeners; without them clients speak for themselves.
@@ -74,6 +76,19 @@ impl Config {
         let is_behind = proxies.listeners.contains(&transport);
         is_behind.then_some(&proxies.trusted_peers)
     }
+}
+
+/// How much clients are told of why something was refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusals {
+    /// The reason code that says most, with words where MQTT 5 has room for them. The default.
+    #[default]
+    Full,
+    /// No words; and for whatever rule of the standard or limit a packet breaks the code Malformed Packet (0x81), or Packet Too Large
+    /// (0x95). Who connects twice, or sends what only servers send, is told nothing, and a PUBREL that names no message is answered like
+    /// any other. For listeners that strangers reach, who then learn less about what answers.
+    Terse,
 }
 
 /// What becomes of a 3.1.1 client that publishes where it may not.

@@ -32,6 +32,6 @@ mod subscription;
 pub mod transport;
 
 pub use adapter::{Adapter, Deps};
-pub use config::{Config, DeniedPublish, ProxyProtocol, Transport, WebSocket};
+pub use config::{Config, DeniedPublish, ProxyProtocol, Refusals, Transport, WebSocket};
 pub use machine::Settings;
 pub use transport::Listener;

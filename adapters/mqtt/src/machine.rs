@@ -11,6 +11,7 @@ mod inbound;
 mod inflight;
 mod kept;
 mod received;
+mod settings;
 mod subscribe;
 
 use std::collections::VecDeque;
@@ -27,12 +28,10 @@ pub use connect::Opened;
 pub use deliver::{Delivered, Offer};
 pub use generations::Generations;
 pub use kept::{Awaits, Kept, Sent, Source};
+pub use settings::Settings;
 
-use crate::config::DeniedPublish;
-use crate::limits::{
-    CONNECT_BYTES_MAX, KEEP_ALIVE_S_MAX, PACKET_OVERHEAD_BYTES_MAX, RECEIVE_MAX, SUBSCRIPTIONS_MAX, TOPIC_ALIASES_MAX,
-    TOPIC_BYTES_MAX,
-};
+use crate::config::Refusals;
+use crate::limits::{PACKET_OVERHEAD_BYTES_MAX, RECEIVE_MAX, TOPIC_ALIASES_MAX};
 use crate::reason::Feature;
 use alias::{Given, Told};
 use connect::{Opening, Peer};
@@ -61,33 +60,6 @@ pub struct Machine {
     generations: Generations,
     held: Held,
     changes: u64,
-}
-
-/// What an operator may choose.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// Bytes of a message's payload.
-    pub payload_bytes_max: usize,
-    /// Seconds of keep alive that are granted at most.
-    pub keep_alive_s_max: u16,
-    /// Messages at QoS 1 and 2 that a client may have under way to us, [`RECEIVE_MAX`] at most: the Receive Maximum that is announced.
-    pub receive_max: u16,
-    /// Topic aliases that an MQTT 5 client may give on a connection, [`TOPIC_ALIASES_MAX`] at most.
-    pub topic_alias_max: u16,
-    /// What becomes of a 3.1.1 client that publishes where it may not.
-    pub denied_publish: DeniedPublish,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            payload_bytes_max: trunkline_bus::envelope::PAYLOAD_BYTES_DEFAULT,
-            keep_alive_s_max: KEEP_ALIVE_S_MAX,
-            receive_max: RECEIVE_MAX,
-            topic_alias_max: TOPIC_ALIASES_MAX,
-            denied_publish: DeniedPublish::default(),
-        }
-    }
 }
 
 /// Where a connection stands.
@@ -215,11 +187,8 @@ impl Machine {
         settings.topic_alias_max = settings.topic_alias_max.min(TOPIC_ALIASES_MAX);
         let packet_bytes_max = settings.payload_bytes_max + PACKET_OVERHEAD_BYTES_MAX;
         let limits = Limits {
-            connect_bytes_max: CONNECT_BYTES_MAX,
             packet_bytes_max: u32::try_from(packet_bytes_max).unwrap_or(Limits::STANDARD_PACKET_BYTES_MAX),
-            topic_bytes_max: TOPIC_BYTES_MAX,
-            subscriptions_max: u16::try_from(SUBSCRIPTIONS_MAX).unwrap_or(u16::MAX),
-            ..Limits::default()
+            ..settings.limits
         };
         Self {
             settings,
@@ -381,7 +350,20 @@ impl Machine {
                 self.phase = Phase::Closed;
                 Step::Close(cause)
             }
+            Phase::Open if self.settings.refusals == Refusals::Terse => self.malformed_tersely(error, cause, out),
             Phase::Open => self.disconnect(reason, cause, out),
+        }
+    }
+
+    /// Ends the connection without a word on which rule was broken. Who begins anew, or speaks as a server, does not wait for a goodbye.
+    fn malformed_tersely(&mut self, error: &DecodeError, cause: Cause, out: &mut BytesMut) -> Step {
+        match error {
+            DecodeError::SecondConnect | DecodeError::Direction(_) => {
+                self.phase = Phase::Closed;
+                Step::Close(cause)
+            }
+            DecodeError::PacketTooLarge { .. } => self.disconnect(ReasonCode::PacketTooLarge, cause, out),
+            _ => self.disconnect(ReasonCode::MalformedPacket, cause, out),
         }
     }
 
@@ -431,7 +413,7 @@ impl Machine {
         let version = self.version();
         let fits =
             |packet: &Packet| encoded_bytes(packet, version).is_ok_and(|bytes| bytes <= self.peer.packet_bytes_max);
-        if !fits(&packet) {
+        if self.settings.refusals == Refusals::Terse || !fits(&packet) {
             leave_out_words(&mut packet);
             if !fits(&packet) {
                 return;

@@ -48,6 +48,7 @@ impl Mqtt {
         let settings = Settings {
             payload_bytes_max: ground.config.payload_bytes_max(),
             denied_publish: config.denied_publish,
+            refusals: config.refusals,
             ..Settings::default()
         };
         let tls = |alpn| {

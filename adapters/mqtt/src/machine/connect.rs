@@ -27,6 +27,10 @@ pub(super) struct Peer {
     pub(super) packet_bytes_max: usize,
     /// Whether it wants words with the answers to what it publishes and subscribes to.
     pub(super) wants_words: bool,
+    /// Whether it speaks MQTT 3.1, whose CONNACK does not tell whether a session was there.
+    pub(super) is_3_1: bool,
+    /// Whether it is a bridge.
+    pub(super) is_bridge: bool,
     /// Whether a session that is there is thrown away.
     pub(super) clean_start: bool,
     /// Seconds for which its session outlives its connection.
@@ -41,6 +45,8 @@ impl Default for Peer {
             window: WINDOW_MAX,
             packet_bytes_max: usize::MAX,
             wants_words: true,
+            is_3_1: false,
+            is_bridge: false,
             clean_start: true,
             expiry_s: 0,
         }
@@ -89,6 +95,8 @@ impl Machine {
                 .maximum_packet_bytes
                 .map_or(usize::MAX, |bytes| bytes.get() as usize),
             wants_words: properties.request_problem_information.unwrap_or(true),
+            is_3_1: connect.is_3_1,
+            is_bridge: connect.is_bridge,
             clean_start: connect.clean_start,
             expiry_s: match version {
                 Version::V3 if connect.clean_start => 0,
@@ -170,7 +178,7 @@ impl Machine {
             self.resume(*kept);
         }
         let connack = ConnAck {
-            session_present: opened.is_present,
+            session_present: opened.is_present && !self.peer.is_3_1,
             properties: self.terms(&opening),
             ..ConnAck::default()
         };

@@ -49,14 +49,16 @@ impl Machine {
     /// Writes a message to the client at the wall-clock time `now_ns`, if it may have it.
     pub fn deliver(&mut self, offer: &Offer<'_>, now_ns: i64, out: &mut BytesMut) -> Delivered {
         let left_ns = offer.expires_at_ns.saturating_sub(now_ns);
-        let expires = offer.expires_at_ns != 0;
-        if expires && left_ns <= 0 {
-            return Delivered::Expired;
-        }
-        if offer.qos != QoS::AtMostOnce && !self.has_window() {
+        let (needs_id, expires) = (offer.qos != QoS::AtMostOnce, offer.expires_at_ns != 0);
+        let has_lapsed = expires && left_ns <= 0;
+        if needs_id && !has_lapsed && !self.has_window() {
             return Delivered::WindowFull;
         }
-        let packet_id = (offer.qos != QoS::AtMostOnce).then(|| self.inflight.free_id());
+        // What is dropped below uses up its id as well: the gap tells a reader of packets that there was something.
+        let packet_id = needs_id.then(|| self.inflight.free_id());
+        if has_lapsed {
+            return Delivered::Expired;
+        }
         let left_ns = expires.then_some(left_ns);
         if !self.write(offer, packet_id.map(|id| (id, false)), left_ns, out) {
             return Delivered::TooLarge;

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use trunkline_mqtt_wire::{Ack, Packet, PacketId, Publish, QoS, ReasonCode, Version};
 
 use super::{AckSlot, Cause, Machine, Step};
+use crate::config::Refusals;
 use crate::limits::{RECEIVED_KEPT_MAX, REPEATS_MAX};
 
 /// Packet ids of messages whose PUBREC said success and whose PUBREL has not come. Their number is bounded by the Receive Maximum, and on
@@ -84,6 +85,7 @@ impl Machine {
         }
         let reason = match (self.received.release(ack.packet_id), self.version()) {
             (true, _) | (false, Version::V3) => ReasonCode::Success,
+            (false, Version::V5) if self.settings.refusals == Refusals::Terse => ReasonCode::Success,
             (false, Version::V5) => ReasonCode::PacketIdentifierNotFound,
         };
         if self.is_kept {

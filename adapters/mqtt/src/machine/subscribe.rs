@@ -7,7 +7,13 @@ use super::{Machine, Step};
 use crate::reason::Feature;
 
 impl Machine {
-    pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Step {
+    pub(super) fn subscribe(&mut self, mut subscribe: Subscribe) -> Step {
+        if self.peer.is_bridge {
+            // What a bridge publishes must not come back to it, and what is retained must stay so on the other side.
+            for filter in &mut subscribe.filters {
+                (filter.no_local, filter.retain_as_published) = (true, true);
+            }
+        }
         if subscribe
             .filters
             .iter()

@@ -17,6 +17,7 @@ use crate::limits::{RECEIVE_MAX, WINDOW_MAX};
 
 mod alias;
 mod connect;
+mod dialects;
 mod inbound;
 mod kept;
 mod life;

@@ -137,7 +137,8 @@ async fn run(stage: &Path, name: &str) -> Result<(), String> {
 
 #[test]
 fn every_script_that_needs_no_configuration_is_listed_once() {
-    let listed: Vec<_> = PASSING.into_iter().chain(WAITING).map(str::to_owned).collect();
+    let waiting = WAITING.map(|(name, _)| name);
+    let listed: Vec<_> = PASSING.into_iter().chain(waiting).map(str::to_owned).collect();
     let distinct: BTreeSet<_> = listed.iter().cloned().collect();
     assert_eq!(distinct.len(), listed.len(), "a script is listed twice");
     assert_eq!(distinct, eligible());
