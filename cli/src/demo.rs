@@ -38,6 +38,9 @@ pub struct Demo {
     /// Where the platform listens for MQTT.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1883")]
     pub mqtt: String,
+    /// Where the platform takes messages over HTTP, if not at the URL.
+    #[arg(long, value_name = "URL")]
+    pub messages: Option<String>,
 }
 
 /// Runs the demo and prints what it does on standard output.
@@ -53,6 +56,7 @@ pub async fn demo(demo: Demo) -> Result<(), Error> {
 impl Demo {
     async fn show(&self, transcript: &mut Transcript<'_>) -> Result<(), Error> {
         let mut platform = Platform::at(&self.url)?;
+        let messages = self.messages.as_deref().map(Platform::at).transpose()?;
         let login = Login::ask(self.email.as_deref(), self.password_file.as_deref())?;
         platform.log_in(&login).await?;
         transcript
@@ -90,6 +94,7 @@ impl Demo {
 
         let names = ByHand {
             url: platform.base(),
+            messages: messages.as_ref().unwrap_or(&platform).base(),
             mqtt: host_and_port(&self.mqtt),
             topic: &topic,
             domain_id: &domain.id,

@@ -21,6 +21,8 @@ pub(crate) struct Transcript<'a> {
 /// What the commands by hand name.
 pub(crate) struct ByHand<'a> {
     pub(crate) url: &'a str,
+    /// Where messages are taken over HTTP.
+    pub(crate) messages: &'a str,
     /// Host and port of the MQTT listener.
     pub(crate) mqtt: (&'a str, &'a str),
     pub(crate) topic: &'a str,
@@ -93,6 +95,7 @@ impl<'a> Transcript<'a> {
     pub(crate) fn by_hand(&mut self, names: &ByHand<'_>) -> io::Result<()> {
         let ByHand {
             url,
+            messages,
             mqtt: (host, port),
             topic,
             domain_id,
@@ -115,7 +118,7 @@ The same by hand
     -m '{payload}'
 
   # publish over HTTP
-  curl {url}/{topic} \
+  curl {messages}/{topic} \
     -H 'Authorization: Client {secret}' \
     -H 'Content-Type: {content_type}' \
     -d '{payload}'
@@ -173,6 +176,7 @@ mod tests {
     fn the_commands_can_be_pasted_into_a_shell() {
         let names = ByHand {
             url: "http://127.0.0.1:8080",
+            messages: "http://127.0.0.1:8008",
             mqtt: ("127.0.0.1", "1883"),
             topic: "m/demo-ab2c/c/climate/kitchen",
             domain_id: "d1",
@@ -194,7 +198,7 @@ mod tests {
             .unwrap();
         let expected = [
             "-h|127.0.0.1|-p|1883|-q|1|-u|t1|-P|-s_e-|-t|m/demo-ab2c/c/climate/kitchen|-m|[{\"n\":\"a b\",\"v\":1}]|",
-            "http://127.0.0.1:8080/m/demo-ab2c/c/climate/kitchen|-H|Authorization: Client -s_e-|",
+            "http://127.0.0.1:8008/m/demo-ab2c/c/climate/kitchen|-H|Authorization: Client -s_e-|",
             "-H|Content-Type: application/senml+json|-d|[{\"n\":\"a b\",\"v\":1}]|",
             "http://127.0.0.1:8080/d1/channels/c1/messages|-H|Authorization: Client -s_e-|",
         ];

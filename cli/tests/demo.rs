@@ -15,6 +15,7 @@ fn flags(address: SocketAddr, password_file: PathBuf) -> Demo {
         password_file: Some(password_file),
         url: format!("http://{address}"),
         mqtt: address.to_string(),
+        messages: None,
     }
 }
 
