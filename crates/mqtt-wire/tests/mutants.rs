@@ -4,56 +4,12 @@
 mod support;
 
 use bytes::BytesMut;
+use support::mutation::{Xorshift, mutate, repair};
 use support::{decoder, encoded, samples};
 use trunkline_mqtt_wire::{Decoder, Limits, Packet, Role, Version, encode};
 
 /// Enough to damage each byte of each sample several times, few enough to be done in seconds.
 const MUTANTS: u32 = 200_000;
-
-/// A small generator of its own, so that a failure comes again.
-struct Xorshift(u64);
-
-impl Xorshift {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-}
-
-/// One to four changes: a bit, a byte, an insertion, a removal, a cut, a copied stretch.
-fn mutate(random: &mut Xorshift, bytes: &mut Vec<u8>) {
-    for _ in 0..=random.below(4) {
-        if bytes.is_empty() {
-            return;
-        }
-        let at = random.below(bytes.len());
-        match random.below(6) {
-            0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF, random.next() as u8][random.below(6)],
-            2 => bytes.insert(at, random.next() as u8),
-            3 => drop(bytes.remove(at)),
-            4 => bytes.truncate(at + 1),
-            _ => {
-                let end = at + random.below(bytes.len() - at);
-                let stretch = bytes[at..end].to_vec();
-                bytes.extend(stretch);
-            }
-        }
-    }
-}
-
-/// Makes the remaining length true again where it has one byte, so that the change is met in the body.
-fn repair(bytes: &mut [u8]) {
-    if bytes.len() >= 2 && bytes.len() < 130 {
-        bytes[1] = (bytes.len() - 2) as u8;
-    }
-}
 
 fn decoder_of(packet: &Packet, role: Role, version: Version) -> Decoder {
     match packet {

@@ -1,6 +1,8 @@
 //! Packets and decoders that the tests share.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod mutation;
+
 use bytes::{Bytes, BytesMut};
 use trunkline_mqtt_wire::*;
 
