@@ -5,6 +5,7 @@ mod apt;
 mod checks;
 mod command;
 mod deps;
+mod fuzz;
 mod measures;
 mod postgres;
 
@@ -40,7 +41,7 @@ enum Task {
         #[command(subcommand)]
         bench: measures::Bench,
     },
-    /// Kill the platform under load, many times, and judge it each time.
+    /// Kill the platform under load, many times, and judge it each time; or fuzz what reads from strangers.
     Torture(measures::Torture),
     /// Write gateway/openapi.json anew from the contracts.
     Openapi,

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use crate::deps::{Deps, IPROUTE, MOSQUITTO, NATS, POSTGRES, STRACE};
+use crate::fuzz::Fuzz;
 use crate::postgres::Postgres;
 use crate::{checks, command, repository};
 
@@ -102,7 +103,10 @@ fn build(packages: &[&str]) -> Result<PathBuf> {
 
 /// How much to torture.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Torture {
+    #[command(subcommand)]
+    other: Option<OtherTorture>,
     /// Rounds of load and kill.
     #[arg(long, default_value_t = 200)]
     rounds: u64,
@@ -126,8 +130,18 @@ pub(crate) struct Torture {
     seed: Option<u64>,
 }
 
+/// What is not the platform's end.
+#[derive(Subcommand)]
+enum OtherTorture {
+    /// Feed the MQTT codec and the session machine what nobody has thought of: an hour each.
+    Fuzz(Fuzz),
+}
+
 impl Torture {
     pub(crate) fn run(&self) -> Result<()> {
+        if let Some(OtherTorture::Fuzz(fuzz)) = &self.other {
+            return fuzz.run();
+        }
         let deps = Deps::from_environment()?;
         [&STRACE, &IPROUTE, &NATS, &POSTGRES]
             .into_iter()
@@ -163,6 +177,11 @@ impl Torture {
 
 /// Where cargo puts release builds.
 fn release_folder() -> Result<PathBuf> {
+    Ok(target_folder()?.join("release"))
+}
+
+/// Where cargo builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let mut ask = Command::new(command::cargo());
     ask.args(["metadata", "--format-version", "1", "--no-deps"]);
     let metadata = command::quiet(ask.current_dir(repository()))?;
@@ -171,5 +190,5 @@ fn release_folder() -> Result<PathBuf> {
         .split_once("\"target_directory\":\"")
         .context("cargo does not tell where it builds")?;
     let (folder, _) = rest.split_once('"').context("cargo does not tell where it builds")?;
-    Ok(PathBuf::from(folder).join("release"))
+    Ok(PathBuf::from(folder))
 }
