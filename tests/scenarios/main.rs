@@ -19,6 +19,7 @@ mod retained;
 mod revocation;
 mod rfc8428;
 mod sessions;
+mod shared;
 mod slow_subscriber;
 mod standing;
 mod subject;

@@ -2,22 +2,20 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use trunkline_mqtt_wire::{Auth, AuthProperties, Connect, Packet, QoS, ReasonCode, Version};
+use trunkline_mqtt_wire::{Auth, AuthProperties, Connect, Packet, ReasonCode, Version};
 use trunkline_testkit::mqtt::{Client, connect_packet};
 use trunkline_tests::{Device, World, scenarios};
 
-use crate::wire::{BOTH, filter, goodbye, log_in, text};
+use crate::wire::{goodbye, log_in, text};
 
 scenarios!(
     connack_announces_what_is_not_offered,
     what_is_not_offered_is_refused_by_name_over_mqtt_5,
-    a_shared_subscription_is_not_granted,
 );
 
-async fn boiler(world: &World) -> (String, Device) {
+async fn boiler(world: &World) -> Device {
     let plant = world.domain("plant").await;
-    let (channel, device) = plant.channel_with_device("boiler").await;
-    (plant.topic(&channel), device)
+    plant.channel_with_device("boiler").await.1
 }
 
 fn connect_of(device: &Device) -> Connect {
@@ -25,7 +23,7 @@ fn connect_of(device: &Device) -> Connect {
 }
 
 async fn connack_announces_what_is_not_offered(world: World) {
-    let (_, device) = boiler(&world).await;
+    let device = boiler(&world).await;
     let mut connect = connect_of(&device);
     connect.keep_alive_s = u16::MAX;
     connect.properties.session_expiry_s = Some(u32::MAX);
@@ -37,7 +35,7 @@ async fn connack_announces_what_is_not_offered(world: World) {
     assert_eq!(terms.session_expiry_s, None, "as the client asked");
     assert_eq!(terms.maximum_qos, None, "QoS 2 is said by absence");
     assert_ne!(terms.retain_available, Some(false));
-    assert_eq!(terms.shared_subscription_available, Some(false));
+    assert_ne!(terms.shared_subscription_available, Some(false));
     assert_ne!(terms.subscription_id_available, Some(false));
     assert_ne!(terms.wildcard_subscription_available, Some(false));
     assert!(terms.receive_maximum.is_some_and(|maximum| maximum > NonZeroU16::MIN));
@@ -52,7 +50,7 @@ async fn connack_announces_what_is_not_offered(world: World) {
 }
 
 async fn what_is_not_offered_is_refused_by_name_over_mqtt_5(world: World) {
-    let (_, device) = boiler(&world).await;
+    let device = boiler(&world).await;
     let mut asking = connect_of(&device);
     asking.properties.authentication_method = Some(text("SCRAM-SHA-1"));
     let (client, connack) = Client::connect(world.addresses.mqtt, Version::V5, asking).await;
@@ -70,23 +68,5 @@ async fn what_is_not_offered_is_refused_by_name_over_mqtt_5(world: World) {
     let mut client = log_in(&world, Version::V5, &device).await;
     client.send(&packet).await;
     assert_eq!(goodbye(client).await, Some(ReasonCode::BadAuthenticationMethod));
-    world.stop().await;
-}
-
-async fn a_shared_subscription_is_not_granted(world: World) {
-    let (topic, device) = boiler(&world).await;
-    for version in BOTH {
-        let mut client = log_in(&world, version, &device).await;
-        let shared = format!("$share/group/{topic}");
-        let mut twice = filter(&topic);
-        twice.qos = QoS::ExactlyOnce;
-        let reasons = client.subscribe_all(vec![twice, filter(&shared)]).await;
-        let refused = match version {
-            Version::V3 => ReasonCode::UnspecifiedError,
-            Version::V5 => ReasonCode::SharedSubscriptionsNotSupported,
-        };
-        assert_eq!(reasons, [ReasonCode::GrantedQos2, refused]);
-        assert!(client.settle().await.is_empty(), "the connection goes on");
-    }
     world.stop().await;
 }

@@ -24,8 +24,9 @@ use crate::machine::{Cause, Settings};
 use crate::metrics::Metrics;
 use crate::reason::Feature;
 use crate::retained::Retained;
-use crate::router::Router;
+use crate::router::{Parts, Router};
 use crate::session::Sessions;
+use crate::shared::Shared;
 use crate::transport::{Arrival, Layers, Listener, Stream};
 
 /// What the adapter is made of.
@@ -59,6 +60,7 @@ pub struct Adapter {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tracer: Tracer,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) shared: Arc<Shared>,
     /// Turns of those who read the log for one session.
     pub(crate) replays: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
@@ -86,7 +88,14 @@ impl Adapter {
             clock,
             Arc::clone(&attendance),
         ));
-        let parts = (attendance, Arc::clone(&retained));
+        let replays = Arc::new(Semaphore::new(REPLAYS_MAX));
+        let shared = Shared::new(Arc::clone(&log), Arc::clone(&replays), Arc::clone(&metrics));
+        let shared = Arc::new(shared);
+        let parts = Parts {
+            attendance,
+            retained: Arc::clone(&retained),
+            shared: Arc::clone(&shared),
+        };
         Arc::new(Self {
             router: Router::new(log, parts, Arc::clone(&metrics)),
             retained,
@@ -98,7 +107,8 @@ impl Adapter {
             metrics,
             tracer: deps.tracer,
             sessions,
-            replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
+            shared,
+            replays,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             noted: Mutex::default(),
@@ -110,7 +120,8 @@ impl Adapter {
         tokio::join!(
             self.router.run(&cancel),
             self.retained.run(&cancel),
-            self.sessions.run(&self.directory, &cancel)
+            self.sessions.run(&self.directory, &cancel),
+            self.shared.run(&cancel)
         );
     }
 

@@ -10,6 +10,8 @@ mod open;
 mod outbound;
 mod recheck;
 mod resend;
+mod shares;
+mod subscribe;
 mod will;
 
 use std::collections::VecDeque;
@@ -145,11 +147,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             (keeping, content)
         });
         member.leave(&adapter);
+        let tickets = std::mem::take(&mut member.tickets);
         let owes_will = self.machine.owes_will();
         async move {
             if let Some((keeping, content)) = kept {
-                keeping.leave(&adapter.sessions, content).await;
+                let sent = content.kept.sent.clone();
+                if keeping.leave(&adapter.sessions, content).await {
+                    shares::pass_on(&tickets, &sent);
+                }
             }
+            // What is not in the session's record is another member's.
+            drop(tickets);
             let Member {
                 session,
                 seat,

@@ -107,7 +107,7 @@ mod tests {
     use trunkline_proto::messages::v1::Envelope;
 
     use super::*;
-    use crate::mailbox::Next;
+    use crate::queue::Next;
     use crate::subscription::Options;
 
     fn message(place: (DomainId, ChannelId)) -> Arc<Message> {

@@ -10,7 +10,7 @@
 //! bounded memory and nobody else's time; no input of a client ends more than its own connection; what a session promises at QoS 2 is in
 //! its record before the client can know of it; a session that ends with its connection writes nothing.
 //!
-//! **Deliberately absent, and refused by name:** shared subscriptions, enhanced authentication.
+//! **Deliberately absent, and refused by name:** enhanced authentication.
 
 mod adapter;
 mod attendance;
@@ -23,11 +23,13 @@ pub mod machine;
 mod mailbox;
 mod message;
 mod metrics;
+mod queue;
 pub mod reason;
 mod retained;
 mod retry;
 mod router;
 mod session;
+mod shared;
 mod subscription;
 pub mod transport;
 

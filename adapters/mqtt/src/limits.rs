@@ -54,6 +54,15 @@ pub const TAPPED_MAX: usize = 16_384;
 /// Pages that the reader of a shard is ahead of the router.
 pub const PAGES_AHEAD_MAX: usize = 1;
 
+/// Shared groups that connections of one domain have on a node.
+pub const SHARED_GROUPS_MAX: usize = 1_000;
+/// Connections on a node that are members of one group.
+pub const SHARED_MEMBERS_MAX: usize = 1_000;
+/// Messages of a group that members on a node have and are not done with; while there are more, the others wait in the log.
+pub const SHARED_HELD_MAX: usize = 8_192;
+/// Messages that a member is dealt ahead of what its socket takes.
+pub const SHARED_DEALT_MAX: usize = 16;
+
 /// Messages that one domain may retain.
 pub const RETAINED_DOMAIN_ENTRIES_MAX: usize = 10_000;
 /// Bytes that the retained messages of one domain may have.

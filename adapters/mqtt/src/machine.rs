@@ -60,6 +60,8 @@ pub struct Machine {
     generations: Generations,
     held: Held,
     changes: u64,
+    /// What groups dealt at QoS 1 and was acknowledged since this was last asked. The window bounds it.
+    shared_answered: Vec<(u64, u64)>,
 }
 
 /// Where a connection stands.
@@ -207,6 +209,7 @@ impl Machine {
             generations: Generations::default(),
             held: Held::default(),
             changes: 0,
+            shared_answered: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What waits for one session. It is bounded, so a client that does not read costs nobody anything: what the log keeps is left
 //! there and read when the client reads on, what it does not keep is dropped and counted. A session that comes back begins the same way:
-//! behind, by what it missed.
+//! behind, by what it missed. What it was given as a member of a group waits beside that.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use trunkline_mqtt_wire::{QoS, SubscriptionId};
 
-use crate::limits::{QUEUE_BYTES_MAX, QUEUE_ENTRIES_KEPT, QUEUE_ENTRIES_MAX};
 use crate::message::Message;
+use crate::queue::{Next, Put, Queue};
 use crate::subscription::Subscription;
 
 /// One message for the session, by one of its subscriptions.
@@ -32,117 +32,59 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    items: VecDeque<Item>,
-    bytes: usize,
-    behind: Option<Behind>,
-    /// Messages at QoS 1 and 2 up to this place were read from the log, or given to an earlier connection.
-    read_to: u64,
-}
-
-/// A part of the log that is still to be read for the session. While there is one, the router puts nothing that the log keeps into the queue.
-#[derive(Debug, Clone, Copy)]
-struct Behind {
-    /// The first place.
-    from: u64,
-    /// The last place.
-    to: u64,
-}
-
-/// What is next for the session.
-#[derive(Debug)]
-pub(crate) enum Next {
-    /// A message.
-    Item(Item),
-    /// Messages that are in the log, from this place on.
-    Behind(u64),
-    /// Nothing; [`Mailbox::news`] tells when there is.
-    Nothing,
+    queue: Queue<Item>,
+    /// What groups gave to it. They look at the room of the session before.
+    dealt: VecDeque<Item>,
+    /// Whether what was taken last was dealt.
+    took_dealt: bool,
 }
 
 impl Mailbox {
-    /// Begins after `position`, with what is in the log. To be called before the router knows of the session, and to be followed by
-    /// [`Mailbox::reaches`].
+    /// As [`Queue::begin_after`].
     pub(crate) fn begin_after(&self, position: u64) {
-        let mut inner = self.lock();
-        inner.read_to = position;
-        inner.behind = Some(Behind {
-            from: position + 1,
-            to: position,
-        });
+        self.lock().queue.begin_after(position);
     }
 
-    /// The log has messages up to `head`. The router may be behind that, or further: each message comes once.
+    /// As [`Queue::reaches`].
     pub(crate) fn reaches(&self, head: u64) {
-        let mut inner = self.lock();
-        inner.behind = inner
-            .behind
-            .map(|Behind { from, to }| Behind { from, to: to.max(head) });
-        inner.behind = inner.behind.filter(|behind| behind.from <= behind.to);
+        self.lock().queue.reaches(head);
     }
 
-    /// Whether there is nothing to be given, neither here nor in the log.
+    /// Whether there is nothing to be given of what the session itself subscribed to, neither here nor in the log.
     pub(crate) fn is_idle(&self) -> bool {
-        let inner = self.lock();
-        inner.items.is_empty() && inner.behind.is_none()
+        self.lock().queue.is_idle()
     }
 
     /// Puts a message into the queue, or leaves it to the log; `false` when it is neither, and lost to this session.
     pub(crate) fn put(&self, item: Item) -> bool {
-        let mut inner = self.lock();
         let qos = item.message.qos_for(item.subscription.options().qos);
         let place = item.message.sequence().filter(|_| qos != QoS::AtMostOnce);
-        if place.is_some_and(|sequence| sequence <= inner.read_to) {
-            return true;
-        }
-        let is_full = inner.items.len() >= QUEUE_ENTRIES_MAX || inner.bytes >= QUEUE_BYTES_MAX;
-        if !is_full && (inner.behind.is_none() || place.is_none()) {
-            inner.bytes += item.message.bytes();
-            inner.items.push_back(item);
-            drop(inner);
+        let bytes = item.message.bytes();
+        let put = self.lock().queue.put(item, bytes, place);
+        if put == Put::Queued {
             self.news.notify_one();
-            return true;
         }
-        let Some(sequence) = place else {
-            return false;
-        };
-        let behind = inner.behind.get_or_insert(Behind {
-            from: sequence,
-            to: sequence,
-        });
-        behind.to = behind.to.max(sequence);
-        true
+        put != Put::Lost
     }
 
-    pub(crate) fn take(&self) -> Next {
+    /// Gives the session what is its turn to have in a group.
+    pub(crate) fn deal(&self, item: Item) {
+        self.lock().dealt.push_back(item);
+        self.news.notify_one();
+    }
+
+    /// The next message: what was dealt by turns with everything else.
+    pub(crate) fn take(&self) -> Next<Item> {
         let mut inner = self.lock();
-        match (inner.items.pop_front(), inner.behind) {
-            (Some(item), _) => {
-                inner.bytes -= item.message.bytes();
-                if inner.items.is_empty() && inner.items.capacity() > QUEUE_ENTRIES_KEPT {
-                    inner.items = VecDeque::new();
-                }
-                Next::Item(item)
-            }
-            (None, Some(behind)) => Next::Behind(behind.from),
-            (None, None) => Next::Nothing,
-        }
+        let is_its_turn = !inner.took_dealt || !matches!(inner.queue.peek(), Next::Item(_));
+        let dealt = inner.dealt.pop_front_if(|_| is_its_turn);
+        inner.took_dealt = dealt.is_some();
+        dealt.map_or_else(|| inner.queue.take(), Next::Item)
     }
 
-    /// Tells that the log was read up to but without `next`. From when this is true on, messages come through the queue again,
-    /// beginning with the first that was not read.
+    /// As [`Queue::has_caught_up`].
     pub(crate) fn has_caught_up(&self, next: u64) -> bool {
-        let mut inner = self.lock();
-        match inner.behind {
-            Some(Behind { to, .. }) if next <= to => {
-                inner.behind = Some(Behind { from: next, to });
-                false
-            }
-            Some(_) | None => {
-                inner.behind = None;
-                inner.read_to = inner.read_to.max(next.saturating_sub(1));
-                true
-            }
-        }
+        self.lock().queue.has_caught_up(next)
     }
 
     /// Waits until something was put into the queue. Cancel safe.
@@ -162,6 +104,7 @@ mod tests {
     use trunkline_proto::messages::v1::Envelope;
 
     use super::*;
+    use crate::limits::QUEUE_ENTRIES_MAX;
     use crate::subscription::Options;
 
     async fn subscription(qos: QoS) -> Arc<Subscription> {

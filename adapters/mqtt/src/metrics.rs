@@ -5,6 +5,7 @@ use trunkline_telemetry::{Counter, Gauge, Metrics as Registry};
 
 use crate::machine::Cause;
 use crate::reason::Feature;
+use crate::shared::NotJoined;
 
 /// The adapter's metrics, made once.
 pub(crate) struct Metrics {
@@ -24,6 +25,8 @@ pub(crate) struct Metrics {
     pub(crate) lost_too_large: Counter,
     pub(crate) lost_revoked: Counter,
     pub(crate) subscriptions_denied: Counter,
+    pub(crate) shared_groups: Gauge,
+    shared_refused: [Counter; NotJoined::ALL.len()],
     closed: [Counter; Cause::ALL.len()],
     unsupported: [Counter; Feature::ALL.len()],
 }
@@ -72,6 +75,11 @@ impl Metrics {
                 "trunkline_mqtt_subscriptions_denied_total",
                 "Subscriptions of MQTT sessions that were removed since their clients may not have them any more",
             ),
+            shared_groups: registry.gauge("trunkline_mqtt_shared_groups", "Groups of shared subscriptions", &[]),
+            shared_refused: NotJoined::ALL.map(|cause| {
+                let help = "Shared subscriptions that were refused, by cause";
+                registry.counter("trunkline_mqtt_shared_refused_total", help, &[("cause", cause.name())])
+            }),
             closed: Cause::ALL.map(|cause| {
                 let help = "MQTT connections that ended, by cause";
                 registry.counter("trunkline_mqtt_closed_total", help, &[("cause", cause.name())])
@@ -85,6 +93,10 @@ impl Metrics {
 
     pub(crate) fn closed(&self, cause: Cause) -> &Counter {
         &self.closed[Cause::ALL.iter().position(|other| *other == cause).unwrap_or_default()]
+    }
+
+    pub(crate) const fn shared_refused(&self, cause: NotJoined) -> &Counter {
+        &self.shared_refused[cause as usize]
     }
 
     pub(crate) fn unsupported(&self, feature: Feature) -> &Counter {

@@ -1,6 +1,5 @@
 //! The gate's and the log's refusals in the words of MQTT.
 
-use trunkline_bus::TopicError;
 use trunkline_bus::log::AppendError;
 use trunkline_gate::{Denial, Refusal};
 use trunkline_mqtt_wire::ReasonCode;
@@ -10,19 +9,16 @@ use trunkline_mqtt_wire::ReasonCode;
 pub enum Feature {
     /// Enhanced authentication.
     EnhancedAuthentication,
-    /// A `$share/` filter.
-    SharedSubscription,
 }
 
 impl Feature {
     /// Every feature that is not offered.
-    pub const ALL: [Self; 2] = [Self::EnhancedAuthentication, Self::SharedSubscription];
+    pub const ALL: [Self; 1] = [Self::EnhancedAuthentication];
 
     /// Its name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EnhancedAuthentication => "enhanced_authentication",
-            Self::SharedSubscription => "shared_subscription",
         }
     }
 
@@ -30,7 +26,6 @@ impl Feature {
     pub const fn reason(self) -> ReasonCode {
         match self {
             Self::EnhancedAuthentication => ReasonCode::BadAuthenticationMethod,
-            Self::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
         }
     }
 
@@ -38,7 +33,6 @@ impl Feature {
     pub const fn words(self) -> &'static str {
         match self {
             Self::EnhancedAuthentication => "enhanced authentication is not offered; use user name and password",
-            Self::SharedSubscription => "shared subscriptions are not offered yet; subscribe without $share",
         }
     }
 }
@@ -73,7 +67,6 @@ pub(crate) const fn of_will_denial(denial: &Denial) -> ReasonCode {
 /// The answer to one filter of a SUBSCRIBE that was denied.
 pub(crate) const fn of_subscribe_denial(denial: &Denial) -> ReasonCode {
     match denial {
-        Denial::InvalidTopic(TopicError::SharedSubscription) => ReasonCode::SharedSubscriptionsNotSupported,
         Denial::InvalidTopic(_) => ReasonCode::TopicFilterInvalid,
         Denial::NotAuthorized => ReasonCode::NotAuthorized,
         Denial::Unavailable => ReasonCode::ImplementationSpecificError,

@@ -22,6 +22,7 @@ use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::retained::Retained;
 use crate::retry::retry;
+use crate::shared::Shared;
 
 /// Feeds the sessions of this node.
 pub(crate) struct Router {
@@ -29,11 +30,19 @@ pub(crate) struct Router {
     log: Arc<dyn Log>,
     attendance: Arc<Attendance>,
     retained: Arc<Retained>,
+    shared: Arc<Shared>,
     metrics: Arc<Metrics>,
     /// Taken when it is made, so that nothing is missed until it runs.
     tap: Mutex<Option<Feed<Arc<Envelope>>>>,
     /// By shard, the place up to which everything was routed.
     routed: Vec<AtomicU64>,
+}
+
+/// Who is told what comes by, besides the sessions.
+pub(crate) struct Parts {
+    pub(crate) attendance: Arc<Attendance>,
+    pub(crate) retained: Arc<Retained>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Ids of messages that were delivered from the tap and will come by in the log, too.
@@ -44,8 +53,12 @@ struct Tapped {
 }
 
 impl Router {
-    pub(crate) fn new(log: Arc<dyn Log>, parts: (Arc<Attendance>, Arc<Retained>), metrics: Arc<Metrics>) -> Self {
-        let (attendance, retained) = parts;
+    pub(crate) fn new(log: Arc<dyn Log>, parts: Parts, metrics: Arc<Metrics>) -> Self {
+        let Parts {
+            attendance,
+            retained,
+            shared,
+        } = parts;
         let routed = (0..log.shards()).map(|_| AtomicU64::new(0)).collect();
         Self {
             index: Index::default(),
@@ -53,6 +66,7 @@ impl Router {
             log,
             attendance,
             retained,
+            shared,
             metrics,
             routed,
         }
@@ -118,10 +132,15 @@ impl Router {
             if entry.envelope.retain {
                 self.retained.came_by(entry.clone()).await;
             }
-            if entry.envelope.qos == 0 && tapped.forget(&entry.envelope.id) {
+            let was_tapped = entry.envelope.qos == 0 && tapped.forget(&entry.envelope.id);
+            if was_tapped && self.shared.is_empty() {
                 continue;
             }
-            self.route(entry.envelope, Some(entry.sequence));
+            let message = Arc::new(Message::new(entry.envelope, Some(entry.sequence)));
+            self.shared.route(&message);
+            if !was_tapped {
+                self.route(&message);
+            }
             tokio::task::consume_budget().await;
         }
         self.routed[usize::from(shard.0)].store(page.next - 1, Ordering::Release);
@@ -135,7 +154,7 @@ impl Router {
             Ok(envelope) if envelope.retain => true,
             Ok(envelope) => {
                 let id = envelope.id.clone();
-                if self.route(envelope, None) {
+                if self.route(&Arc::new(Message::new(envelope, None))) {
                     tapped.remember(id);
                 }
                 true
@@ -147,9 +166,8 @@ impl Router {
     }
 
     /// Says whether anybody asked for it.
-    fn route(&self, envelope: Arc<Envelope>, sequence: Option<u64>) -> bool {
-        let message = Arc::new(Message::new(envelope, sequence));
-        let (taken, lost) = self.index.route(&message);
+    fn route(&self, message: &Arc<Message>) -> bool {
+        let (taken, lost) = self.index.route(message);
         if lost > 0 {
             self.metrics.lost_full.add(lost);
         }

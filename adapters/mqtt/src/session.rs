@@ -3,6 +3,7 @@
 //! A record says what the client subscribed to, how far in the log it is and what is under way; no message is in it. It belongs to the node
 //! that took it by compare-and-swap, and whoever finds a write refused owns it no more. A session that ends with its connection has none.
 
+pub(crate) mod bytes;
 mod record;
 mod store;
 mod sweep;

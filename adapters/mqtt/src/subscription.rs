@@ -9,6 +9,7 @@ use trunkline_mqtt_wire::{QoS, SubscribeFilter, SubscriptionId};
 
 use crate::mailbox::{Item, Mailbox};
 use crate::message::Message;
+use crate::shared::{Group, Room};
 
 /// One session as the router sees it.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Subscriber {
     /// Tells it from an earlier connection of its session that has not ended yet.
     pub(crate) key: SessionId,
     pub(crate) mailbox: Mailbox,
+    /// What it takes from its groups.
+    pub(crate) room: Room,
     subscriptions: RwLock<Vec<Arc<Subscription>>>,
     changes: AtomicU64,
 }
@@ -25,11 +28,15 @@ pub(crate) struct Subscriber {
 #[derive(Debug)]
 pub(crate) struct Subscription {
     filter: Box<str>,
-    /// Where the subtopic's part of the filter begins; 0 for a filter of free topics.
+    /// Where the filter begins for which permission was asked: behind `$share/<group>/`.
+    asked_at: usize,
+    /// Where the subtopic's part of it begins; there at once for a filter of free topics.
     subtopic_at: usize,
     place: (DomainId, ChannelId),
     /// Messages up to this place in the log are from before the subscription.
     since: AtomicU64,
+    /// Whose messages it has a share of. It has none of its own then.
+    group: Option<Arc<Group>>,
     state: RwLock<State>,
 }
 
@@ -67,6 +74,7 @@ impl Subscriber {
             session_id,
             key: SessionId::new(),
             mailbox: Mailbox::default(),
+            room: Room::default(),
             subscriptions: RwLock::default(),
             changes: AtomicU64::new(0),
         }
@@ -122,10 +130,14 @@ impl Subscriber {
         subscriptions.retain(|other| !Arc::ptr_eq(other, subscription));
     }
 
-    /// A message that was sent already, as the session gets it once more: by the best subscription that it has now.
-    pub(crate) fn choose_again(&self, message: &Arc<Message>, is_retained: bool) -> Option<Item> {
+    /// A message that was sent already, as the session gets it once more: by the best subscription that it has now, or by that to the
+    /// `group` by which it had it.
+    pub(crate) fn choose_again(&self, message: &Arc<Message>, group: Option<u64>, is_retained: bool) -> Option<Item> {
         let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
-        let matching = || subscriptions.iter().filter(|subscription| subscription.covers(message));
+        let is_of_group =
+            |subscription: &&Arc<Subscription>| subscription.group.as_ref().map(|group| group.id()) == group;
+        let candidates = || subscriptions.iter().filter(is_of_group);
+        let matching = || candidates().filter(|subscription| subscription.covers(message));
         // Of equals the oldest, as the first time.
         let chosen = matching().rev().max_by_key(|subscription| subscription.options().qos)?;
         let marks = matching().filter(|subscription| !is_retained || Arc::ptr_eq(subscription, chosen));
@@ -144,7 +156,7 @@ impl Subscriber {
         let mut chosen: Option<(&Arc<Subscription>, QoS)> = None;
         let mut ids = Vec::new();
         for subscription in subscriptions.iter() {
-            if !subscription.wants(message, self.session_id) {
+            if subscription.group.is_some() || !subscription.wants(message, self.session_id) {
                 continue;
             }
             let options = subscription.options();
@@ -167,9 +179,11 @@ impl Subscription {
     pub(crate) fn new(filter: &str, permit: &Permit, options: Options) -> Self {
         Self {
             filter: filter.into(),
+            asked_at: 0,
             subtopic_at: permit.subtopic_at,
             place: (permit.domain_id(), permit.channel_id()),
             since: AtomicU64::new(0),
+            group: None,
             state: RwLock::new(State {
                 options,
                 grant: Some(Arc::clone(&permit.grant)),
@@ -177,8 +191,30 @@ impl Subscription {
         }
     }
 
+    /// A share of what `group` is dealt. `permit` is for the filter of the group, at the end of `filter`.
+    pub(crate) fn shared(filter: &str, permit: &Permit, options: Options, group: Arc<Group>) -> Self {
+        let asked_at = filter.len() - unshared(filter).len();
+        Self {
+            asked_at,
+            subtopic_at: asked_at + permit.subtopic_at,
+            group: Some(group),
+            ..Self::new(filter, permit, options)
+        }
+    }
+
+    /// The filter as the client gave it.
     pub(crate) fn filter(&self) -> &str {
         &self.filter
+    }
+
+    /// The filter for which permission is asked.
+    pub(crate) fn asked(&self) -> &str {
+        &self.filter[self.asked_at..]
+    }
+
+    /// The group of a shared subscription.
+    pub(crate) const fn group(&self) -> Option<&Arc<Group>> {
+        self.group.as_ref()
     }
 
     pub(crate) const fn place(&self) -> (DomainId, ChannelId) {
@@ -258,35 +294,18 @@ impl Subscription {
 
     /// Whether the filter matches `subtopic` of its channel.
     pub(crate) fn matches(&self, subtopic: &str) -> bool {
-        let pattern = self.pattern();
-        if self.subtopic_at == 0 {
-            return trunkline_mqtt_wire::topic::matches(pattern, subtopic);
-        }
-        if subtopic.is_empty() || pattern.is_empty() {
-            return pattern == subtopic || (subtopic.is_empty() && pattern == "#");
-        }
-        let mut given = subtopic.split('/');
-        for level in pattern.split('/') {
-            if level == "#" {
-                return true;
-            }
-            match given.next() {
-                Some(other) if level == "+" || level == other => {}
-                Some(_) | None => return false,
-            }
-        }
-        given.next().is_none()
+        matches(self.pattern(), subtopic, self.subtopic_at == self.asked_at)
     }
 
     /// Writes the topic of a message to `subtopic`, in the spelling of the filter, over `topic`.
     pub(crate) fn spell(&self, subtopic: &str, topic: &mut String) {
         topic.clear();
-        topic.push_str(&self.filter[..self.subtopic_at]);
+        topic.push_str(&self.filter[self.asked_at..self.subtopic_at]);
         if subtopic.is_empty() {
             topic.truncate(topic.trim_end_matches('/').len());
             return;
         }
-        if self.subtopic_at > 0 && !topic.ends_with('/') {
+        if self.subtopic_at > self.asked_at && !topic.ends_with('/') {
             topic.push('/');
         }
         topic.push_str(subtopic);
@@ -294,6 +313,35 @@ impl Subscription {
 
     fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `pattern` asks for `subtopic` of its channel, or for a topic where those are free.
+pub(crate) fn matches(pattern: &str, subtopic: &str, is_free: bool) -> bool {
+    if is_free {
+        return trunkline_mqtt_wire::topic::matches(pattern, subtopic);
+    }
+    if subtopic.is_empty() || pattern.is_empty() {
+        return pattern == subtopic || (subtopic.is_empty() && pattern == "#");
+    }
+    let mut given = subtopic.split('/');
+    for level in pattern.split('/') {
+        if level == "#" {
+            return true;
+        }
+        match given.next() {
+            Some(other) if level == "+" || level == other => {}
+            Some(_) | None => return false,
+        }
+    }
+    given.next().is_none()
+}
+
+/// A filter without `$share/<group>/`.
+pub(crate) fn unshared(filter: &str) -> &str {
+    match trunkline_mqtt_wire::topic::shared(filter) {
+        Ok(Some((_, inner))) => inner,
+        Ok(None) | Err(_) => filter,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a client sends, once the machine has read it: publishing, subscribing, unsubscribing.
+//! What a client sends, once the machine has read it, and publishing.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -6,27 +6,23 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, OptionFuture};
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::NewEntry;
 use trunkline_bus::envelope::id_bytes;
 use trunkline_bus::log::{AppendError, LogError, Quota, Receipt, TryAppendError};
 use trunkline_gate::{Action, Denial, Gate, Permit, Publication, PublishTrace, Session, stamp};
-use trunkline_mqtt_wire::{
-    PacketId, Publish, PublishProperties, QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Utf8Bytes,
-};
+use trunkline_mqtt_wire::{Publish, PublishProperties, QoS, ReasonCode, Subscribe, Utf8Bytes};
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
 use trunkline_telemetry::traces::{TRACEPARENT, within};
 
+use super::subscribe::Granted;
 use super::{Connection, Taken, ended};
-use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE, SESSION_FILTER_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE};
 use crate::machine::{Cause, Step};
 use crate::metrics::of_qos;
-use crate::reason;
-use crate::retained::{Lookup, Room, Slot};
-use crate::router::Router;
+use crate::retained::{Room, Slot};
 use crate::session::message_id;
-use crate::subscription::{Options, Subscription};
 
 /// What a message that its domain has no room to retain is refused with.
 const RETAINED_FULL: AppendError = AppendError::Full {
@@ -43,7 +39,7 @@ pub(super) enum Done {
     /// It is known what the log has of the session.
     Earlier(Publish, Result<HashSet<(Bytes, u64)>, LogError>),
     /// Each filter is decided.
-    Filters(Subscribe, Vec<Result<Permit, ReasonCode>>),
+    Filters(Subscribe, Vec<Result<Granted, ReasonCode>>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -64,9 +60,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Step::Close(cause) => return Err(cause),
             }
         }
+        self.done_with_shares();
         // A client that hears itself has its answer before the message.
         self.settle_ready()?;
         self.fill();
+        self.tell_room();
         self.keep();
         Ok(())
     }
@@ -81,12 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Done::Taken(publish, Err(error)) => self.not_taken(&publish, &error),
             Done::Earlier(publish, known) => self.read_earlier(publish, known),
             Done::Filters(subscribe, answers) => {
-                let id = subscribe.properties.subscription_id;
-                let granted = subscribe.filters.iter().zip(answers);
-                let reasons = granted
-                    .map(|(filter, answer)| self.add_subscription(filter, Options::of(filter, id), answer))
-                    .collect();
-                self.machine.subscribed(subscribe.packet_id, reasons, &mut self.output);
+                self.subscribed(&subscribe, answers);
                 Ok(())
             }
         }
@@ -258,103 +251,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         ended(&step)
     }
 
-    fn subscribe(&mut self, subscribe: Subscribe) {
-        let Some(member) = &self.member else {
-            return;
-        };
-        let (adapter, session) = (Arc::clone(&self.adapter), member.session.clone());
-        let retaining = self.retaining.take();
-        self.work = Some(Box::pin(async move {
-            // What came of it is nobody's concern, but it is in the log or not from here on.
-            let _ = OptionFuture::from(retaining).await;
-            let mut answers = Vec::with_capacity(subscribe.filters.len());
-            for filter in &subscribe.filters {
-                let answer = decide_filter(adapter.gate.as_ref(), &session, &filter.filter).await;
-                answers.push(attended(&adapter.router, answer).await);
-            }
-            Done::Filters(subscribe, answers)
-        }));
-    }
-
-    /// Makes a granted subscription active, and tells the answer to it.
-    fn add_subscription(
-        &mut self,
-        asked: &SubscribeFilter,
-        options: Options,
-        answer: Result<Permit, ReasonCode>,
-    ) -> ReasonCode {
-        let Some(member) = &mut self.member else {
-            return ReasonCode::UnspecifiedError;
-        };
-        let permit = match answer {
-            Ok(permit) => permit,
-            Err(reason) => return reason,
-        };
-        let granted = match options.qos {
-            QoS::AtMostOnce => ReasonCode::GRANTED_QOS0,
-            QoS::AtLeastOnce => ReasonCode::GrantedQos1,
-            QoS::ExactlyOnce => ReasonCode::GrantedQos2,
-        };
-        let (router, log) = (&self.adapter.router, &self.adapter.log);
-        let known = member.subscriber.find(&asked.filter);
-        let renewed = known.as_ref().filter(|known| known.renew(&permit));
-        let subscription = match (renewed, known.as_ref()) {
-            (Some(known), _) => {
-                known.change(options);
-                member.subscriber.changed();
-                Arc::clone(known)
-            }
-            (None, known) => {
-                if let Some(known) = known {
-                    member.remove(router, known);
-                }
-                let is_over = member.keeping.is_some()
-                    && member.subscriber.filter_bytes() + asked.filter.len() > SESSION_FILTER_BYTES_MAX;
-                if is_over || member.subscriber.len() >= SUBSCRIPTIONS_MAX {
-                    return ReasonCode::QuotaExceeded;
-                }
-                let subscription = Arc::new(Subscription::new(&asked.filter, &permit, options));
-                member.subscriber.add(Arc::clone(&subscription));
-                router.index.add(&member.subscriber, &subscription);
-                subscription
-            }
-        };
-        // Read after the router knows of the subscription: what the log has by now comes as retained or not at all, and all else by
-        // the router.
-        let Ok(head) = log.head(log.shard_of(permit.domain_id())) else {
-            member.remove(router, &subscription);
-            return ReasonCode::ImplementationSpecificError;
-        };
-        let is_new = renewed.is_none();
-        if is_new {
-            subscription.begin_after(head);
-        }
-        let wants_retained = match asked.retain_handling {
-            RetainHandling::Send => true,
-            RetainHandling::SendIfNew => is_new,
-            RetainHandling::DoNotSend => false,
-        };
-        if wants_retained {
-            let lookup = Lookup::new(subscription, member.session.id(), head);
-            member.lookups.push_back(lookup);
-        }
-        granted
-    }
-
-    fn unsubscribe(&mut self, packet_id: PacketId, filters: &[Utf8Bytes]) {
-        let Some(member) = &self.member else {
-            return;
-        };
-        let remove = |filter: &Utf8Bytes| {
-            let known = member.subscriber.find(filter);
-            known
-                .inspect(|subscription| member.remove(&self.adapter.router, subscription))
-                .is_some()
-        };
-        let were_there: Vec<_> = filters.iter().map(remove).collect();
-        self.machine.unsubscribed(packet_id, &were_there, &mut self.output);
-    }
-
     fn note_unsupported(&mut self) {
         if let (Some(feature), Some(member)) = (self.machine.take_unsupported(), &self.member) {
             self.adapter.note_unsupported(member.session.client_id(), feature);
@@ -382,14 +278,6 @@ pub(super) async fn decide(gate: &dyn Gate, session: &Session, action: Action, t
     }
 }
 
-async fn decide_filter(gate: &dyn Gate, session: &Session, filter: &str) -> Result<Permit, ReasonCode> {
-    if filter.starts_with("$share/") {
-        return Err(ReasonCode::SharedSubscriptionsNotSupported);
-    }
-    let answer = decide(gate, session, Action::Subscribe, filter).await;
-    answer.map_err(|denial| reason::of_subscribe_denial(&denial))
-}
-
 /// The trace that the client says its message belongs to. Two of them count as none.
 fn traceparent_of(publish: &Publish) -> Option<&str> {
     let properties = publish.properties.as_deref()?;
@@ -399,13 +287,6 @@ fn traceparent_of(publish: &Publish) -> Option<&str> {
         .filter(|property| &*property.name == TRACEPARENT);
     let first = said.next()?;
     said.next().is_none().then_some(&*first.value)
-}
-
-/// The same answer, once the messages that it permits are routed here.
-async fn attended(router: &Router, answer: Result<Permit, ReasonCode>) -> Result<Permit, ReasonCode> {
-    let permit = answer?;
-    let attended = router.attend(permit.domain_id()).await;
-    attended.map_or(Err(ReasonCode::ImplementationSpecificError), |()| Ok(permit))
 }
 
 /// What the client says of its message, in the words of all protocols.

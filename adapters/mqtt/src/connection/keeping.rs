@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::member::Member;
 use super::outbound::finished;
+use super::shares::pass_on;
 use super::{Connection, ended};
 use crate::adapter::Adapter;
 use crate::limits::{LEAVE_TIME_MAX, RECHECK_PAUSE, SAVE_CHANGES_MAX, SAVE_LAG_MAX, SAVE_LAG_PAUSE, SAVE_PAUSE};
-use crate::machine::{Cause, Kept, Machine};
+use crate::machine::{Cause, Kept, Machine, Sent};
 use crate::session::{Content, NotSaved, Owned, Sessions, Stored};
 
 /// The saving of one session.
@@ -22,6 +23,8 @@ pub(super) struct Keeping {
     /// Messages of the session up to this place of the log are in what was saved last.
     head: u64,
     saving: Option<BoxFuture<'static, Saved>>,
+    /// What is being saved of what was sent.
+    sent: Vec<Sent>,
     /// What was saved last, or is being saved.
     last: Mark,
     /// When that was.
@@ -49,6 +52,7 @@ impl Keeping {
             owned: Some(owned),
             head,
             saving: None,
+            sent: Vec::new(),
             last: Mark::default(),
             saved_at: Instant::now(),
             changed_since: None,
@@ -94,6 +98,7 @@ impl Keeping {
             return;
         };
         (self.last, self.saved_at, self.changed_since) = (mark, Instant::now(), None);
+        self.sent.clone_from(&content.kept.sent);
         let sessions = Arc::clone(sessions);
         self.saving = Some(Box::pin(async move {
             loop {
@@ -105,28 +110,30 @@ impl Keeping {
         }));
     }
 
-    /// Saves the session for the last time, if it is still ours, in bounded time.
-    pub(super) async fn leave(mut self, sessions: &Sessions, content: Content) {
+    /// Saves the session for the last time, if it is still ours, in bounded time; says whether it is saved.
+    pub(super) async fn leave(mut self, sessions: &Sessions, content: Content) -> bool {
         let left = async {
             let owned = match self.saving.take() {
                 Some(saving) => Some(saving.await).filter(|saved| saved.1.is_ok()).map(|saved| saved.0),
                 None => self.owned.take(),
             };
-            let Some(mut owned) = owned else { return };
+            let Some(mut owned) = owned else { return false };
             loop {
                 let left = match content.expiry_s {
                     0 => sessions.end(&mut owned).await,
                     _ => sessions.leave(&mut owned, &content).await,
                 };
                 match left {
-                    Ok(()) | Err(NotSaved::Lost) => return,
+                    Ok(()) => return content.expiry_s > 0,
+                    Err(NotSaved::Lost) => return false,
                     Err(NotSaved::Unavailable) => sleep(RECHECK_PAUSE).await,
                 }
             }
         };
-        if timeout(LEAVE_TIME_MAX, left).await.is_err() {
+        timeout(LEAVE_TIME_MAX, left).await.unwrap_or_else(|_| {
             tracing::warn!("a session could not be saved in time when its connection ended");
-        }
+            false
+        })
     }
 }
 
@@ -187,11 +194,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     pub(super) fn saved(&mut self, Saved(owned, outcome): Saved) -> Result<(), Cause> {
-        let Some(keeping) = self.member.as_mut().and_then(|member| member.keeping.as_mut()) else {
+        let Some(member) = &mut self.member else {
+            return Ok(());
+        };
+        let Some(keeping) = &mut member.keeping else {
             return Ok(());
         };
         match outcome {
             Ok(()) => {
+                pass_on(&member.tickets, &keeping.sent);
                 keeping.owned = Some(owned);
                 keeping.waiting_since = None;
                 self.machine.saved(&mut self.output);

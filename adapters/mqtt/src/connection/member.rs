@@ -18,11 +18,13 @@ use super::will::Testament;
 use crate::adapter::Adapter;
 use crate::directory::Seat;
 use crate::limits::{ACK_TIME_MAX, CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, READ_ATTEMPTS_MAX};
-use crate::mailbox::{Item, Next};
+use crate::mailbox::Item;
 use crate::message::Message;
+use crate::queue::Next;
 use crate::retained::{Lookup, Retained};
 use crate::retry::retry;
 use crate::router::Router;
+use crate::shared::Ticket;
 use crate::subscription::{Subscriber, Subscription};
 
 /// How much is read of the log at a time for one session.
@@ -56,6 +58,10 @@ pub(super) struct Member {
     pub(super) recheck: Option<BoxFuture<'static, Recheck>>,
     /// Since when it is not known what the client may have; nothing is sent to it meanwhile.
     pub(super) uncertain_since: Option<Instant>,
+    /// The groups that it is or was a member of.
+    pub(super) tickets: Vec<Ticket>,
+    /// Messages that groups dealt to it and that were sent, or dropped, since they were told of its room.
+    pub(super) shares_taken: usize,
     /// Messages at QoS 1 and 2 up to this place of the log were given to the client, or are not for it.
     position: u64,
     /// The topic of the message being sent.
@@ -87,16 +93,20 @@ impl Member {
             lookup: None,
             recheck: None,
             uncertain_since: None,
+            tickets: Vec::new(),
+            shares_taken: 0,
             position: 0,
             topic: String::new(),
         }
     }
 
-    /// Ends a subscription.
+    /// Ends a subscription; its group is not told.
     pub(super) fn remove(&self, router: &Router, subscription: &Arc<Subscription>) {
         subscription.end();
         self.subscriber.remove(subscription);
-        router.index.remove(&self.subscriber, subscription);
+        if subscription.group().is_none() {
+            router.index.remove(&self.subscriber, subscription);
+        }
     }
 
     /// Ends every subscription.
@@ -114,9 +124,10 @@ impl Member {
 
     /// Notes that an item was given to the client, or is not for it any more.
     pub(super) fn passed(&mut self, item: &Item) {
-        // What comes at QoS 0 comes before its turn, and what is retained out of it.
+        // What comes at QoS 0 comes before its turn, what is retained out of it, and what a group deals in the group's own.
         if let Some(sequence) = item.message.sequence()
             && !item.is_retained
+            && item.subscription.group().is_none()
             && item.message.qos_for(item.subscription.options().qos) != QoS::AtMostOnce
         {
             self.position = self.position.max(sequence);

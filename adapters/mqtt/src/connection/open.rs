@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use trunkline_core::DomainId;
 use trunkline_gate::{Action, Credentials, Denial, Permit, Refusal, Session};
-use trunkline_mqtt_wire::QoS;
+use trunkline_mqtt_wire::{QoS, topic};
 
 use super::Connection;
 use super::earlier::Earlier;
@@ -18,7 +18,8 @@ use crate::directory::Seat;
 use crate::limits::TAKEOVER_TIME_MAX;
 use crate::machine::{Cause, Opened, Step};
 use crate::session::{Claimed, NotClaimed, Owned, Stored, Wish};
-use crate::subscription::Subscription;
+use crate::shared::GroupKey;
+use crate::subscription::{Subscription, unshared};
 use crate::transport::Certified;
 
 /// A session that goes on: what it subscribed to and still may, and how far it is.
@@ -170,9 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             member.resending = Some(Box::default());
         }
         // Messages from before a subscription are not for it, and those at QoS 0 are not kept for anybody.
+        // What a group deals comes in the group's order.
         let kept = subscriptions
             .iter()
-            .filter(|(stored, _)| stored.options.qos != QoS::AtMostOnce);
+            .filter(|(stored, _)| stored.options.qos != QoS::AtMostOnce && !stored.is_shared());
         let since = kept.map(|(stored, _)| stored.since).min();
         let position = since.map_or(position, |since| position.max(since));
         member.begin_after(position);
@@ -183,6 +185,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 attended.map_err(|_| Cause::Failed)?;
                 for (stored, permit) in subscriptions {
                     let Stored { filter, options, since } = stored;
+                    if let Ok(Some((name, asked))) = topic::shared(&filter) {
+                        let key = GroupKey::new(name, asked, &permit);
+                        if let Ok(ticket) = adapter.shared.join(key, member.subscriber.key).await {
+                            member.add_share(&filter, &permit, options, ticket);
+                        }
+                        continue;
+                    }
                     let subscription = Arc::new(Subscription::new(&filter, &permit, options));
                     subscription.begin_after(since);
                     member.subscriber.add(Arc::clone(&subscription));
@@ -227,7 +236,11 @@ async fn claim(
 async fn permitted(adapter: &Adapter, session: &Session, stored: &[Stored]) -> Option<Vec<(Stored, Permit)>> {
     let mut permitted = Vec::with_capacity(stored.len());
     for stored in stored {
-        match adapter.gate.may(session, Action::Subscribe, &stored.filter).await {
+        match adapter
+            .gate
+            .may(session, Action::Subscribe, unshared(&stored.filter))
+            .await
+        {
             Ok(permit) => permitted.push((stored.clone(), permit)),
             Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => adapter.metrics.subscriptions_denied.increment(),
             Err(Denial::Unavailable) => return None,

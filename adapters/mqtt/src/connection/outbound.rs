@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::log::{LogError, Page};
+use trunkline_mqtt_wire::QoS;
 
 use super::keeping::{Saved, saved};
 use super::member::{Found, Member};
@@ -71,7 +72,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let member = self.member.as_mut()?;
         let metrics = &self.adapter.metrics;
         if item.subscription.is_ended() {
-            metrics.lost_revoked.increment();
+            match item.subscription.group() {
+                // It is another member's already.
+                Some(_) => member.shares_taken += 1,
+                None => metrics.lost_revoked.increment(),
+            }
             member.passed(&item);
             return None;
         }
@@ -83,13 +88,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return Some(item);
         }
         let offer = offer_of(&item, &mut member.topic);
-        match self.machine.deliver(&offer, now_ns, &mut self.output) {
+        let qos = offer.qos;
+        let delivered = self.machine.deliver(&offer, now_ns, &mut self.output);
+        match delivered {
             Delivered::Sent => of_qos(&metrics.delivered, offer.qos).increment(),
             Delivered::TooLarge => metrics.lost_too_large.increment(),
             Delivered::Expired => metrics.lost_expired.increment(),
             Delivered::WindowFull => return Some(item),
         }
         member.passed(&item);
+        if let Some(group) = item.subscription.group() {
+            member.shares_taken += 1;
+            let is_kept = qos == QoS::ExactlyOnce && self.machine.is_kept();
+            // What waits for an acknowledgement is done with it, and what a session keeps once that is saved.
+            if delivered != Delivered::Sent || !(is_kept || qos == QoS::AtLeastOnce) {
+                group.done(item.message.sequence().unwrap_or_default());
+            }
+        }
         None
     }
 
@@ -132,13 +147,18 @@ pub(super) fn offer_of<'item>(item: &'item Item, topic: &'item mut String) -> Of
     let envelope = message.envelope();
     item.subscription.spell(&envelope.subtopic, topic);
     let sequence = message.sequence().unwrap_or_default();
-    let source = match message.place().filter(|_| item.is_retained) {
-        Some((domain_id, channel_id)) => Source::Retained {
+    let retained_at = message.place().filter(|_| item.is_retained);
+    let source = match (item.subscription.group(), retained_at) {
+        (Some(group), _) => Source::Shared {
+            group: group.id(),
+            sequence,
+        },
+        (None, Some((domain_id, channel_id))) => Source::Retained {
             channel_id,
             digest: Slot::new(domain_id, channel_id, &envelope.subtopic).digest(),
             sequence,
         },
-        None => Source::Log(sequence),
+        (None, None) => Source::Log(sequence),
     };
     Offer {
         topic,

@@ -42,9 +42,9 @@ impl Member {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) fn rechecked(&mut self, recheck: Recheck) -> Result<(), Cause> {
-        let Some(member) = &mut self.member else {
+        if self.member.is_none() {
             return Ok(());
-        };
+        }
         match recheck.session {
             Ok(()) | Err(Refusal::Unavailable) => {}
             Err(Refusal::Disabled | Refusal::BadCredentials) => {
@@ -52,15 +52,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 return ended(&step);
             }
         }
+        let Some(member) = &self.member else { return Ok(()) };
         for (subscription, answer) in recheck.subscriptions {
             match answer {
                 Ok(permit) if subscription.renew(&permit) => {}
-                Ok(_) | Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => {
-                    member.remove(&self.adapter.router, &subscription);
-                }
+                Ok(_) | Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => self.remove(member, &subscription),
                 Err(Denial::Unavailable) => {}
             }
         }
+        let Some(member) = &mut self.member else { return Ok(()) };
         if member.is_current() {
             member.uncertain_since = None;
         } else {
@@ -77,7 +77,7 @@ async fn recheck(gate: Arc<dyn Gate>, session: Session, lapsed: Vec<Arc<Subscrip
     let mut subscriptions = Vec::with_capacity(lapsed.len());
     if answer.is_ok() {
         for subscription in lapsed {
-            let answer = gate.may(&session, Action::Subscribe, subscription.filter()).await;
+            let answer = gate.may(&session, Action::Subscribe, subscription.asked()).await;
             subscriptions.push((subscription, answer));
         }
     }

@@ -48,8 +48,10 @@ impl Known {
     fn find(&self, source: Source) -> Option<Option<Arc<Message>>> {
         match (self, source) {
             // Nothing is at place 0: the message is in another log.
-            (_, Source::Log(0)) => Some(None),
-            (Self::Page { from, to, entries }, Source::Log(sequence)) if (*from..*to).contains(&sequence) => {
+            (_, Source::Log(0) | Source::Shared { sequence: 0, .. }) => Some(None),
+            (Self::Page { from, to, entries }, Source::Log(sequence) | Source::Shared { sequence, .. })
+                if (*from..*to).contains(&sequence) =>
+            {
                 let place = entries.binary_search_by_key(&sequence, |entry| entry.sequence);
                 Some(place.ok().map(|place| {
                     let envelope = Arc::clone(&entries[place].envelope);
@@ -57,7 +59,10 @@ impl Known {
                 }))
             }
             (Self::Retained(known, message), Source::Retained { .. }) if *known == source => Some(message.clone()),
-            (Self::Nothing | Self::Page { .. } | Self::Retained(..), Source::Log(_) | Source::Retained { .. }) => None,
+            (
+                Self::Nothing | Self::Page { .. } | Self::Retained(..),
+                Source::Log(_) | Source::Shared { .. } | Source::Retained { .. },
+            ) => None,
         }
     }
 }
@@ -106,13 +111,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return false;
         };
         let metrics = &self.adapter.metrics;
-        let is_retained = matches!(sent.source, Source::Retained { .. });
+        let (group, is_retained) = match sent.source {
+            Source::Log(_) => (None, false),
+            Source::Shared { group, .. } => (Some(group), false),
+            Source::Retained { .. } => (None, true),
+        };
         let Some(message) = found else {
             metrics.lost_trimmed.increment();
             self.machine.give_up(sent, &mut self.output);
             return true;
         };
-        let Some(item) = member.subscriber.choose_again(&message, is_retained) else {
+        let Some(item) = member.subscriber.choose_again(&message, group, is_retained) else {
             metrics.lost_revoked.increment();
             self.machine.give_up(sent, &mut self.output);
             return true;
@@ -146,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 /// Looks for a message that was sent, and for those behind it.
 fn fetch(adapter: &Adapter, domain_id: DomainId, source: Source) -> BoxFuture<'static, Fetched> {
     match source {
-        Source::Log(sequence) => {
+        Source::Log(sequence) | Source::Shared { sequence, .. } => {
             let page = read(adapter, adapter.log.shard_of(domain_id), sequence);
             Box::pin(async move {
                 let (to, entries) = match page.await {

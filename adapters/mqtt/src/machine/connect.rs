@@ -206,7 +206,6 @@ impl Machine {
             maximum_packet_bytes: packet_bytes_max.and_then(NonZeroU32::new),
             topic_alias_maximum: Some(self.settings.topic_alias_max),
             assigned_client_id: opening.has_assigned_id.then(|| self.peer.client_id.clone()),
-            shared_subscription_available: Some(false),
             server_keep_alive_s: opening.has_capped_keep_alive.then_some(self.peer.keep_alive_s),
             ..ConnAckProperties::default()
         }

@@ -43,7 +43,24 @@ pub enum Delivered {
 impl Machine {
     /// Whether a message at QoS 1 or 2 could be delivered now.
     pub fn has_window(&self) -> bool {
-        self.inflight.len() < usize::from(self.peer.window)
+        self.window_left() > 0
+    }
+
+    /// Messages at QoS 1 and 2 that could be delivered now.
+    pub fn window_left(&self) -> usize {
+        usize::from(self.peer.window).saturating_sub(self.inflight.len())
+    }
+
+    /// The groups, by what stands for them, and the places of the messages at QoS 1 that they dealt and that were acknowledged since this
+    /// was last asked.
+    pub fn take_shared_answered(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.shared_answered)
+    }
+
+    /// Whether a message that a group dealt was sent and waits for the client.
+    pub fn has_shared(&self, group: u64, sequence: u64) -> bool {
+        let source = Source::Shared { group, sequence };
+        self.inflight.sent().any(|sent| sent.source == source)
     }
 
     /// Writes a message to the client at the wall-clock time `now_ns`, if it may have it.

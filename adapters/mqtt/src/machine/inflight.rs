@@ -23,8 +23,8 @@ impl Inflight {
         self.sent.len() - self.unsent.len()
     }
 
-    pub(super) fn sent(&self) -> Vec<Sent> {
-        self.sent.iter().copied().collect()
+    pub(super) fn sent(&self) -> impl Iterator<Item = Sent> {
+        self.sent.iter().copied()
     }
 
     pub(super) const fn last_id(&self) -> u16 {
@@ -76,6 +76,14 @@ impl Inflight {
         self.position(id).map(|position| self.sent[position].awaits)
     }
 
+    /// The group and the place of what was sent by `id`, if a group dealt it.
+    fn shared_by(&self, id: PacketId) -> Option<(u64, u64)> {
+        match self.sent[self.position(id)?].source {
+            Source::Shared { group, sequence } => Some((group, sequence)),
+            Source::Log(_) | Source::Retained { .. } => None,
+        }
+    }
+
     pub(super) fn release(&mut self, id: PacketId) {
         if let Some(position) = self.position(id) {
             self.sent.remove(position);
@@ -102,7 +110,10 @@ impl Machine {
     pub(super) fn acknowledged(&mut self, ack: &Ack) -> Step {
         match self.inflight.awaits(ack.packet_id) {
             None => {}
-            Some(Awaits::Ack) => self.answered(ack.packet_id),
+            Some(Awaits::Ack) => {
+                self.shared_answered.extend(self.inflight.shared_by(ack.packet_id));
+                self.answered(ack.packet_id);
+            }
             Some(Awaits::Received | Awaits::Completed) => return self.misnamed(),
         }
         Step::Continue

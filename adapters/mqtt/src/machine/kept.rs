@@ -50,6 +50,13 @@ pub enum Awaits {
 pub enum Source {
     /// At this place of the log.
     Log(u64),
+    /// At this place of the log, dealt by a group.
+    Shared {
+        /// What stands for the group.
+        group: u64,
+        /// The place.
+        sequence: u64,
+    },
     /// Among what is retained in a channel of the client's domain.
     Retained {
         /// The channel.
@@ -130,10 +137,11 @@ impl Machine {
         }
     }
 
-    /// What there is to be kept now.
+    /// What there is to be kept now. What a group dealt at QoS 1 stays the group's until it is acknowledged.
     pub fn kept(&self) -> Kept {
+        let is_kept = |sent: &Sent| sent.awaits != Awaits::Ack || !matches!(sent.source, Source::Shared { .. });
         Kept {
-            sent: self.inflight.sent(),
+            sent: self.inflight.sent().filter(is_kept).collect(),
             last_id: self.inflight.last_id(),
             received: self.received.ids(),
             generations: self.generations.clone(),

@@ -4,7 +4,6 @@ use bytes::BytesMut;
 use trunkline_mqtt_wire::{AckProperties, Packet, PacketId, ReasonCode, SubAck, Subscribe, Version};
 
 use super::{Machine, Step};
-use crate::reason::Feature;
 
 impl Machine {
     pub(super) fn subscribe(&mut self, mut subscribe: Subscribe) -> Step {
@@ -13,13 +12,6 @@ impl Machine {
             for filter in &mut subscribe.filters {
                 (filter.no_local, filter.retain_as_published) = (true, true);
             }
-        }
-        if subscribe
-            .filters
-            .iter()
-            .any(|filter| filter.filter.starts_with("$share/"))
-        {
-            self.unsupported = Some(Feature::SharedSubscription);
         }
         Step::Subscribe(subscribe)
     }

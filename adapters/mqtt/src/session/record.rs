@@ -1,6 +1,6 @@
 //! The record of a session as `State` keeps it, and under which key.
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::{BufMut as _, Bytes};
 use trunkline_bus::log::Incarnation;
 use trunkline_bus::state::Key;
 use trunkline_core::digest::{DigestKey, KEY_BYTES};
@@ -8,6 +8,7 @@ use trunkline_core::{ChannelId, ClientId, MessageId, NodeId, SessionId};
 use trunkline_mqtt_wire::{PacketId, QoS, SubscriptionId};
 use uuid::Uuid;
 
+use super::bytes::{Reader, put_long, put_number};
 use crate::limits::{
     EXPIRY_NEVER_S, GENERATION_RUNS_MAX, RECEIVED_KEPT_MAX, SESSION_BYTES_MAX, SUBSCRIPTIONS_MAX, TOPIC_BYTES_MAX,
     WINDOW_MAX,
@@ -160,10 +161,10 @@ impl Record {
             session_id,
             owner,
             epoch: reader.number()?,
-            left_at_ms: reader.0.try_get_i64().ok()?,
-            incarnation: Incarnation(reader.0.try_get_i64().ok()?),
+            left_at_ms: reader.i64()?,
+            incarnation: Incarnation(reader.i64()?),
             content: Content {
-                expiry_s: reader.0.try_get_u32().ok()?,
+                expiry_s: reader.u32()?,
                 position: reader.number()?,
                 head: reader.number()?,
                 subscriptions: reader.list(SUBSCRIPTIONS_MAX, Stored::decode)?,
@@ -180,6 +181,11 @@ impl Record {
 }
 
 impl Stored {
+    /// Whether it is a share of what a group is dealt.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.filter.starts_with("$share/")
+    }
+
     fn encode(&self, value: &mut Vec<u8>) {
         let Options {
             qos,
@@ -187,16 +193,14 @@ impl Stored {
             retain_as_published,
             id,
         } = self.options;
-        put_number(value, self.filter.len() as u64);
-        value.put_slice(self.filter.as_bytes());
+        put_long(value, self.filter.as_bytes());
         value.put_u8(qos as u8 | u8::from(no_local) << 2 | u8::from(retain_as_published) << 3);
         put_number(value, id.map_or(0, |id| id.get().into()));
         put_number(value, self.since);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        let length = usize::try_from(reader.number()?).ok()?;
-        let filter = (length <= usize::from(TOPIC_BYTES_MAX)).then(|| reader.bytes(length))??;
+        let filter = reader.long(TOPIC_BYTES_MAX.into())?;
         let flags = reader.u8()?;
         let id = match reader.number()? {
             0 => None,
@@ -227,6 +231,11 @@ fn put_sent(value: &mut Vec<u8>, sent: Sent) {
             value.put_u8(awaits);
             put_number(value, sequence);
         }
+        Source::Shared { group, sequence } => {
+            value.put_u8(awaits | SHARED);
+            put_number(value, sequence);
+            value.put_u64(group);
+        }
         Source::Retained {
             channel_id,
             digest,
@@ -242,53 +251,10 @@ fn put_sent(value: &mut Vec<u8>, sent: Sent) {
 
 /// Marks a message that was sent for being retained.
 const RETAINED: u8 = 4;
+/// Marks a message that a group dealt.
+const SHARED: u8 = 8;
 
-/// Seven bits to a byte, the lowest first; a byte with the highest bit set has more behind it.
-fn put_number(value: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        value.put_u8((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    value.put_u8(number as u8);
-}
-
-/// What is left of a value.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.0.try_get_u8().ok()
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.0.try_get_u16().ok()
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
-            number |= (bits << shift >> shift == bits).then_some(bits << shift)?;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    /// As many as a number says, `count_max` at most.
-    fn list<T>(&mut self, count_max: usize, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let count = usize::try_from(self.number()?).ok()?;
-        (count <= count_max).then(|| (0..count).map(|_| read(self)).collect())?
-    }
-
+impl Reader<'_> {
     fn packet_id(&mut self) -> Option<PacketId> {
         PacketId::new(self.u16()?)
     }
@@ -303,20 +269,25 @@ impl<'a> Reader<'a> {
     fn sent(&mut self) -> Option<Sent> {
         let id = self.packet_id()?;
         let kind = self.u8()?;
-        let awaits = match kind & !RETAINED {
+        let awaits = match kind & !(RETAINED | SHARED) {
             0 => Awaits::Ack,
             1 => Awaits::Received,
             2 => Awaits::Completed,
             _ => return None,
         };
         let sequence = self.number()?;
-        let source = match kind & RETAINED {
+        let source = match kind & (RETAINED | SHARED) {
             0 => Source::Log(sequence),
-            _ => Source::Retained {
+            SHARED => Source::Shared {
+                group: self.u64()?,
+                sequence,
+            },
+            RETAINED => Source::Retained {
                 channel_id: ChannelId::from_slice(self.bytes(16)?)?,
                 digest: self.bytes(32)?.try_into().ok()?,
                 sequence,
             },
+            _ => return None,
         };
         Some(Sent { id, awaits, source })
     }
@@ -361,7 +332,8 @@ mod tests {
                 sequence,
             }
         });
-        let source = prop_oneof![any::<u64>().prop_map(Source::Log), retained];
+        let shared = any::<(u64, u64)>().prop_map(|(group, sequence)| Source::Shared { group, sequence });
+        let source = prop_oneof![any::<u64>().prop_map(Source::Log), shared, retained];
         (packet_ids(), awaits, source).prop_map(|(id, awaits, source)| Sent { id, awaits, source })
     }
 

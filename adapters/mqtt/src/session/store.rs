@@ -318,7 +318,7 @@ impl Sessions {
             subscription.since = 0;
         }
         for sent in &mut content.kept.sent {
-            if let Source::Log(sequence) = &mut sent.source {
+            if let Source::Log(sequence) | Source::Shared { sequence, .. } = &mut sent.source {
                 *sequence = 0;
             }
         }

@@ -14,6 +14,7 @@ mod listener;
 mod nodes;
 mod retained;
 mod sessions;
+mod shared;
 mod slow;
 mod tls;
 mod websocket;

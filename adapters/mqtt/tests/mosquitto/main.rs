@@ -31,11 +31,6 @@ const AT_ONCE: usize = 6;
 const SCRIPT_TIME_MAX: Duration = Duration::from_secs(90);
 /// Where Debian has the scripts look for Mosquitto.
 const MOSQUITTO: &str = "/usr/sbin/mosquitto";
-/// How the scripts make the CONNACK that they expect, byte by byte.
-const CONNACK: &str = "+ properties + mqtt5_props.gen_uint16_prop(mqtt5_props.PROP_RECEIVE_MAXIMUM";
-/// The same with what Mosquitto does not say: that shared subscriptions are not available.
-const CONNACK_TODAY: &str =
-    r#"+ properties + b"\x2a\x00" + mqtt5_props.gen_uint16_prop(mqtt5_props.PROP_RECEIVE_MAXIMUM"#;
 /// By these a script shows that it configures Mosquitto.
 const CONFIGURES: [&str; 4] = ["use_conf", "conf_file", ".conf", ".pwfile"];
 
@@ -82,14 +77,13 @@ fn stage() -> TempDir {
     stage
 }
 
-/// Copies scripts, with `shim` where Debian has them look for Mosquitto, and with the CONNACK of today.
+/// Copies scripts, with `shim` where Debian has them look for Mosquitto.
 fn copy_scripts(from: &Path, to: &Path, shim: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "py") {
             let text = fs::read_to_string(&path).unwrap();
             let text = text.replace(MOSQUITTO, shim.to_str().unwrap());
-            let text = text.replace(CONNACK, CONNACK_TODAY);
             let target = to.join(path.file_name().unwrap());
             // Some run others, so they keep their permissions.
             fs::copy(&path, &target).unwrap();

@@ -53,7 +53,7 @@ pub enum TopicError {
     #[error("the topic has more than {TOPIC_LEVELS_MAX} levels")]
     TooDeep,
     /// It starts with `$share/`.
-    #[error("shared subscriptions are not offered; subscribe without `$share/<group>/`")]
+    #[error("`$share/<group>/` stands in front of the filter of an MQTT subscription only")]
     SharedSubscription,
     /// It starts with `$`.
     #[error("topics that start with `$` are reserved; write `m/<domain>/c/<channel>`")]

@@ -14,7 +14,7 @@ fn a_client_is_told_what_is_not_offered() {
     let terms = bench.connack().properties;
     assert_eq!(terms.maximum_qos, None, "QoS 2 is said by absence");
     assert_ne!(terms.retain_available, Some(false));
-    assert_eq!(terms.shared_subscription_available, Some(false));
+    assert_eq!(terms.shared_subscription_available, None, "they are available");
     assert_ne!(terms.subscription_id_available, Some(false));
     assert_ne!(terms.wildcard_subscription_available, Some(false));
     assert_eq!(terms.session_expiry_s, None, "as the client asked");
