@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use trunkline_core::{ChannelId, DomainId};
 
-use crate::{Credentials, Denial, Grant, Refusal, Session};
+use crate::{Credentials, Denial, Grant, Identity, Refusal, Session};
 
 /// What a client wants to do with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +39,10 @@ pub trait Gate: Send + Sync + 'static {
     /// # Errors
     /// Why the session must end; [`Refusal::Unavailable`] asks to try again and to do nothing for the session meanwhile.
     async fn recheck(&self, session: &Session) -> Result<(), Refusal>;
+
+    /// The session of a client that was admitted before, by any node, and has no connection. Nothing is known of what it may do now: each
+    /// [`Gate::may`] asks.
+    fn recall(&self, identity: Identity) -> Session;
 }
 
 /// The permission to use one topic: where it leads, and where in its text the subtopic begins.

@@ -27,6 +27,6 @@ pub use gate::{Action, Gate, Permit};
 pub use open::OpenGate;
 pub use platform::PlatformGate;
 pub use refusal::{Denial, Refusal};
-pub use session::{Grant, Session};
+pub use session::{Grant, Identity, Session};
 pub use stamp::{Publication, stamp};
 pub use trace::PublishTrace;

@@ -22,7 +22,7 @@ use crate::limits::{ADMISSION_STRIPES, ANSWER_TIME_MAX, DECISION_ATTEMPTS_MAX};
 use crate::place::Place;
 use crate::registry::{Fingerprint, Registry};
 use crate::session::Principal;
-use crate::{Action, Credentials, Denial, Gate, Grant, Permit, Realm, Refusal, Session};
+use crate::{Action, Credentials, Denial, Gate, Grant, Identity, Permit, Realm, Refusal, Session};
 
 /// Name under which the gate calls other services.
 const PEER: &str = "gate";
@@ -225,6 +225,12 @@ impl Gate for PlatformGate {
             }
         }
         Err(Refusal::Unavailable)
+    }
+
+    fn recall(&self, identity: Identity) -> Session {
+        let session = Session::recalled(identity, self.lease.clone());
+        self.registry.follow(session.principal());
+        session
     }
 }
 

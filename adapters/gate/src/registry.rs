@@ -66,13 +66,7 @@ impl Registry {
 
     /// Enters a principal that was admitted while the number of changes was `changes`; `false` if it is another one now.
     pub(crate) fn enter(&self, fingerprint: Fingerprint, principal: &Arc<Principal>, changes: u64) -> bool {
-        let domain = self.domain(principal.domain_id());
-        let mut principals = lock(&domain.principals);
-        if principals.len() == principals.capacity() {
-            principals.retain(|principal| principal.strong_count() > 0);
-        }
-        principals.push(Arc::downgrade(principal));
-        drop(principals);
+        self.follow(principal);
         // Entered first and compared then: a change either finds the principal above or is seen here.
         if self.changes() != changes {
             return false;
@@ -82,6 +76,16 @@ impl Registry {
         }
         self.by_credentials.insert(fingerprint, Arc::clone(principal));
         true
+    }
+
+    /// Has changes reach a principal for as long as somebody holds it.
+    pub(crate) fn follow(&self, principal: &Arc<Principal>) {
+        let domain = self.domain(principal.domain_id());
+        let mut principals = lock(&domain.principals);
+        if principals.len() == principals.capacity() {
+            principals.retain(|principal| principal.strong_count() > 0);
+        }
+        principals.push(Arc::downgrade(principal));
     }
 
     /// Forgets the principals that nobody uses, then the domains that have none left.

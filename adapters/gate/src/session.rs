@@ -29,6 +29,30 @@ impl Session {
         }
     }
 
+    /// The session of a client that nothing is remembered of.
+    pub(crate) fn recalled(identity: Identity, lease: Lease) -> Self {
+        let Identity {
+            session_id,
+            domain_id,
+            client_id,
+            credential_id,
+        } = identity;
+        Self {
+            id: session_id,
+            principal: Arc::new(Principal::new(domain_id, client_id, credential_id, lease)),
+        }
+    }
+
+    /// Who was admitted to this session, for [`Gate::recall`](crate::Gate::recall).
+    pub fn identity(&self) -> Identity {
+        Identity {
+            session_id: self.id,
+            domain_id: self.principal.domain_id,
+            client_id: self.principal.client_id,
+            credential_id: self.principal.credential_id,
+        }
+    }
+
     /// The same client going on with an earlier session of its own, `id`.
     #[must_use]
     pub fn continuing(self, id: SessionId) -> Self {
@@ -69,6 +93,19 @@ impl Session {
     pub(crate) fn principal(&self) -> &Arc<Principal> {
         &self.principal
     }
+}
+
+/// Who was admitted once: enough to ask what the client may do after its connection is over, and on another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The session.
+    pub session_id: SessionId,
+    /// Domain of the client.
+    pub domain_id: DomainId,
+    /// The client.
+    pub client_id: ClientId,
+    /// The credential that it came with.
+    pub credential_id: CredentialId,
 }
 
 /// One decision in favour of a client: it may use a channel by one action.
