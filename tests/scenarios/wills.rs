@@ -10,6 +10,7 @@ scenarios!(
     a_will_reaches_those_who_subscribe,
     a_will_to_where_its_client_may_not_publish_refuses_the_connect,
     a_will_is_not_published_after_a_revocation,
+    a_will_that_waits_is_authorized_when_it_is_due,
 );
 
 fn with_will(device: &Device, topic: &str) -> Connect {
@@ -81,6 +82,33 @@ async fn a_will_is_not_published_after_a_revocation(world: World) {
     let (mortal, _) = Client::connect(world.addresses.mqtt, Version::V5, with_will(&device, &topic)).await;
     drop(mortal);
     assert_eq!(said(&heir.message().await).1, "gone");
+    assert!(heir.settle().await.is_empty(), "only one of the two");
+    world.stop().await;
+}
+
+async fn a_will_that_waits_is_authorized_when_it_is_due(world: World) {
+    let plant = world.domain("plant").await;
+    let (channel, device) = plant.channel_with_device("boiler").await;
+    let topic = plant.topic(&channel);
+    let mut heir = log_in(&world, Version::V5, &device).await;
+    heir.subscribe(&topic, QoS::AtLeastOnce).await;
+    for (number, may_publish) in [(0, false), (1, true)] {
+        let guest = plant.device(&format!("guest-{number}")).await;
+        plant.connect(&channel, &guest, &["publish"]).await;
+        let mut connect = with_will(&guest, &topic);
+        connect.properties.session_expiry_s = Some(100);
+        let will = connect.will.as_mut().unwrap();
+        will.properties.will_delay_s = Some(1);
+        will.payload = number.to_string().into();
+        let (mortal, answer) = Client::connect(world.addresses.mqtt, Version::V5, connect).await;
+        assert_eq!(answer.reason, ReasonCode::Success);
+        drop(mortal);
+        if !may_publish {
+            plant.disconnect(&channel, &guest, &["publish"]).await;
+        }
+    }
+    // They were due in this order.
+    assert_eq!(said(&heir.message().await).1, "1");
     assert!(heir.settle().await.is_empty(), "only one of the two");
     world.stop().await;
 }

@@ -28,6 +28,7 @@ use crate::router::{Parts, Router};
 use crate::session::Sessions;
 use crate::shared::Shared;
 use crate::transport::{Arrival, Layers, Listener, Stream};
+use crate::will::Wills;
 
 /// What the adapter is made of.
 #[derive(Clone)]
@@ -61,6 +62,7 @@ pub struct Adapter {
     pub(crate) tracer: Tracer,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) wills: Arc<Wills>,
     /// Turns of those who read the log for one session.
     pub(crate) replays: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
@@ -75,22 +77,24 @@ impl Adapter {
         let metrics = Arc::new(Metrics::new(&deps.metrics));
         let (log, clock) = (Arc::clone(&deps.log), Arc::clone(&deps.clock));
         let attendance = Arc::new(Attendance::new(Arc::clone(&log)));
-        let sessions = Sessions::new(
-            Arc::clone(&deps.state),
-            deps.live,
-            Arc::clone(&clock),
-            log.incarnation(),
-        );
-        let sessions = Arc::new(sessions);
         let retained = Arc::new(Retained::new(
-            deps.state,
+            Arc::clone(&deps.state),
             Arc::clone(&log),
-            clock,
+            Arc::clone(&clock),
             Arc::clone(&attendance),
         ));
         let replays = Arc::new(Semaphore::new(REPLAYS_MAX));
         let shared = Shared::new(Arc::clone(&log), Arc::clone(&replays), Arc::clone(&metrics));
         let shared = Arc::new(shared);
+        let wills = Arc::new(Wills {
+            gate: Arc::clone(&deps.gate),
+            log: Arc::clone(&log),
+            clock: Arc::clone(&clock),
+            retained: Arc::clone(&retained),
+            metrics: Arc::clone(&metrics),
+            payload_bytes_max: settings.payload_bytes_max,
+        });
+        let sessions = Arc::new(Sessions::new(deps.state, deps.live, clock, Arc::clone(&wills)));
         let parts = Parts {
             attendance,
             retained: Arc::clone(&retained),
@@ -108,6 +112,7 @@ impl Adapter {
             tracer: deps.tracer,
             sessions,
             shared,
+            wills,
             replays,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),

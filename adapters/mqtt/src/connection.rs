@@ -14,6 +14,8 @@ mod shares;
 mod subscribe;
 mod will;
 
+pub(crate) use inbound::publication;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
@@ -30,9 +32,11 @@ use trunkline_gate::PublishTrace;
 
 use crate::adapter::Adapter;
 use crate::limits::{
-    ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, LAST_READS_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX,
+    ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, LAST_READS_MAX, LEAVE_TIME_MAX, OUTPUT_BYTES_STOP,
+    STALL_TIME_MAX,
 };
 use crate::machine::{Cause, Machine, Step};
+use crate::session::Content;
 use crate::transport::Arrival;
 use inbound::{Done, work_of};
 use io::Transfer;
@@ -138,37 +142,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         cause
     }
 
-    /// Leaves the session of a connection that ended by `cause`, and publishes its will if that is owed.
+    /// Leaves the session of a connection that ended by `cause`, and its will if that is owed.
     fn leave(&self, mut member: Member, cause: Cause) -> impl Future<Output = ()> + Send + use<S> {
         let adapter = Arc::clone(&self.adapter);
-        let kept = member.keeping.take().map(|keeping| {
-            let head = self.head_of_known(&member, keeping.head());
-            let content = member.content(&adapter, self.machine.expiry_s(), head, self.machine.kept());
-            (keeping, content)
-        });
+        let has_will = member.will.is_some();
+        member.will = member.will.take().filter(|_| self.machine.owes_will());
+        let (expiry_s, kept) = (self.machine.expiry_s(), self.machine.kept());
+        let content = match &member.keeping {
+            Some(keeping) => {
+                let head = self.head_of_known(&member, keeping.head());
+                member.content(&adapter, expiry_s, head, kept)
+            }
+            None => Content {
+                will: member.will.clone(),
+                ..Content::default()
+            },
+        };
         member.leave(&adapter);
         let tickets = std::mem::take(&mut member.tickets);
-        let owes_will = self.machine.owes_will();
+        let time_max = match cause {
+            _ if !has_will => LEAVE_TIME_MAX,
+            Cause::Draining => DRAIN_TIME_MAX,
+            // What a goodbye took back must not be left to be published.
+            _ => ACK_TIME_MAX,
+        };
         async move {
-            if let Some((keeping, content)) = kept {
-                let sent = content.kept.sent.clone();
-                if keeping.leave(&adapter.sessions, content).await {
-                    shares::pass_on(&tickets, &sent);
-                }
-            }
-            // What is not in the session's record is another member's.
-            drop(tickets);
             let Member {
                 session,
                 seat,
-                testament,
+                keeping,
+                owned,
                 ..
             } = member;
+            let leaving = async {
+                let owned = match keeping {
+                    Some(keeping) => keeping.release().await,
+                    None => owned,
+                };
+                let sent = content.kept.sent.clone();
+                if let Some(owned) = owned
+                    && will::leave(owned, content, &session, &adapter).await
+                {
+                    shares::pass_on(&tickets, &sent);
+                }
+            };
+            if timeout(time_max, leaving).await.is_err() {
+                tracing::warn!("a session could not be saved in time when its connection ended");
+            }
+            // What is not in the session's record is another member's.
+            drop(tickets);
             // Only now may the next connection have the session.
             drop(seat);
-            if let Some(testament) = testament.filter(|_| owes_will) {
-                will::fire(*testament, session, adapter, cause).await;
-            }
         }
     }
 

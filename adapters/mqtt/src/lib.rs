@@ -8,7 +8,7 @@
 //! **Invariants:** a PUBACK or PUBREC leaves only when the log holds the message, and in the order in which messages came; a message is
 //! delivered only from the log or its tap, and only under a grant that holds at that moment; a client that does not read costs
 //! bounded memory and nobody else's time; no input of a client ends more than its own connection; what a session promises at QoS 2 is in
-//! its record before the client can know of it; a session that ends with its connection writes nothing.
+//! its record before the client can know of it; a session that ends with its connection and has no will writes nothing.
 //!
 //! **Deliberately absent, and refused by name:** enhanced authentication.
 
@@ -32,6 +32,7 @@ mod session;
 mod shared;
 mod subscription;
 pub mod transport;
+mod will;
 
 pub use adapter::{Adapter, Deps};
 pub use config::{Config, DeniedPublish, ProxyProtocol, Refusals, Transport, WebSocket};

@@ -106,6 +106,8 @@ pub const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(1);
 pub const NODE_LEASE: Duration = Duration::from_secs(3);
 /// Pause between two times that a node says so.
 pub const NODE_RENEWAL_PAUSE: Duration = Duration::from_secs(1);
+/// How long a node must have shown without a gap that it runs before it says of others that they do not.
+pub const NODE_STEADY_TIME: Duration = Duration::from_secs(5);
 /// Times that a session is asked for while others write it.
 pub const CLAIM_ATTEMPTS_MAX: usize = 8;
 /// Sessions of a node that read what they missed at once.
@@ -114,8 +116,22 @@ pub const REPLAYS_MAX: usize = 64;
 pub const SAVE_LAG_MAX: u64 = 16_384;
 /// Time after which such a session is saved.
 pub const SAVE_LAG_PAUSE: Duration = Duration::from_secs(60);
-/// Pause between two looks for sessions that expired.
-pub const SESSION_SWEEP_PAUSE: Duration = Duration::from_secs(60);
+/// Bytes of a will in the record of its session, with all that is said of it: a CONNECT has room for no more.
+pub const WILL_BYTES_MAX: usize = CONNECT_BYTES_MAX as usize + 1_024;
+/// Time in which a will is published before it is left for later, without its connection.
+pub const WILL_TIME_MAX: Duration = Duration::from_secs(1);
+/// Pause before a session without a connection is looked at again when what is due could not be done.
+pub const AGENDA_RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Sessions without a connection that a node remembers to look at; those beyond are found when all are read again.
+pub const AGENDA_ENTRIES_MAX: usize = 65_536;
+/// Sessions without a connection that a node looks at at once.
+pub const AGENDA_AT_ONCE: usize = 64;
+/// Pause between two readings of all sessions, a slice at a time. What the agenda has no room for may wait for the next.
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(3_600);
+/// The same while the agenda has no room for what is due, and after a node has gone.
+pub const SWEEP_PAUSE_MIN: Duration = Duration::from_secs(2);
+/// Time beyond a sweep's pause for which it remembers what is due.
+pub const AGENDA_AHEAD: Duration = Duration::from_secs(2 * 3_600);
 
 /// Connections of a listener.
 pub const CONNECTIONS_MAX: usize = 65_536;

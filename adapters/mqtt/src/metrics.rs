@@ -64,7 +64,10 @@ impl Metrics {
             ),
             will_denied: will("denied"),
             will_refused: will("refused"),
-            will_unknown: will("unknown"),
+            will_unknown: count(
+                "trunkline_mqtt_wills_retried_total",
+                "Attempts to publish a will that were not answered; each is followed by another",
+            ),
             delivered: by_qos("trunkline_mqtt_delivered_total", "Messages sent to MQTT clients"),
             lost_full: lost("queue_full"),
             lost_trimmed: lost("trimmed"),

@@ -290,7 +290,7 @@ fn traceparent_of(publish: &Publish) -> Option<&str> {
 }
 
 /// What the client says of its message, in the words of all protocols.
-pub(super) fn publication(publish: &Publish) -> Publication {
+pub(crate) fn publication(publish: &Publish) -> Publication {
     let none = PublishProperties::default();
     let properties = publish.properties.as_deref().unwrap_or(&none);
     let text = |text: &Option<Utf8Bytes>| text.as_deref().unwrap_or_default().to_owned();

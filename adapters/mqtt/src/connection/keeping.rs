@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::member::Member;
 use super::outbound::finished;
 use super::shares::pass_on;
 use super::{Connection, ended};
 use crate::adapter::Adapter;
-use crate::limits::{LEAVE_TIME_MAX, RECHECK_PAUSE, SAVE_CHANGES_MAX, SAVE_LAG_MAX, SAVE_LAG_PAUSE, SAVE_PAUSE};
+use crate::limits::{RECHECK_PAUSE, SAVE_CHANGES_MAX, SAVE_LAG_MAX, SAVE_LAG_PAUSE, SAVE_PAUSE};
 use crate::machine::{Cause, Kept, Machine, Sent};
 use crate::session::{Content, NotSaved, Owned, Sessions, Stored};
 
 /// The saving of one session.
 pub(super) struct Keeping {
     /// `None` while it is being saved.
-    owned: Option<Owned>,
+    owned: Option<Box<Owned>>,
     /// Messages of the session up to this place of the log are in what was saved last.
     head: u64,
     saving: Option<BoxFuture<'static, Saved>>,
@@ -44,10 +44,10 @@ struct Mark {
 }
 
 /// What came of a save.
-pub(super) struct Saved(Owned, Result<(), NotSaved>);
+pub(super) struct Saved(Box<Owned>, Result<(), NotSaved>);
 
 impl Keeping {
-    pub(super) fn new(owned: Owned, head: u64) -> Self {
+    pub(super) fn new(owned: Box<Owned>, head: u64) -> Self {
         Self {
             owned: Some(owned),
             head,
@@ -110,30 +110,15 @@ impl Keeping {
         }));
     }
 
-    /// Saves the session for the last time, if it is still ours, in bounded time; says whether it is saved.
-    pub(super) async fn leave(mut self, sessions: &Sessions, content: Content) -> bool {
-        let left = async {
-            let owned = match self.saving.take() {
-                Some(saving) => Some(saving.await).filter(|saved| saved.1.is_ok()).map(|saved| saved.0),
-                None => self.owned.take(),
-            };
-            let Some(mut owned) = owned else { return false };
-            loop {
-                let left = match content.expiry_s {
-                    0 => sessions.end(&mut owned).await,
-                    _ => sessions.leave(&mut owned, &content).await,
-                };
-                match left {
-                    Ok(()) => return content.expiry_s > 0,
-                    Err(NotSaved::Lost) => return false,
-                    Err(NotSaved::Unavailable) => sleep(RECHECK_PAUSE).await,
-                }
+    /// The session for whoever leaves it, if it is still ours; what is being saved is saved before.
+    pub(super) async fn release(mut self) -> Option<Box<Owned>> {
+        match self.saving.take() {
+            Some(saving) => {
+                let Saved(owned, saved) = saving.await;
+                saved.is_ok().then_some(owned)
             }
-        };
-        timeout(LEAVE_TIME_MAX, left).await.unwrap_or_else(|_| {
-            tracing::warn!("a session could not be saved in time when its connection ended");
-            false
-        })
+            None => self.owned.take(),
+        }
     }
 }
 
@@ -159,6 +144,7 @@ impl Member {
             head,
             subscriptions: stored.collect(),
             kept,
+            will: self.will.clone(),
         }
     }
 }

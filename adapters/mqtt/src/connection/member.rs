@@ -14,7 +14,6 @@ use super::earlier::Earlier;
 use super::keeping::Keeping;
 use super::recheck::Recheck;
 use super::resend::Resending;
-use super::will::Testament;
 use crate::adapter::Adapter;
 use crate::directory::Seat;
 use crate::limits::{ACK_TIME_MAX, CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, READ_ATTEMPTS_MAX};
@@ -24,8 +23,10 @@ use crate::queue::Next;
 use crate::retained::{Lookup, Retained};
 use crate::retry::retry;
 use crate::router::Router;
+use crate::session::Owned;
 use crate::shared::Ticket;
 use crate::subscription::{Subscriber, Subscription};
+use crate::will::Testament;
 
 /// How much is read of the log at a time for one session.
 const PAGE: ReadLimit = ReadLimit {
@@ -39,7 +40,9 @@ pub(super) struct Member {
     pub(super) subscriber: Arc<Subscriber>,
     pub(super) seat: Seat,
     /// What is published when the connection ends without a goodbye.
-    pub(super) testament: Option<Box<Testament>>,
+    pub(super) will: Option<Arc<Testament>>,
+    /// The record of a session that has one for the sake of its will alone.
+    pub(super) owned: Option<Box<Owned>>,
     /// How the session is saved, if it outlives the connection.
     pub(super) keeping: Option<Box<Keeping>>,
     /// What a connection that ended without a word brought into the log.
@@ -76,13 +79,14 @@ pub(super) struct Found {
 }
 
 impl Member {
-    pub(super) fn new(session: Session, seat: Seat, testament: Option<Box<Testament>>) -> Self {
+    pub(super) fn new(session: Session, seat: Seat, will: Option<Arc<Testament>>) -> Self {
         Self {
             subscriber: Arc::new(Subscriber::new(session.id())),
             disturbances: session.disturbances(),
             session,
             seat,
-            testament,
+            will,
+            owned: None,
             keeping: None,
             earlier: Earlier::default(),
             resending: None,

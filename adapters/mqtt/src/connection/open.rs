@@ -21,10 +21,11 @@ use crate::session::{Claimed, NotClaimed, Owned, Stored, Wish};
 use crate::shared::GroupKey;
 use crate::subscription::{Subscription, unshared};
 use crate::transport::Certified;
+use crate::will::Testament;
 
 /// A session that goes on: what it subscribed to and still may, and how far it is.
 struct Resumed {
-    owned: Owned,
+    owned: Box<Owned>,
     subscriptions: Vec<(Stored, Permit)>,
     position: u64,
     head: u64,
@@ -82,43 +83,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(session) => session,
             Err(refusal) => return self.refuse(refusal),
         };
-        let testament = self.authorize_will(&session).await?;
-        let name = self.machine.client_id().clone();
-        let seat = self.adapter.directory.take(session.client_id(), name, session.id());
-        let wish = Wish {
-            client_id: session.client_id(),
-            mqtt_client_id: self.machine.client_id(),
-            session_id: session.id(),
-            has_new_id: self.machine.has_new_id(),
-            is_clean_start: self.machine.is_clean_start(),
-            expiry_s: self.machine.expiry_s(),
-            head: 0,
-        };
-        let claiming = claim(&self.adapter, wish, (session.domain_id(), &seat));
-        let claimed = tokio::select! {
-            biased;
-            () = seat.taken() => return Err(Cause::TakenOver),
-            claimed = claiming => claimed,
-        };
-        let claimed = match claimed {
-            Ok(claimed) => claimed,
-            Err(NotClaimed::Unavailable) => return self.refuse(Refusal::Unavailable),
-            Err(NotClaimed::TooMany) => {
-                self.machine.has_too_many_sessions(&mut self.output);
-                return Err(Cause::OverLimit);
-            }
-        };
+        let will = self.authorize_will(&session).await?;
+        let (seat, claimed) = self.take_session(&session, will.as_ref()).await?;
         let is_present = claimed.is_present;
+        let mut for_will = None;
         let (kept, resumed) = match claimed.owned {
             None => (None, None),
-            Some((mut owned, content)) => {
+            Some((owned, _)) if !claimed.is_kept => {
+                for_will = Some(Box::new(owned));
+                (None, None)
+            }
+            Some((mut owned, mut content)) => {
                 let Some(subscriptions) = permitted(&self.adapter, &session, &content.subscriptions).await else {
                     // It stays as it is, and is not ours to have.
+                    content.will = claimed.will_before;
                     let _ = self.adapter.sessions.leave(&mut owned, &content).await;
                     return self.refuse(Refusal::Unavailable);
                 };
                 let resumed = Resumed {
-                    owned,
+                    owned: Box::new(owned),
                     subscriptions,
                     position: content.position,
                     head: content.head,
@@ -141,10 +124,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Some(resumed) => session.continuing(resumed.owned.session_id),
             None => session,
         };
-        self.member = Some(Box::new(Member::new(session, seat, testament)));
+        let mut member = Box::new(Member::new(session, seat, will));
+        member.owned = for_will;
+        self.member = Some(member);
         match resumed {
             Some(resumed) => self.resume(resumed).await,
             None => Ok(()),
+        }
+    }
+
+    /// Takes the session that CONNECT asks for.
+    async fn take_session(
+        &mut self,
+        session: &Session,
+        will: Option<&Arc<Testament>>,
+    ) -> Result<(Seat, Claimed), Cause> {
+        let name = self.machine.client_id().clone();
+        let seat = self.adapter.directory.take(session.client_id(), name, session.id());
+        let wish = Wish {
+            client_id: session.client_id(),
+            mqtt_client_id: self.machine.client_id(),
+            session_id: session.id(),
+            has_new_id: self.machine.has_new_id(),
+            is_clean_start: self.machine.is_clean_start(),
+            expiry_s: self.machine.expiry_s(),
+            head: 0,
+            will,
+        };
+        let claiming = claim(&self.adapter, wish, (session.domain_id(), &seat));
+        let claimed = tokio::select! {
+            biased;
+            () = seat.taken() => return Err(Cause::TakenOver),
+            claimed = claiming => claimed,
+        };
+        match claimed {
+            Ok(claimed) => Ok((seat, claimed)),
+            Err(NotClaimed::Unavailable) => {
+                self.refuse(Refusal::Unavailable)?;
+                Err(Cause::NotAdmitted)
+            }
+            Err(NotClaimed::TooMany) => {
+                self.machine.has_too_many_sessions(&mut self.output);
+                Err(Cause::OverLimit)
+            }
         }
     }
 
@@ -220,7 +242,7 @@ async fn claim(
     (domain_id, seat): (DomainId, &Seat),
 ) -> Result<Claimed, NotClaimed> {
     // What is neither there nor kept is served also while shared state is away.
-    if wish.has_new_id && wish.expiry_s == 0 {
+    if wish.has_new_id && wish.expiry_s == 0 && wish.will.is_none() {
         return Ok(Claimed::default());
     }
     // One that does not leave in time finds that the session is not its own any more.

@@ -54,6 +54,14 @@ impl<'a> Reader<'a> {
         self.0.try_get_i64().ok()
     }
 
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
     /// As many as a number says, in bytes.
     pub(crate) fn long(&mut self, bytes_max: usize) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;

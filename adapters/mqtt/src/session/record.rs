@@ -1,5 +1,7 @@
 //! The record of a session as `State` keeps it, and under which key.
 
+use std::sync::Arc;
+
 use bytes::{BufMut as _, Bytes};
 use trunkline_bus::log::Incarnation;
 use trunkline_bus::state::Key;
@@ -16,9 +18,10 @@ use crate::limits::{
 use crate::machine::generations::Run;
 use crate::machine::{Awaits, Generations, Kept, Sent, Source};
 use crate::subscription::Options;
+use crate::will::Testament;
 
 /// The layout of a value, which begins with this byte.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Ids received at QoS 2 above the limit that one connection can still add.
 const RECEIVED_SLACK: usize = 1_024;
 
@@ -27,12 +30,14 @@ const RECEIVED_SLACK: usize = 1_024;
 pub(crate) struct Record {
     /// The session, as its messages carry it.
     pub(crate) session_id: SessionId,
-    /// The node that has its connection.
+    /// The node that has its connection, or publishes its will.
     pub(crate) owner: Option<NodeId>,
     /// How often it was taken.
     pub(crate) epoch: u64,
     /// Since when it has no connection, in milliseconds since the Unix epoch; 0 while it has one.
     pub(crate) left_at_ms: i64,
+    /// Whether its last connection left it in order: what it says is all that there is.
+    pub(crate) was_left: bool,
     /// The log that its places are of.
     pub(crate) incarnation: Incarnation,
     /// What its connection made of it.
@@ -52,6 +57,8 @@ pub(crate) struct Content {
     pub(crate) subscriptions: Vec<Stored>,
     /// What the machine goes on with.
     pub(crate) kept: Kept,
+    /// What is published when its connection is over, unless the client comes back in time.
+    pub(crate) will: Option<Arc<Testament>>,
 }
 
 /// One subscription.
@@ -73,12 +80,13 @@ pub(crate) fn key_of(client_id: ClientId, mqtt_client_id: &str) -> Key {
 
 /// The prefix of a client's sessions.
 pub(super) fn client_key(client_id: ClientId) -> Key {
-    Key::durable(format!("{}.{client_id}", all_key().name()))
+    let slice = slice_key(client_id.as_bytes()[15]);
+    Key::durable(format!("{}.{client_id}", slice.name()))
 }
 
-/// The prefix of all sessions.
-pub(super) fn all_key() -> Key {
-    Key::durable("mqtt.session")
+/// The prefix of one slice of all sessions: the last byte of their clients' ids is `slice`.
+pub(super) fn slice_key(slice: u8) -> Key {
+    Key::durable(format!("mqtt.session.{slice:02x}"))
 }
 
 /// The id in the log of a message at QoS 2: equal when the client sends it again, after whatever crash, and of no other message.
@@ -99,10 +107,41 @@ pub(crate) fn message_id(session_id: SessionId, packet_id: PacketId, generation:
 }
 
 impl Record {
+    /// The session once its connection is over, which is at `now_ms` unless it was over before.
+    pub(crate) fn left(self, now_ms: i64) -> Self {
+        Self {
+            owner: None,
+            left_at_ms: match self.left_at_ms {
+                0 => now_ms,
+                left_at_ms => left_at_ms,
+            },
+            ..self
+        }
+    }
+
+    /// When its time is over; `None` while it has an owner, and for one that never ends.
+    pub(crate) fn over_at_ms(&self) -> Option<i64> {
+        (self.owner.is_none() && self.content.expiry_s != EXPIRY_NEVER_S).then(|| self.after_s(self.content.expiry_s))
+    }
+
+    /// When its will is due: after the delay or with the end of the session, whichever comes first.
+    pub(crate) fn will_at_ms(&self) -> Option<i64> {
+        let will = self.content.will.as_ref().filter(|_| self.owner.is_none())?;
+        Some(self.after_s(will.delay_s().min(self.content.expiry_s)))
+    }
+
+    /// When somebody has to look after it.
+    pub(crate) fn due_at_ms(&self) -> Option<i64> {
+        self.will_at_ms().or_else(|| self.over_at_ms())
+    }
+
     /// Whether its time is over at `now_ms`.
     pub(crate) fn has_expired(&self, now_ms: i64) -> bool {
-        let until_ms = self.left_at_ms.saturating_add(i64::from(self.content.expiry_s) * 1_000);
-        self.owner.is_none() && self.content.expiry_s != EXPIRY_NEVER_S && until_ms <= now_ms
+        self.over_at_ms().is_some_and(|over_at_ms| over_at_ms <= now_ms)
+    }
+
+    fn after_s(&self, seconds: u32) -> i64 {
+        self.left_at_ms.saturating_add(i64::from(seconds) * 1_000)
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -118,6 +157,7 @@ impl Record {
         }
         put_number(&mut value, self.epoch);
         value.put_i64(self.left_at_ms);
+        value.put_u8(self.was_left.into());
         value.put_i64(self.incarnation.0);
         value.put_u32(self.content.expiry_s);
         put_number(&mut value, self.content.position);
@@ -141,6 +181,13 @@ impl Record {
             value.put_u16(run.first);
             put_number(&mut value, run.generation.into());
         }
+        match &self.content.will {
+            Some(will) => {
+                value.put_u8(1);
+                will.encode(&mut value);
+            }
+            None => value.put_u8(0),
+        }
         debug_assert!(value.len() <= SESSION_BYTES_MAX, "{} bytes of a session", value.len());
         value.into()
     }
@@ -162,6 +209,7 @@ impl Record {
             owner,
             epoch: reader.number()?,
             left_at_ms: reader.i64()?,
+            was_left: reader.flag()?,
             incarnation: Incarnation(reader.i64()?),
             content: Content {
                 expiry_s: reader.u32()?,
@@ -173,6 +221,10 @@ impl Record {
                     last_id: reader.u16()?,
                     received: reader.list(RECEIVED_KEPT_MAX + RECEIVED_SLACK, Reader::packet_id)?,
                     generations: Generations::of_runs(reader.list(GENERATION_RUNS_MAX + 2, Reader::run)?)?,
+                },
+                will: match reader.flag()? {
+                    true => Some(Arc::new(Testament::decode(&mut reader)?)),
+                    false => None,
                 },
             },
         };
@@ -294,179 +346,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::collection::{btree_map, btree_set, vec};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn packet_ids() -> impl Strategy<Value = PacketId> {
-        (1..=u16::MAX).prop_map(|id| PacketId::new(id).unwrap())
-    }
-
-    fn stored() -> impl Strategy<Value = Stored> {
-        let options = (
-            0_u8..3,
-            any::<bool>(),
-            any::<bool>(),
-            proptest::option::of(1_u32..1_000_000),
-        );
-        ("[a-z/#+é]{1,40}", options, any::<u64>()).prop_map(|(filter, options, since)| Stored {
-            filter: filter.into(),
-            options: Options {
-                qos: QoS::from_u8(options.0).unwrap(),
-                no_local: options.1,
-                retain_as_published: options.2,
-                id: options.3.and_then(SubscriptionId::new),
-            },
-            since,
-        })
-    }
-
-    fn sent() -> impl Strategy<Value = Sent> {
-        let awaits = prop_oneof![Just(Awaits::Ack), Just(Awaits::Received), Just(Awaits::Completed)];
-        let retained = (any::<[u8; 16]>(), any::<[u8; 32]>(), any::<u64>()).prop_map(|(channel, digest, sequence)| {
-            Source::Retained {
-                channel_id: ChannelId::from_uuid(Uuid::from_bytes(channel)),
-                digest,
-                sequence,
-            }
-        });
-        let shared = any::<(u64, u64)>().prop_map(|(group, sequence)| Source::Shared { group, sequence });
-        let source = prop_oneof![any::<u64>().prop_map(Source::Log), shared, retained];
-        (packet_ids(), awaits, source).prop_map(|(id, awaits, source)| Sent { id, awaits, source })
-    }
-
-    fn kept() -> impl Strategy<Value = Kept> {
-        let runs = btree_map(1..=u16::MAX, 1_u32.., 0..40).prop_map(|runs| {
-            let runs = runs.into_iter().map(|(first, generation)| Run { first, generation });
-            Generations::of_runs(runs).unwrap()
-        });
-        (vec(sent(), 0..30), any::<u16>(), btree_set(packet_ids(), 0..30), runs).prop_map(
-            |(sent, last_id, received, generations)| Kept {
-                sent,
-                last_id,
-                received: received.into_iter().collect(),
-                generations,
-            },
-        )
-    }
-
-    prop_compose! {
-        fn record()(
-            owner in proptest::option::of(any::<[u8; 16]>()), session in any::<[u8; 16]>(), epoch in any::<u64>(),
-            expiry_s in any::<u32>(), left_at_ms in any::<i64>(), incarnation in any::<i64>(), (position, head) in any::<(u64, u64)>(),
-            subscriptions in vec(stored(), 0..20), kept in kept(),
-        ) -> Record {
-            Record {
-                session_id: SessionId::from_uuid(Uuid::from_bytes(session)),
-                owner: owner.map(|owner| NodeId::from_uuid(Uuid::from_bytes(owner))),
-                epoch, left_at_ms, incarnation: Incarnation(incarnation),
-                content: Content { expiry_s, position, head, subscriptions, kept },
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_record_reads_back_and_no_part_of_it_does(record in record(), cut in any::<prop::sample::Index>()) {
-            let value = record.encode();
-            prop_assert_eq!(Record::decode(&value[..cut.index(value.len())]), None);
-            prop_assert_eq!(Record::decode(&value), Some(record));
-        }
-
-        #[test]
-        fn any_bytes_are_a_record_or_not(mut value in vec(any::<u8>(), 0..400), record in record(), flips in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)) {
-            Record::decode(&value);
-            value = record.encode().to_vec();
-            for (at, byte) in flips {
-                let at = at.index(value.len());
-                value[at] = byte;
-            }
-            Record::decode(&value);
-        }
-
-        #[test]
-        fn messages_have_equal_ids_only_when_all_is_equal(
-            first in (0_u128..3, 1_u16..4, 0_u32..4), second in (0_u128..3, 1_u16..4, 0_u32..4),
-        ) {
-            let id = |(session, packet, generation): (u128, u16, u32)| {
-                let session_id = SessionId::from_uuid(Uuid::from_u128(session << 90));
-                message_id(session_id, PacketId::new(packet).unwrap(), generation)
-            };
-            prop_assert_eq!(id(first) == id(second), first == second);
-        }
-    }
-
-    #[test]
-    fn the_largest_record_is_within_its_limit() {
-        let filters = crate::limits::SESSION_FILTER_BYTES_MAX / SUBSCRIPTIONS_MAX;
-        let stored = Stored {
-            filter: "f".repeat(filters).into(),
-            options: Options {
-                qos: QoS::ExactlyOnce,
-                no_local: true,
-                retain_as_published: true,
-                id: SubscriptionId::new(268_435_455),
-            },
-            since: u64::MAX,
-        };
-        let sent = Sent {
-            id: PacketId::MAX,
-            awaits: Awaits::Completed,
-            source: Source::Retained {
-                channel_id: ChannelId::new(),
-                digest: [7; 32],
-                sequence: u64::MAX,
-            },
-        };
-        let runs = (0..=GENERATION_RUNS_MAX).map(|i| Run {
-            first: u16::try_from(2 * i + 1).unwrap(),
-            generation: u32::MAX - u32::from(i % 2 == 0),
-        });
-        let record = Record {
-            session_id: SessionId::new(),
-            owner: Some(NodeId::new()),
-            epoch: u64::MAX,
-            left_at_ms: i64::MAX,
-            incarnation: Incarnation(i64::MAX),
-            content: Content {
-                expiry_s: u32::MAX,
-                position: u64::MAX,
-                head: u64::MAX,
-                subscriptions: vec![stored; SUBSCRIPTIONS_MAX],
-                kept: Kept {
-                    sent: vec![sent; WINDOW_MAX.into()],
-                    last_id: u16::MAX,
-                    received: (1..)
-                        .filter_map(PacketId::new)
-                        .take(RECEIVED_KEPT_MAX + RECEIVED_SLACK)
-                        .collect(),
-                    generations: Generations::of_runs(runs).unwrap(),
-                },
-            },
-        };
-        let value = record.encode();
-        assert!(value.len() <= SESSION_BYTES_MAX, "{}", value.len());
-        assert_eq!(Record::decode(&value), Some(record));
-    }
-
-    #[test]
-    fn a_session_expires_when_it_was_left_for_long_enough() {
-        let record = |owner, expiry_s| Record {
-            session_id: SessionId::new(),
-            owner,
-            epoch: 1,
-            left_at_ms: 10_000,
-            incarnation: Incarnation(1),
-            content: Content {
-                expiry_s,
-                ..Content::default()
-            },
-        };
-        assert!(!record(None, 5).has_expired(14_999));
-        assert!(record(None, 5).has_expired(15_000));
-        assert!(!record(Some(NodeId::new()), 5).has_expired(i64::MAX));
-        assert!(!record(None, EXPIRY_NEVER_S).has_expired(i64::MAX));
-    }
-}
+mod tests;

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use dashmap::DashMap;
 use trunkline_bus::Live;
 use trunkline_bus::log::Incarnation;
 use trunkline_bus::state::{Expect, Key, State, StateError, Versioned};
 use trunkline_core::{ClientId, Clock, NodeId, SessionId};
+use trunkline_mqtt_wire::Utf8Bytes;
 
+use super::agenda::Agenda;
+use super::holds::{Hold, Holds};
+use super::nodes::Nodes;
 use super::record::{Content, Record, client_key, key_of};
+use super::settle::Executed;
 use crate::limits::{CLAIM_ATTEMPTS_MAX, SESSIONS_PER_CLIENT_MAX};
 use crate::machine::Source;
+use crate::will::{Testament, Wills};
 
 /// The sessions of the platform, as one node takes and leaves them.
 pub(crate) struct Sessions {
@@ -20,31 +25,17 @@ pub(crate) struct Sessions {
     /// This node, for as long as it runs.
     pub(super) node_id: NodeId,
     incarnation: Incarnation,
-    holds: Arc<Holds>,
-}
-
-/// Keys of sessions that connections of this node have or are taking, with how many they are.
-type Holds = DashMap<Key, usize>;
-
-/// A connection's hold on the key of its session.
-#[derive(Debug)]
-struct Hold {
-    holds: Arc<Holds>,
-    key: Key,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.holds.alter(&self.key, |_, count| count - 1);
-        self.holds.remove_if(&self.key, |_, count| *count == 0);
-    }
+    pub(super) holds: Arc<Holds>,
+    pub(super) agenda: Arc<Agenda>,
+    pub(super) nodes: Nodes,
+    pub(super) wills: Arc<Wills>,
 }
 
 /// What a client that connects asks for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub(crate) client_id: ClientId,
-    pub(crate) mqtt_client_id: &'a str,
+    pub(crate) mqtt_client_id: &'a Utf8Bytes,
     /// Whether the MQTT client id was made for it, so that there is no session under it.
     pub(crate) has_new_id: bool,
     /// What a new session is called.
@@ -54,13 +45,14 @@ pub(crate) struct Wish<'a> {
     pub(crate) expiry_s: u32,
     /// Where the log ends, for a new session.
     pub(crate) head: u64,
+    /// What is to be published when its connection ends without a goodbye. While there is one, there is a record.
+    pub(crate) will: Option<&'a Arc<Testament>>,
 }
 
 /// A session that this node owns.
 #[derive(Debug)]
 pub(crate) struct Owned {
-    key: Key,
-    _hold: Hold,
+    hold: Hold,
     /// The change that wrote it last.
     revision: u64,
     epoch: u64,
@@ -74,9 +66,16 @@ pub(crate) struct Claimed {
     pub(crate) owned: Option<(Owned, Content)>,
     /// Whether it was there before.
     pub(crate) is_present: bool,
+    /// Whether it outlives the connection, or was there before: else there is a record for the sake of a will alone.
+    pub(crate) is_kept: bool,
+    /// The will of the connection before, which was not due.
+    pub(crate) will_before: Option<Arc<Testament>>,
     /// Whether the connection that had it last left it in order.
     pub(crate) was_left: bool,
 }
+
+/// What there is under a key: a record, unless it is not understood, and the change that wrote it.
+type Found = (u64, Option<Record>);
 
 /// The record that was written, with the change that wrote it, and whether the session was there before.
 type Taken = (Option<(u64, Record)>, bool);
@@ -107,47 +106,52 @@ impl From<StateError> for NotClaimed {
 }
 
 impl Sessions {
-    pub(crate) fn new(
-        state: Arc<dyn State>,
-        live: Arc<dyn Live>,
-        clock: Arc<dyn Clock>,
-        incarnation: Incarnation,
-    ) -> Self {
+    pub(crate) fn new(state: Arc<dyn State>, live: Arc<dyn Live>, clock: Arc<dyn Clock>, wills: Arc<Wills>) -> Self {
         Self {
             state,
             live,
             clock,
             node_id: NodeId::new(),
-            incarnation,
+            incarnation: wills.log.incarnation(),
             holds: Arc::default(),
+            agenda: Arc::default(),
+            nodes: Nodes::default(),
+            wills,
         }
     }
 
-    /// Takes a session for a client that connects: its old one, a new one, or none that is kept.
+    /// Takes a session for a client that connects: its old one, a new one, or none that is kept. A will that is due by that is published first.
     ///
     /// # Errors
     /// The client gets none.
     pub(crate) async fn claim(&self, wish: &Wish<'_>) -> Result<Claimed, NotClaimed> {
         let key = key_of(wish.client_id, wish.mqtt_client_id);
-        let hold = self.hold(&key);
+        let mut hold = self.hold_for(&key, (wish.client_id, wish.mqtt_client_id.clone()));
         let mut has_waited = false;
         for _ in 0..CLAIM_ATTEMPTS_MAX {
-            let found = self.state.get(&key).await?;
-            let record = found.as_ref().and_then(|found| Record::decode(&found.value));
+            let found = self.find(&key, wish).await?;
+            let record = found.as_ref().and_then(|(_, record)| record.as_ref());
+            let was_left = record.is_none_or(|record| record.was_left);
             let owner = record.and_then(|record| record.owner);
-            let was_left = owner.is_none();
             if let Some(owner) = owner.filter(|owner| *owner != self.node_id && !has_waited) {
                 has_waited = true;
                 self.await_leaving(&key, wish, owner).await?;
                 continue;
             }
+            hold.is_written = true;
+            let Some(found) = self.settled(&key, found, wish).await? else {
+                continue;
+            };
+            let will_before = found
+                .as_ref()
+                .and_then(|(_, record)| record.as_ref()?.content.will.clone());
             if let Some((taken, is_present)) = self.claim_found(&key, found, wish).await? {
                 // A session without a record may have a connection on another node, too.
                 self.tell(wish).await;
+                hold.is_written = taken.is_some();
                 let owned = taken.map(|(revision, record)| {
                     let owned = Owned {
-                        key,
-                        _hold: hold,
+                        hold,
                         revision,
                         epoch: record.epoch,
                         session_id: record.session_id,
@@ -155,8 +159,10 @@ impl Sessions {
                     (owned, record.content)
                 });
                 return Ok(Claimed {
+                    is_kept: owned.is_some() && (is_present || wish.expiry_s > 0),
                     owned,
                     is_present,
+                    will_before: will_before.filter(|_| is_present),
                     was_left,
                 });
             }
@@ -164,45 +170,64 @@ impl Sessions {
         Err(NotClaimed::Unavailable)
     }
 
-    /// `None` when somebody else was first.
-    async fn claim_found(
+    async fn find(&self, key: &Key, wish: &Wish<'_>) -> Result<Option<Found>, NotClaimed> {
+        let Some(found) = self.state.get(key).await? else {
+            return Ok(None);
+        };
+        let record = Record::decode(&found.value);
+        if record.is_none() && !wish.is_clean_start {
+            let key = key.name();
+            tracing::error!(key, "a session is not understood; a clean start removes it");
+            return Err(NotClaimed::Unavailable);
+        }
+        Ok(Some((found.revision, record)))
+    }
+
+    /// What there is without a will that is due; `None` when somebody else was first.
+    async fn settled(
         &self,
         key: &Key,
-        found: Option<Versioned>,
+        found: Option<Found>,
         wish: &Wish<'_>,
-    ) -> Result<Option<Taken>, NotClaimed> {
-        let record = match &found {
-            None => None,
-            Some(found) => match Record::decode(&found.value) {
-                None if !wish.is_clean_start => {
-                    tracing::error!(
-                        key = key.name(),
-                        "a session is not understood; a clean start removes it"
-                    );
-                    return Err(NotClaimed::Unavailable);
-                }
-                record => record,
-            },
+    ) -> Result<Option<Option<Found>>, NotClaimed> {
+        let Some((revision, Some(record))) = found else {
+            return Ok(Some(found));
         };
+        match self.execute_before(key, revision, &record, wish.is_clean_start).await {
+            Ok(None) => Ok(Some(Some((revision, Some(record))))),
+            Ok(Some(Executed::Done(revision, record))) => Ok(Some(Some((revision, Some(*record))))),
+            Ok(Some(Executed::Unknown)) => Err(NotClaimed::Unavailable),
+            Err(StateError::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// `None` when somebody else was first.
+    async fn claim_found(&self, key: &Key, found: Option<Found>, wish: &Wish<'_>) -> Result<Option<Taken>, NotClaimed> {
+        let (revision, record) = found.map_or((None, None), |(revision, record)| (Some(revision), record));
         let epoch = record.as_ref().map_or(0, |record| record.epoch) + 1;
+        // Whatever connection had it is over by now.
+        let record = record.map(|record| record.left(self.now_ms()));
         let goes_on = record.filter(|record| !wish.is_clean_start && !record.has_expired(self.now_ms()));
         let is_present = goes_on.is_some();
         let record = match goes_on {
             Some(record) => self.adopted(record),
-            None if wish.expiry_s > 0 => self.fresh(wish),
-            None => return self.remove(key, found).await,
+            None if wish.expiry_s > 0 || wish.will.is_some() => self.fresh(wish),
+            None => return self.remove(key, revision).await,
         };
         let mut record = Record {
             owner: Some(self.node_id),
             epoch,
             left_at_ms: 0,
+            was_left: false,
             ..record
         };
         record.content.expiry_s = wish.expiry_s;
-        if found.is_none() && self.is_full(wish.client_id).await? {
+        record.content.will = wish.will.cloned();
+        if revision.is_none() && self.is_full(wish.client_id).await? {
             return Err(NotClaimed::TooMany);
         }
-        let expect = found.map_or(Expect::Absent, |found| Expect::Revision(found.revision));
+        let expect = revision.map_or(Expect::Absent, Expect::Revision);
         match self.state.compare_and_swap(key, expect, record.encode()).await {
             Ok(revision) => Ok(Some((Some((revision, record)), is_present))),
             Err(StateError::Conflict { .. }) => Ok(None),
@@ -218,6 +243,7 @@ impl Sessions {
         let record = Record {
             owner: Some(self.node_id),
             left_at_ms: 0,
+            was_left: false,
             ..self.record(owned, content)
         };
         self.write(owned, &record).await
@@ -229,14 +255,25 @@ impl Sessions {
     /// As [`Sessions::save`].
     pub(crate) async fn leave(&self, owned: &mut Owned, content: &Content) -> Result<(), NotSaved> {
         let record = self.record(owned, content);
-        self.write(owned, &record).await
+        let left = self.write(owned, &record).await;
+        if left != Err(NotSaved::Unavailable) {
+            owned.hold.is_written = false;
+        }
+        if let (Ok(()), Some(at_ms)) = (left, record.due_at_ms()) {
+            self.note(&owned.hold.key, at_ms);
+        }
+        left
     }
 
     async fn write(&self, owned: &mut Owned, record: &Record) -> Result<(), NotSaved> {
         let value = record.encode();
         loop {
             let expect = Expect::Revision(owned.revision);
-            match self.state.compare_and_swap(&owned.key, expect, value.clone()).await {
+            match self
+                .state
+                .compare_and_swap(&owned.hold.key, expect, value.clone())
+                .await
+            {
                 Ok(revision) => {
                     owned.revision = revision;
                     return Ok(());
@@ -258,6 +295,7 @@ impl Sessions {
             owner: None,
             epoch: owned.epoch,
             left_at_ms: self.now_ms(),
+            was_left: true,
             incarnation: self.incarnation,
             content: content.clone(),
         }
@@ -268,19 +306,51 @@ impl Sessions {
     /// # Errors
     /// As [`Sessions::save`].
     pub(crate) async fn end(&self, owned: &mut Owned) -> Result<(), NotSaved> {
-        loop {
-            match self.state.delete(&owned.key, owned.revision).await {
-                Ok(_) => return Ok(()),
-                Err(StateError::Conflict { .. }) => self.look_again(owned).await?,
-                Err(_) => return Err(NotSaved::Unavailable),
+        let ended = loop {
+            match self.state.delete(&owned.hold.key, owned.revision).await {
+                Ok(_) => break Ok(()),
+                Err(StateError::Conflict { .. }) => {
+                    if let Err(error) = self.look_again(owned).await {
+                        break Err(error);
+                    }
+                }
+                Err(_) => break Err(NotSaved::Unavailable),
             }
+        };
+        if ended != Err(NotSaved::Unavailable) {
+            owned.hold.is_written = false;
+        }
+        ended
+    }
+
+    /// Whether a session is still owned.
+    ///
+    /// # Errors
+    /// It is not, or that is unknown.
+    pub(crate) async fn check(&self, owned: &mut Owned) -> Result<(), NotSaved> {
+        let found = self
+            .state
+            .get(&owned.hold.key)
+            .await
+            .map_err(|_| NotSaved::Unavailable)?;
+        match found {
+            Some(found) if found.revision == owned.revision => Ok(()),
+            Some(found) => self.adopt_own(owned, &found),
+            None => Err(NotSaved::Lost),
         }
     }
 
     /// After a conflict: the revision of the record, if a write of ours whose answer was lost has made it.
     async fn look_again(&self, owned: &mut Owned) -> Result<(), NotSaved> {
-        let found = self.state.get(&owned.key).await.map_err(|_| NotSaved::Unavailable)?;
-        let found = found.ok_or(NotSaved::Lost)?;
+        let found = self
+            .state
+            .get(&owned.hold.key)
+            .await
+            .map_err(|_| NotSaved::Unavailable)?;
+        self.adopt_own(owned, &found.ok_or(NotSaved::Lost)?)
+    }
+
+    fn adopt_own(&self, owned: &mut Owned, found: &Versioned) -> Result<(), NotSaved> {
         let record = Record::decode(&found.value).ok_or(NotSaved::Lost)?;
         let is_ours = record.epoch == owned.epoch && record.session_id == owned.session_id;
         if !is_ours || found.revision <= owned.revision {
@@ -290,11 +360,11 @@ impl Sessions {
         Ok(())
     }
 
-    async fn remove(&self, key: &Key, found: Option<Versioned>) -> Result<Option<Taken>, NotClaimed> {
-        let Some(found) = found else {
+    async fn remove(&self, key: &Key, revision: Option<u64>) -> Result<Option<Taken>, NotClaimed> {
+        let Some(revision) = revision else {
             return Ok(Some((None, false)));
         };
-        match self.state.delete(key, found.revision).await {
+        match self.state.delete(key, revision).await {
             Ok(_) => Ok(Some((None, false))),
             Err(StateError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -331,24 +401,12 @@ impl Sessions {
             owner: None,
             epoch: 0,
             left_at_ms: 0,
+            was_left: false,
             incarnation: self.incarnation,
             content: Content {
                 head: wish.head,
                 ..Content::default()
             },
-        }
-    }
-
-    /// Whether a connection of this node has the session, or is taking it.
-    pub(super) fn is_held(&self, key: &Key) -> bool {
-        self.holds.contains_key(key)
-    }
-
-    fn hold(&self, key: &Key) -> Hold {
-        *self.holds.entry(key.clone()).or_default() += 1;
-        Hold {
-            holds: Arc::clone(&self.holds),
-            key: key.clone(),
         }
     }
 

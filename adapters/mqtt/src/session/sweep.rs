@@ -1,84 +1,121 @@
-//! The end of sessions: those whose time is over are removed, and those whose node is gone begin to expire.
+//! Looking after sessions without a connection. What is due soon is in the agenda of the node that left them; all records are read only
+//! when a node begins or has gone, and every hour or so.
 
 use std::collections::HashMap;
 
-use tokio::time::{Instant, interval_at};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use trunkline_bus::state::{Expect, Key, StateError, Versioned};
+use trunkline_bus::state::StateError;
 use trunkline_core::NodeId;
 
-use super::record::{Record, all_key};
+use super::record::{Record, slice_key};
 use super::store::Sessions;
 use crate::directory::Directory;
-use crate::limits::SESSION_SWEEP_PAUSE;
+use crate::limits::{
+    AGENDA_AHEAD, AGENDA_AT_ONCE, AGENDA_RETRY_PAUSE, NODE_RENEWAL_PAUSE, SWEEP_PAUSE, SWEEP_PAUSE_MIN,
+};
 
 impl Sessions {
-    /// Shows that this node runs, hears which sessions others take, and removes those whose time is over; until `cancel`.
+    /// Shows that this node runs, hears which sessions others take, and looks after those that have no connection; until `cancel`.
     pub(crate) async fn run(&self, directory: &Directory, cancel: &CancellationToken) {
-        let sweeping = async {
-            let mut sweep = interval_at(Instant::now() + SESSION_SWEEP_PAUSE, SESSION_SWEEP_PAUSE);
-            loop {
-                tokio::select! {
-                    () = cancel.cancelled() => return,
-                    _ = sweep.tick() => {}
-                }
-                if let Err(error) = self.sweep().await {
-                    tracing::warn!(%error, "sessions whose time is over could not be removed");
-                }
+        let looking = async {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = self.sweep_always() => {}
+                () = self.attend_always() => {}
             }
         };
-        tokio::join!(self.show(cancel), self.hear(directory, cancel), sweeping);
+        tokio::join!(self.show(directory, cancel), self.hear(directory, cancel), looking);
     }
 
-    /// Looks at every session.
+    /// Does what is in the agenda.
+    async fn attend_always(&self) {
+        let mut attending = FuturesUnordered::new();
+        loop {
+            while attending.len() < AGENDA_AT_ONCE
+                && let Some(key) = self.agenda.take(self.now_ms())
+            {
+                attending.push(async move { (self.attend(&key).await, key) });
+            }
+            tokio::select! {
+                Some((next, key)) = attending.next() => match next {
+                    Ok(Some(at_ms)) => self.note(&key, at_ms),
+                    // Somebody was first: its client has come back, or another node looks after it.
+                    Ok(None) | Err(StateError::Conflict { .. }) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "a session could not be looked after");
+                        self.note(&key, self.now_ms() + millis(AGENDA_RETRY_PAUSE));
+                    }
+                },
+                () = self.agenda.wait(self.now_ms()), if attending.len() < AGENDA_AT_ONCE => {}
+            }
+        }
+    }
+
+    /// Reads all sessions when that is needed.
+    async fn sweep_always(&self) {
+        let mut pause = SWEEP_PAUSE;
+        loop {
+            let _ = timeout(pause, self.nodes.gone.notified()).await;
+            while !self.nodes.is_steady() {
+                sleep(NODE_RENEWAL_PAUSE).await;
+            }
+            pause = match self.sweep().await {
+                Ok(()) if !self.agenda.take_overflow() => SWEEP_PAUSE,
+                Ok(()) => SWEEP_PAUSE_MIN,
+                Err(error) => {
+                    tracing::warn!(%error, "sessions could not be read");
+                    SWEEP_PAUSE_MIN
+                }
+            };
+            sleep(SWEEP_PAUSE_MIN).await;
+        }
+    }
+
+    /// Notes what is to be done for all sessions, a slice at a time.
     ///
     /// # Errors
     /// Shared state does not answer.
     async fn sweep(&self) -> Result<(), StateError> {
         let mut nodes = HashMap::new();
-        for (key, found) in self.state.list(&all_key()).await? {
-            let Some(record) = Record::decode(&found.value) else {
-                continue;
-            };
-            let swept = match record.owner {
-                None if record.has_expired(self.now_ms()) => self.state.delete(&key, found.revision).await,
-                None => continue,
-                Some(owner) if self.is_served(&key, owner, &mut nodes).await? => continue,
-                Some(_) => self.abandon(&key, &found, record).await,
-            };
-            match swept {
-                // Somebody was first: its client has come back, or another node sweeps.
-                Ok(_) | Err(StateError::Conflict { .. }) => {}
-                Err(error) => return Err(error),
+        for slice in 0..=u8::MAX {
+            for (key, found) in self.state.list(&slice_key(slice)).await? {
+                let Some(record) = Record::decode(&found.value) else {
+                    continue;
+                };
+                let due_at_ms = match record.owner {
+                    None => record.due_at_ms(),
+                    Some(owner) if owner == self.node_id => (!self.is_held(&key)).then_some(0),
+                    Some(owner) => (!self.runs(owner, &mut nodes).await?).then_some(0),
+                };
+                if let Some(at_ms) = due_at_ms {
+                    self.note(&key, at_ms);
+                }
             }
         }
         Ok(())
     }
 
-    /// Whether the owner of a session has a connection for it, as far as that is known here.
-    async fn is_served(&self, key: &Key, owner: NodeId, nodes: &mut HashMap<NodeId, bool>) -> Result<bool, StateError> {
-        if owner == self.node_id {
-            return Ok(self.is_held(key));
+    /// Whether a node runs, asked once in a sweep.
+    async fn runs(&self, node_id: NodeId, nodes: &mut HashMap<NodeId, bool>) -> Result<bool, StateError> {
+        if let Some(is_alive) = nodes.get(&node_id) {
+            return Ok(*is_alive);
         }
-        match nodes.get(&owner) {
-            Some(is_alive) => Ok(*is_alive),
-            None => {
-                let is_alive = self.is_alive(owner).await?;
-                nodes.insert(owner, is_alive);
-                Ok(is_alive)
-            }
-        }
+        let is_alive = self.is_alive(node_id).await?;
+        nodes.insert(node_id, is_alive);
+        Ok(is_alive)
     }
 
-    /// A session without a connection expires from now on. A node that was taken for gone and is not owns it no more.
-    async fn abandon(&self, key: &Key, found: &Versioned, record: Record) -> Result<u64, StateError> {
-        let record = Record {
-            owner: None,
-            epoch: record.epoch + 1,
-            left_at_ms: self.now_ms(),
-            ..record
-        };
-        let expect = Expect::Revision(found.revision);
-        self.state.compare_and_swap(key, expect, record.encode()).await
+    /// Notes when a session is to be looked at, unless all sessions are read before.
+    pub(super) fn note(&self, key: &trunkline_bus::state::Key, at_ms: i64) {
+        if at_ms <= self.now_ms().saturating_add(millis(AGENDA_AHEAD)) {
+            self.agenda.note(key, at_ms);
+        }
     }
+}
+
+fn millis(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,10 +2,8 @@
 //!
 //! A notice is for speed and for sessions without a record. Who misses one finds the next write of its record refused.
 
-use std::time::Duration;
-
 use bytes::{BufMut as _, Bytes};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::feed::FeedError;
 use trunkline_bus::state::{Key, StateError};
@@ -16,15 +14,10 @@ use uuid::Uuid;
 use super::record::Record;
 use super::store::{Sessions, Wish};
 use crate::directory::Directory;
-use crate::limits::{NODE_LEASE, NODE_RENEWAL_PAUSE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, TAKEOVER_TIME_MAX};
+use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, TAKEOVER_TIME_MAX};
 
 /// Where notices are told.
 const SUBJECT: &str = "mqtt.taken";
-
-/// The key by which others know that a node runs.
-fn node_key(node_id: NodeId) -> Key {
-    Key::volatile(format!("mqtt.node.{node_id}"))
-}
 
 /// What a notice says: by which node which session was taken, and by which connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +29,7 @@ struct Notice {
 }
 
 /// Younger than any connection: whoever has the session is to leave it.
-const YOUNGEST: SessionId = SessionId::from_uuid(Uuid::max());
+pub(super) const YOUNGEST: SessionId = SessionId::from_uuid(Uuid::max());
 
 fn notice(node_id: NodeId, session_id: SessionId, wish: &Wish<'_>) -> Bytes {
     let mut notice = Vec::with_capacity(48 + wish.mqtt_client_id.len());
@@ -94,11 +87,6 @@ impl Sessions {
         timeout(TAKEOVER_TIME_MAX, left).await.unwrap_or(Ok(()))
     }
 
-    /// Whether a node runs, as far as others know.
-    pub(super) async fn is_alive(&self, node_id: NodeId) -> Result<bool, StateError> {
-        Ok(node_id == self.node_id || !self.state.leases(&node_key(node_id)).await?.is_empty())
-    }
-
     /// Ends the connections whose sessions other nodes take, until `cancel`.
     pub(super) async fn hear(&self, directory: &Directory, cancel: &CancellationToken) {
         let hearing = async {
@@ -131,21 +119,6 @@ impl Sessions {
             directory.evict(notice.client_id, notice.mqtt_client_id, notice.session_id);
         }
     }
-
-    /// Shows others that this node runs, until `cancel`.
-    pub(super) async fn show(&self, cancel: &CancellationToken) {
-        let key = node_key(self.node_id);
-        let mut renewals = interval(NODE_RENEWAL_PAUSE);
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => break,
-                _ = renewals.tick() => {}
-            }
-            // While that fails, others may take what is owned here without asking.
-            let _ = timeout(NODE_LEASE, self.state.renew(&key, Bytes::new(), NODE_LEASE)).await;
-        }
-        let _ = timeout(Duration::from_secs(1), self.state.release(&key)).await;
-    }
 }
 
 #[cfg(test)]
@@ -155,21 +128,23 @@ mod tests {
     #[test]
     fn a_notice_reads_back_and_other_bytes_are_none() {
         let (node_id, client_id, session_id) = (NodeId::new(), ClientId::new(), SessionId::new());
+        let name = Utf8Bytes::try_from("name é").unwrap();
         let wish = Wish {
             client_id,
-            mqtt_client_id: "name é",
+            mqtt_client_id: &name,
             session_id,
             has_new_id: false,
             is_clean_start: false,
             expiry_s: 1,
             head: 0,
+            will: None,
         };
         let notice = notice(node_id, session_id, &wish);
         let read = Notice {
             node_id,
             session_id,
             client_id,
-            mqtt_client_id: Utf8Bytes::try_from("name é").unwrap(),
+            mqtt_client_id: name.clone(),
         };
         assert_eq!(read_notice(&notice), Some(read));
         assert_eq!(read_notice(&notice[..47]), None);

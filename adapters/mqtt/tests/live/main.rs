@@ -127,21 +127,28 @@ impl Broker {
         Client::connected(self.stream(), version, connect).await
     }
 
-    /// Ends everything, and with it what could hide: a connection or a router that does not end. Gives what it leaves behind.
+    /// Ends everything. Gives what it leaves behind.
     async fn stop(self) -> TempDir {
-        self.cancel.cancel();
-        self.connections.close();
-        tokio::time::timeout(PATIENCE, self.connections.wait())
-            .await
-            .expect("a connection does not end");
-        self.stop_router.cancel();
-        tokio::time::timeout(PATIENCE, self.router)
-            .await
-            .expect("the router does not end")
-            .unwrap();
+        end((self.cancel, self.connections), (self.stop_router, self.router)).await;
         self.bus.close().await;
         self.folder
     }
+}
+
+/// Ends the connections of an adapter and what it runs, and with it what could hide: something that does not end.
+async fn end(connections: (CancellationToken, TaskTracker), run: (CancellationToken, JoinHandle<()>)) {
+    let (cancel, connections) = connections;
+    cancel.cancel();
+    connections.close();
+    tokio::time::timeout(PATIENCE, connections.wait())
+        .await
+        .expect("a connection does not end");
+    let (cancel, run) = run;
+    cancel.cancel();
+    tokio::time::timeout(PATIENCE, run)
+        .await
+        .expect("the router does not end")
+        .unwrap();
 }
 
 fn deps(bus: &EmbeddedBus, metrics: &trunkline_telemetry::Metrics) -> Deps {

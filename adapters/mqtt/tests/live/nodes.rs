@@ -2,7 +2,7 @@
 
 use trunkline_bus::nats::{NatsBus, NatsConfig, Trimming, provision};
 use trunkline_bus::state::Key;
-use trunkline_testkit::{Nats, until};
+use trunkline_testkit::{Nats, throughout, until};
 use uuid::Uuid;
 
 use super::sessions::{lasting, open};
@@ -97,11 +97,7 @@ impl Node {
     }
 
     async fn stop(self) {
-        self.cancel.cancel();
-        self.connections.close();
-        self.connections.wait().await;
-        self.stop.cancel();
-        self.run.await.unwrap();
+        end((self.cancel, self.connections), (self.stop, self.run)).await;
         self.bus.close().await;
     }
 }
@@ -213,6 +209,104 @@ async fn what_a_session_sent_at_qos_2_on_one_node_is_known_on_another() {
     }
     assert_eq!(logged, ["one", "two"]);
     drop(ground.nats);
+    one.stop().await;
+    other.stop().await;
+}
+
+/// A CONNECT of `name` with a will to `will` that says so.
+fn mortal(name: &str) -> Connect {
+    let will = trunkline_mqtt_wire::Will {
+        qos: QoS::AtLeastOnce,
+        topic: text("will"),
+        payload: Bytes::copy_from_slice(name.as_bytes()),
+        ..Default::default()
+    };
+    Connect {
+        will: Some(will),
+        ..connect(name)
+    }
+}
+
+impl Node {
+    async fn mortal(&self, connect: Connect) -> Client {
+        Client::connected(self.stream(), Version::V5, connect).await
+    }
+
+    /// A client that subscribed to wills.
+    async fn heir(&self) -> Client {
+        let mut heir = Client::connected(self.stream(), Version::V5, connect("heir")).await;
+        heir.subscribe("will", QoS::AtLeastOnce).await;
+        heir
+    }
+
+    /// Ends as a process that is killed: nothing is said to anybody, and its lease lapses.
+    async fn crash(self) {
+        self.bus.close().await;
+        end((self.cancel, self.connections), (self.stop, self.run)).await;
+    }
+
+    async fn kept(&self) -> usize {
+        self.bus.state.list(&Key::durable("mqtt.session")).await.unwrap().len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wills_of_a_node_that_is_killed_are_published_by_another_and_those_of_the_living_are_not() {
+    let ground = Ground::start().await;
+    let (one, other, third) = (ground.node().await, ground.node().await, ground.node().await);
+    let mut heir = other.heir().await;
+    let _dead = one.mortal(mortal("dead")).await;
+    let mut alive = third.mortal(mortal("alive")).await;
+    let mut here = other.mortal(mortal("here")).await;
+    one.crash().await;
+    assert_eq!(heir.take().await.payload, "dead");
+    until(PATIENCE, async || other.kept().await == 2).await;
+    heir.is_quiet().await;
+    alive.is_quiet().await;
+    here.is_quiet().await;
+    third.stop().await;
+    assert_eq!(heir.take().await.payload, "alive");
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_will_that_waits_is_published_by_another_node_when_its_own_has_stopped() {
+    let ground = Ground::start().await;
+    let (one, other) = (ground.node().await, ground.node().await);
+    let mut heir = other.heir().await;
+    let mut connect = mortal("late");
+    connect.properties.session_expiry_s = Some(100);
+    connect.will.as_mut().unwrap().properties.will_delay_s = Some(2);
+    one.mortal(connect).await.vanish().await;
+    one.stop().await;
+    heir.is_quiet().await;
+    assert_eq!(heir.take().await.payload, "late");
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_taken_for_dead_while_shared_state_is_away() {
+    let ground = Ground::start().await;
+    let (one, other) = (ground.node().await, ground.node().await);
+    let mut clients = Vec::new();
+    for (node, name) in [(&one, "first"), (&other, "second")] {
+        clients.push(node.mortal(mortal(name)).await);
+    }
+    // Long enough for all leases to lapse.
+    ground.nats.freeze();
+    let lapsed = trunkline_mqtt::limits::NODE_LEASE + Duration::from_secs(1);
+    throughout(lapsed, async || ground.nats.pid() > 0).await;
+    ground.nats.thaw();
+    let nodes = Key::volatile("mqtt.node");
+    until(PATIENCE, async || {
+        one.bus.state.leases(&nodes).await.is_ok_and(|leases| leases.len() == 2)
+    })
+    .await;
+    let steady = trunkline_mqtt::limits::NODE_STEADY_TIME + Duration::from_secs(2);
+    throughout(steady, async || one.kept().await == 2).await;
+    for client in &mut clients {
+        client.is_quiet().await;
+    }
     one.stop().await;
     other.stop().await;
 }

@@ -36,7 +36,7 @@ impl Broker {
     }
 
     /// The sessions that `State` keeps.
-    async fn kept(&self) -> usize {
+    pub(super) async fn kept(&self) -> usize {
         let prefix = Key::durable("mqtt.session");
         self.bus.state.list(&prefix).await.unwrap().len()
     }

@@ -109,14 +109,23 @@ pub(super) const WAITING: [(&str, &str); 13] = [
     ("03-publish-qos1-no-subscribers-v5.py", "wants 0x10 in a PUBACK"),
     ("03-publish-qos1.py", "wants 0x10 in a PUBACK"),
     ("04-retain-qos1-qos0.py", "wants 0x10 in a PUBACK"),
-    ("07-will-delay-reconnect.py", "will delay"),
-    ("07-will-delay-recover.py", "will delay"),
-    ("07-will-delay.py", "will delay"),
+    (
+        "07-will-delay-reconnect.py",
+        "wants a will forgotten by a clean start, which ends the session: its will is due (3.1.3.2.2)",
+    ),
+    ("07-will-delay-recover.py", "the same in its first half"),
+    (
+        "07-will-delay.py",
+        "wants a delay beyond the end of a session that lasts for 0 seconds: the will is due with that (3.1.3.2.2)",
+    ),
     (
         "07-will-properties.py",
         "wants properties in their publisher's order; the standard keeps that of user properties alone",
     ),
-    ("07-will-takeover.py", "will of a session that is taken over"),
+    (
+        "07-will-takeover.py",
+        "wants no will by a takeover without a clean start, which closes the connection of a will without delay (3.1.4)",
+    ),
     (
         "12-prop-maximum-packet-size-publish-qos1.py",
         "wants a packet of 21 bytes where the client takes 20: Mosquitto does not count the first byte [MQTT-3.1.2-24]",
