@@ -101,6 +101,7 @@ mod header {
         a_padded_remaining_length_is_refused: decoder(Server, V3), BytesMut::from(&[0xC0, 0x80, 0x00][..]) => DecodeError::VarintNotMinimal(_), MalformedPacket;
         a_packet_over_the_limit_is_refused_from_its_header: decoder(Server, V5), BytesMut::from(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F][..]) => DecodeError::PacketTooLarge { bytes: 268_435_460, .. }, PacketTooLarge;
         a_connect_has_a_limit_of_its_own: fresh(), BytesMut::from(&[0x10, 0x80, 0x80, 0x02][..]) => DecodeError::PacketTooLarge { bytes_max: 32_768, .. }, PacketTooLarge;
+        auth_has_no_flags: decoder(Server, V5), packet(0xF1, &[]) => DecodeError::Flags { .. }, MalformedPacket;
         a_pingreq_with_a_body_is_refused: decoder(Server, V3), packet(0xC0, &[0]) => DecodeError::TrailingBytes { .. }, MalformedPacket;
         a_disconnect_with_a_body_is_refused_at_3_1_1: decoder(Server, V3), packet(0xE0, &[0]) => DecodeError::TrailingBytes { .. }, MalformedPacket;
     }
@@ -149,6 +150,8 @@ mod connecting {
         a_client_id_that_is_not_utf8_is_refused: fresh(), connect(4, 2, &[0, 2, 0xC0, 0x80]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
         a_client_id_with_nul_is_refused: fresh(), connect(4, 2, &[0, 1, 0]) => DecodeError::Text { cause: TextError::Nul, .. }, MalformedPacket;
         a_surrogate_is_refused: fresh(), connect(4, 2, &[0, 3, 0xED, 0xA0, 0x80]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
+        a_will_topic_that_is_not_utf8_is_refused: fresh(), connect(4, 0b110, &[0, 0, 0, 1, 0xFF, 0, 0]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
+        a_user_name_that_is_not_utf8_is_refused: fresh(), connect(4, 0b1000_0010, &[0, 0, 0, 1, 0xFF]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
         bytes_after_a_connect_are_refused: fresh(), connect(4, 2, &[0, 0, 9]) => DecodeError::TrailingBytes { bytes: 1, .. }, MalformedPacket;
         receive_maximum_0_is_refused: fresh(), connect(5, 2, &[3, 0x21, 0, 0, 0, 0]) => DecodeError::PropertyValue(PropertyId::ReceiveMaximum), ProtocolError;
         maximum_packet_size_0_is_refused: fresh(), connect(5, 2, &[5, 0x27, 0, 0, 0, 0, 0, 0]) => DecodeError::PropertyValue(_), ProtocolError;
@@ -169,6 +172,33 @@ mod connecting {
         topic_alias_maximum_0_passes: fresh(), connect(5, 2, &[3, 0x22, 0, 0, 0, 0]);
         a_byte_order_mark_passes: fresh(), connect(4, 2, &[0, 3, 0xEF, 0xBB, 0xBF]);
         a_password_is_any_bytes: fresh(), connect(4, 0b1100_0010, &[0, 0, 0, 0, 0, 2, 0, 0xFF]);
+    }
+
+    #[test]
+    fn a_connect_that_lacks_what_its_flags_announce_is_refused() {
+        // A user name; a password, alone at 5.
+        for bytes in [
+            connect(4, 0b1000_0010, &[0, 0]),
+            connect(4, 0b1100_0010, &[0, 0, 0, 1, b'u']),
+            connect(5, 0b1000_0010, &[0, 0, 0]),
+            connect(5, 0b0100_0010, &[0, 0, 0]),
+        ] {
+            assert!(matches!(refusal(fresh(), bytes), DecodeError::Truncated(_)));
+        }
+    }
+
+    #[test]
+    fn a_client_id_of_23_letters_and_digits_is_accepted() {
+        let letters = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        for id in letters.windows(23).chain(letters.windows(1)) {
+            for level in [4, 5] {
+                let mut rest = vec![0; usize::from(level == 5)];
+                rest.extend([0, id.len() as u8]);
+                rest.extend(id);
+                let decoded = fresh().decode(&mut connect(level, 2, &rest));
+                assert!(matches!(decoded, Ok(Some(_))), "{decoded:?}");
+            }
+        }
     }
 
     #[test]
@@ -228,6 +258,8 @@ mod publishing {
         a_session_expiry_in_publish_is_refused: decoder(Server, V5), publish_with(&[0x11, 0, 0, 0, 1]) => DecodeError::PropertyNotAllowed(_), MalformedPacket;
         a_subscription_id_from_a_client_is_refused: decoder(Server, V5), publish_with(&[0x0B, 1]) => DecodeError::PropertyDirection(_), ProtocolError;
         a_subscription_id_of_0_is_refused: decoder(Client, V5), publish_with(&[0x0B, 0]) => DecodeError::PropertyValue(_), ProtocolError;
+        a_response_topic_that_is_not_utf8_is_refused: decoder(Server, V5), publish_with(&[0x08, 0, 1, 0xFF]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
+        a_content_type_that_is_not_utf8_is_refused: decoder(Server, V5), publish_with(&[0x03, 0, 1, 0xFF]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
         a_response_topic_with_wildcard_is_refused: decoder(Server, V5), publish_with(&[0x08, 0, 1, b'#']) => DecodeError::Topic { .. }, MalformedPacket;
         a_property_cut_by_its_block_is_refused: decoder(Server, V5), publish_with(&[0x02, 0, 0]) => DecodeError::Truncated(_), MalformedPacket;
         a_property_block_over_the_end_is_refused: decoder(Server, V5), packet(0x30, &[0, 1, b't', 9, 0x01, 0]) => DecodeError::Truncated(_), MalformedPacket;
@@ -264,6 +296,8 @@ mod subscribing {
     refused! {
         a_subscribe_of_nothing_is_refused: decoder(Server, V5), packet(0x82, &[0, 1, 0]) => DecodeError::EmptyList(_), ProtocolError;
         an_unsubscribe_of_nothing_is_refused: decoder(Server, V3), packet(0xA2, &[0, 1]) => DecodeError::EmptyList(_), ProtocolError;
+        a_filter_that_is_not_utf8_is_refused: decoder(Server, V3), packet(0x82, &[0, 1, 0, 1, 0xFF, 0]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
+        a_filter_to_leave_that_is_not_utf8_is_refused: decoder(Server, V3), packet(0xA2, &[0, 1, 0, 1, 0xFF]) => DecodeError::Text { cause: TextError::NotUtf8, .. }, MalformedPacket;
         a_subscribe_with_packet_id_0_is_refused: decoder(Server, V3), packet(0x82, &[0, 0, 0, 1, b'a', 0]) => DecodeError::PacketIdZero(_), ProtocolError;
         reserved_option_bits_are_refused: decoder(Server, V5), subscribe("a", 0x40) => DecodeError::SubscriptionOptionsReserved(_), MalformedPacket;
         options_of_5_are_refused_at_3_1_1: decoder(Server, V3), packet(0x82, &[0, 1, 0, 1, b'a', 0x04]) => DecodeError::SubscriptionOptionsReserved(_), MalformedPacket;

@@ -24,6 +24,7 @@ mod life;
 mod outbound;
 mod property;
 mod qos2;
+mod standard;
 
 const BOTH: [Version; 2] = [Version::V3, Version::V5];
 

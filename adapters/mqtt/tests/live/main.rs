@@ -16,6 +16,7 @@ mod retained;
 mod sessions;
 mod shared;
 mod slow;
+mod standard;
 mod tls;
 mod websocket;
 mod wills;
