@@ -12,7 +12,7 @@ use std::path::Path;
 /// Where the tests are that the table names, from this package.
 const TESTS: [&str; 4] = ["src", "tests", "../../crates/mqtt-wire/tests", "../../tests/scenarios"];
 /// Statements that nothing proves yet. It only shrinks.
-const OPEN: usize = 1;
+const OPEN: usize = 0;
 
 /// A section of a standard, with the numbers of its first and its last statement.
 type Section = (&'static str, u32, u32);

@@ -50,16 +50,16 @@ fn full_connect() -> Packet {
 }
 
 /// A bystander that publishes to itself; it must notice nothing.
-struct Bystander(Client);
+pub(super) struct Bystander(Client);
 
 impl Bystander {
-    async fn of(broker: &Broker) -> Self {
+    pub(super) async fn of(broker: &Broker) -> Self {
         let mut client = broker.client(Version::V5, "bystander").await;
         client.subscribe("bystander", QoS::AtMostOnce).await;
         Self(client)
     }
 
-    async fn goes_on(&mut self) {
+    pub(super) async fn goes_on(&mut self) {
         self.0.publish("bystander", "1", QoS::AtMostOnce).await;
         assert_eq!(self.0.take().await.payload, "1");
     }

@@ -7,6 +7,7 @@
 
 mod deliver;
 mod exactly_once;
+mod greedy;
 mod hostile;
 mod late;
 mod life;
