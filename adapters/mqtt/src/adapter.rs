@@ -26,7 +26,7 @@ use crate::reason::Feature;
 use crate::retained::Retained;
 use crate::router::{Parts, Router};
 use crate::session::Sessions;
-use crate::shared::Shared;
+use crate::shared::{self, Shared};
 use crate::transport::{Arrival, Layers, Listener, Stream};
 use crate::will::Wills;
 
@@ -83,9 +83,6 @@ impl Adapter {
             Arc::clone(&clock),
             Arc::clone(&attendance),
         ));
-        let replays = Arc::new(Semaphore::new(REPLAYS_MAX));
-        let shared = Shared::new(Arc::clone(&log), Arc::clone(&replays), Arc::clone(&metrics));
-        let shared = Arc::new(shared);
         let wills = Arc::new(Wills {
             gate: Arc::clone(&deps.gate),
             log: Arc::clone(&log),
@@ -94,7 +91,17 @@ impl Adapter {
             metrics: Arc::clone(&metrics),
             payload_bytes_max: settings.payload_bytes_max,
         });
-        let sessions = Arc::new(Sessions::new(deps.state, deps.live, clock, Arc::clone(&wills)));
+        let sessions = Sessions::new(Arc::clone(&deps.state), deps.live, clock, Arc::clone(&wills));
+        let sessions = Arc::new(sessions);
+        let replays = Arc::new(Semaphore::new(REPLAYS_MAX));
+        let shared = shared::Parts {
+            log: Arc::clone(&log),
+            state: deps.state,
+            sessions: Arc::clone(&sessions),
+            replays: Arc::clone(&replays),
+        };
+        let shared = Shared::new(shared, Arc::clone(&metrics));
+        let shared = Arc::new(shared);
         let parts = Parts {
             attendance,
             retained: Arc::clone(&retained),

@@ -160,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         member.leave(&adapter);
         let tickets = std::mem::take(&mut member.tickets);
+        let ended = member.kept.take().filter(|_| expiry_s == 0);
         let time_max = match cause {
             _ if !has_will => LEAVE_TIME_MAX,
             Cause::Draining => DRAIN_TIME_MAX,
@@ -188,6 +189,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             };
             if timeout(time_max, leaving).await.is_err() {
                 tracing::warn!("a session could not be saved in time when its connection ended");
+            }
+            if let Some(ended) = ended {
+                shares::forget(&tickets, &ended);
             }
             // What is not in the session's record is another member's.
             drop(tickets);

@@ -1,7 +1,7 @@
 //! MQTT 3.1.1 and 5 for devices: connections, sessions, and the way of a message to its subscribers.
 //!
-//! Owns what MQTT asks of a server beyond the codec: the session machine, the sessions that outlive their connections, the router that
-//! feeds this node's subscribers from the log, the tasks that carry bytes, and what lies between them and a socket. Does not own who may do
+//! Owns what MQTT asks of a server beyond the codec: the session machine, the sessions that outlive their connections, the groups that share
+//! subscriptions, the router that feeds this node's subscribers from the log, the tasks that carry bytes, and what lies between them and a socket. Does not own who may do
 //! what (`trunkline-gate`), what is durable (`trunkline-bus`) or
 //! how packets look (`trunkline-mqtt-wire`).
 //!

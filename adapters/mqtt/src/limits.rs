@@ -54,8 +54,18 @@ pub const TAPPED_MAX: usize = 16_384;
 /// Pages that the reader of a shard is ahead of the router.
 pub const PAGES_AHEAD_MAX: usize = 1;
 
-/// Shared groups that connections of one domain have on a node.
+/// Shared groups of one domain.
 pub const SHARED_GROUPS_MAX: usize = 1_000;
+/// Members of a group that it waits for while they are away.
+pub const SHARED_KEPT_MAX: usize = 1_000;
+/// Nodes on which a group has members.
+pub const SHARED_NODES_MAX: usize = 16;
+/// Messages that one node deals before it is the turn of another that has room.
+pub const SHARED_TURN_MAX: usize = 32;
+/// Pause between two looks for groups whose members and nodes are gone.
+pub const SHARED_SWEEP_PAUSE: Duration = Duration::from_secs(60);
+/// Pause between two looks at a group: for the next turn, for nodes that are gone, and for what is to be saved.
+pub const SHARED_PAUSE: Duration = Duration::from_secs(1);
 /// Connections on a node that are members of one group.
 pub const SHARED_MEMBERS_MAX: usize = 1_000;
 /// Messages of a group that members on a node have and are not done with; while there are more, the others wait in the log.

@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) lost_revoked: Counter,
     pub(crate) subscriptions_denied: Counter,
     pub(crate) shared_groups: Gauge,
+    pub(crate) shared_again: Counter,
     shared_refused: [Counter; NotJoined::ALL.len()],
     closed: [Counter; Cause::ALL.len()],
     unsupported: [Counter; Feature::ALL.len()],
@@ -79,6 +80,10 @@ impl Metrics {
                 "Subscriptions of MQTT sessions that were removed since their clients may not have them any more",
             ),
             shared_groups: registry.gauge("trunkline_mqtt_shared_groups", "Groups of shared subscriptions", &[]),
+            shared_again: count(
+                "trunkline_mqtt_shared_again_total",
+                "Messages of shared subscriptions that a member left undone and another was to get",
+            ),
             shared_refused: NotJoined::ALL.map(|cause| {
                 let help = "Shared subscriptions that were refused, by cause";
                 registry.counter("trunkline_mqtt_shared_refused_total", help, &[("cause", cause.name())])

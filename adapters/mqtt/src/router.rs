@@ -144,6 +144,7 @@ impl Router {
             tokio::task::consume_budget().await;
         }
         self.routed[usize::from(shard.0)].store(page.next - 1, Ordering::Release);
+        self.shared.reached(shard, page.next - 1);
         self.retained.reached(shard, page.next - 1).await;
     }
 

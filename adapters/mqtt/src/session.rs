@@ -7,6 +7,7 @@
 mod agenda;
 pub(crate) mod bytes;
 mod holds;
+mod look;
 mod nodes;
 mod record;
 mod settle;

@@ -1,41 +1,61 @@
 //! Shared subscriptions: each message that matches goes to one member of a group.
 //!
 //! A group deals its messages from the log alone, at QoS 0 too, so that it knows of each where it is. A member is dealt what it has room
-//! for: within its window at QoS 1 and 2, and a few ahead of what its socket takes.
+//! for: within its window at QoS 1 and 2, and a few ahead of what its socket takes. Where a group is in the log, and what members have, is in
+//! a record in `State`. Of several nodes with members one deals at a time, and passes the turn on by compare-and-swap of that record.
 
 mod dealer;
 mod group;
+mod keeper;
+mod record;
 mod room;
+mod shares;
+mod standing;
+mod sweep;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trunkline_bus::Log;
-use trunkline_bus::log::{LogError, Page, ReadLimit};
+use trunkline_bus::log::Shard;
+use trunkline_bus::{Log, State};
 use trunkline_core::{ChannelId, DomainId, SessionId};
 
-use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, SHARED_GROUPS_MAX};
+use crate::limits::{LEAVE_TIME_MAX, SHARED_GROUPS_MAX};
 use crate::message::Message;
 use crate::metrics::Metrics;
-use crate::retry::retry;
-use dealer::Read;
+use crate::session::Sessions;
 pub(crate) use group::{Group, GroupKey, Ticket};
+pub(crate) use record::KeptMember;
 pub(crate) use room::Room;
+pub(crate) use standing::Standing;
 
 /// The groups that connections of this node have.
 pub(crate) struct Shared {
     log: Arc<dyn Log>,
+    state: Arc<dyn State>,
+    sessions: Arc<Sessions>,
     replays: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    /// By shard, the place up to which everything came by.
+    routed: Vec<AtomicU64>,
     groups: RwLock<Groups>,
     /// How many there are, for a look without the lock.
     count: AtomicUsize,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// What groups are made of.
+pub(crate) struct Parts {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) state: Arc<dyn State>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) replays: Arc<Semaphore>,
 }
 
 /// By the channel of their messages.
@@ -64,9 +84,18 @@ impl NotJoined {
 }
 
 impl Shared {
-    pub(crate) fn new(log: Arc<dyn Log>, replays: Arc<Semaphore>, metrics: Arc<Metrics>) -> Self {
-        Self {
+    pub(crate) fn new(parts: Parts, metrics: Arc<Metrics>) -> Self {
+        let Parts {
             log,
+            state,
+            sessions,
+            replays,
+        } = parts;
+        Self {
+            routed: (0..log.shards()).map(|_| AtomicU64::new(0)).collect(),
+            log,
+            state,
+            sessions,
             replays,
             metrics,
             groups: RwLock::default(),
@@ -76,24 +105,41 @@ impl Shared {
         }
     }
 
-    /// Ends what groups do once `cancel` says so.
+    /// Hears what other nodes write, and looks after groups that no node has, until `cancel`; then leaves the groups in order. To be ended
+    /// when no connection has one any more.
     pub(crate) async fn run(&self, cancel: &CancellationToken) {
-        cancel.cancelled().await;
-        self.stop.cancel();
+        let working = async { tokio::join!(self.hear(), self.sweep_on()) };
+        cancel.run_until_cancelled(working).await;
         self.tasks.close();
+        // Others find out that this node is gone where it does not say so in time.
+        let _ = timeout(LEAVE_TIME_MAX, self.tasks.wait()).await;
+        self.stop.cancel();
         self.tasks.wait().await;
     }
 
-    /// Stays with a group for a connection whose session is known as `member`, once that deals. What it deals begins where the log ends
-    /// when its first member comes. Cancel safe.
+    /// Stays with a group for a connection whose session is known as `member`, once the record of the group says so, and that it waits for
+    /// the `kept` member while it is away. What a new group deals begins where the log ends. Cancel safe.
     ///
     /// # Errors
     /// There are too many.
-    pub(crate) async fn join(self: &Arc<Self>, key: GroupKey, member: SessionId) -> Result<Ticket, NotJoined> {
+    pub(crate) async fn join(
+        self: &Arc<Self>,
+        key: GroupKey,
+        member: SessionId,
+        kept: Option<KeptMember>,
+    ) -> Result<Ticket, NotJoined> {
         let joined = self.find_or_open(key, member);
         let ticket = joined.inspect_err(|cause| self.metrics.shared_refused(*cause).increment())?;
-        ticket.group().opened().await;
-        Ok(ticket)
+        let group = ticket.group();
+        let number = match kept {
+            Some(kept) => group.keep(kept, true),
+            None => group.changes(),
+        };
+        if group.is_saved(number).await {
+            return Ok(ticket);
+        }
+        self.metrics.shared_refused(NotJoined::Groups).increment();
+        Err(NotJoined::Groups)
     }
 
     fn find_or_open(self: &Arc<Self>, key: GroupKey, member: SessionId) -> Result<Ticket, NotJoined> {
@@ -106,7 +152,7 @@ impl Shared {
         if of_domain.map(|(_, groups)| groups.len()).sum::<usize>() >= SHARED_GROUPS_MAX {
             return Err(NotJoined::Groups);
         }
-        let group = Arc::new(Group::new(key));
+        let group = Arc::new(Group::new(key, Arc::clone(self.sessions.standing())));
         let ticket = group.admit(member).ok_or(NotJoined::Members)?;
         groups.entry(group.key.place).or_default().push(Arc::clone(&group));
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -131,61 +177,31 @@ impl Shared {
         }
     }
 
+    /// Everything up to `place` of `shard` came by.
+    pub(crate) fn reached(&self, shard: Shard, place: u64) {
+        self.routed[usize::from(shard.0)].store(place, Ordering::Release);
+    }
+
+    fn routed(&self, group: &Group) -> u64 {
+        let shard = self.log.shard_of(group.key.place.0);
+        self.routed[usize::from(shard.0)].load(Ordering::Acquire)
+    }
+
     /// Whether there is no group.
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// Does what a group waits for, until nobody has it any more.
-    async fn serve(&self, group: &Arc<Group>) {
-        if let Err(error) = self.work(group).await {
-            tracing::error!(%error, "a shared subscription gets no messages any more: the log cannot be read");
-        }
-    }
-
-    async fn work(&self, group: &Arc<Group>) -> Result<(), LogError> {
-        let shard = self.log.shard_of(group.key.place.0);
-        group.begin_after(retry(u32::MAX, || self.log.latest(shard)).await?);
-        // What was stored before the router knew of the group is read from the log.
-        group.reaches(retry(u32::MAX, || self.log.latest(shard)).await?);
-        loop {
-            group.work.notified().await;
-            if group.is_empty() && self.close(group) {
-                return Ok(());
-            }
-            while let Some(read) = group.to_read() {
-                let page = self.read(group, read).await?;
-                self.metrics.lost_trimmed.add(group.was_read(read, page));
-            }
-        }
-    }
-
-    /// Reads what a group asked for, when it is its turn.
-    async fn read(&self, group: &Group, read: Read) -> Result<Page, LogError> {
-        let shard = self.log.shard_of(group.key.place.0);
-        let (from, entries) = match read {
-            Read::One(sequence) => (sequence, 1),
-            Read::From(from) => (from, CATCH_UP_ENTRIES_MAX),
-        };
-        let limit = ReadLimit {
-            entries,
-            bytes: CATCH_UP_BYTES_MAX,
-        };
-        let _turn = self.replays.acquire().await;
-        match retry(u32::MAX, || self.log.read(shard, from, limit)).await {
-            Err(LogError::Damaged { sequence, .. }) => Ok(Page {
-                entries: Vec::new(),
-                next: sequence + 1,
-                skipped: 1,
-            }),
-            page => page,
-        }
+    /// The groups that connections here have.
+    fn all(&self) -> Vec<Arc<Group>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.values().flatten().cloned().collect()
     }
 
     /// Forgets a group, unless somebody has come to it.
     fn close(&self, group: &Arc<Group>) -> bool {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        if !group.is_empty() {
+        if !group.is_over() {
             return false;
         }
         if let Some(known) = groups.get_mut(&group.key.place) {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::member::Member;
 use super::outbound::finished;
-use super::shares::pass_on;
+use super::shares::{Received, pass_on, received};
 use super::{Connection, ended};
 use crate::adapter::Adapter;
 use crate::limits::{RECHECK_PAUSE, SAVE_CHANGES_MAX, SAVE_LAG_MAX, SAVE_LAG_PAUSE, SAVE_PAUSE};
@@ -93,7 +93,8 @@ impl Keeping {
         mark.changes - changes >= SAVE_CHANGES_MAX || now.duration_since(since) >= SAVE_PAUSE
     }
 
-    fn begin(&mut self, sessions: &Arc<Sessions>, mark: Mark, content: Content) {
+    /// Begins to save; what groups dealt and the client `received` is settled with them then.
+    fn begin(&mut self, sessions: &Arc<Sessions>, mark: Mark, (content, received): (Content, Received)) {
         let Some(mut owned) = self.owned.take() else {
             return;
         };
@@ -104,9 +105,14 @@ impl Keeping {
             loop {
                 match sessions.save(&mut owned, &content).await {
                     Err(NotSaved::Unavailable) => sleep(RECHECK_PAUSE).await,
-                    outcome => return Saved(owned, outcome),
+                    Err(NotSaved::Lost) => return Saved(owned, Err(NotSaved::Lost)),
+                    Ok(()) => break,
                 }
             }
+            for (group, sequences) in received {
+                group.settle(&sequences).await;
+            }
+            Saved(owned, Ok(()))
         }));
     }
 
@@ -169,7 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 let kept = self.machine.begin_save();
                 keeping.head = head;
                 let content = member.content(&self.adapter, self.machine.expiry_s(), head, kept);
-                keeping.begin(&self.adapter.sessions, mark, content);
+                let received = received(&member.tickets, &content.kept.sent);
+                keeping.begin(&self.adapter.sessions, mark, (content, received));
             }
         } else if self.machine.wants_save() {
             keeping.waiting_since.get_or_insert_with(Instant::now);

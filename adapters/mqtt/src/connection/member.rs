@@ -24,7 +24,7 @@ use crate::retained::{Lookup, Retained};
 use crate::retry::retry;
 use crate::router::Router;
 use crate::session::Owned;
-use crate::shared::Ticket;
+use crate::shared::{KeptMember, Ticket};
 use crate::subscription::{Subscriber, Subscription};
 use crate::will::Testament;
 
@@ -61,6 +61,8 @@ pub(super) struct Member {
     pub(super) recheck: Option<BoxFuture<'static, Recheck>>,
     /// Since when it is not known what the client may have; nothing is sent to it meanwhile.
     pub(super) uncertain_since: Option<Instant>,
+    /// The session as groups know it that wait for it, if it outlives the connection.
+    pub(super) kept: Option<KeptMember>,
     /// The groups that it is or was a member of.
     pub(super) tickets: Vec<Ticket>,
     /// Messages that groups dealt to it and that were sent, or dropped, since they were told of its room.
@@ -97,6 +99,7 @@ impl Member {
             lookup: None,
             recheck: None,
             uncertain_since: None,
+            kept: None,
             tickets: Vec::new(),
             shares_taken: 0,
             position: 0,

@@ -189,6 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             earlier,
         } = resumed;
         member.earlier = earlier;
+        member.kept = Some(owned.member());
         if self.machine.has_unsent() {
             member.resending = Some(Box::default());
         }
@@ -209,7 +210,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     let Stored { filter, options, since } = stored;
                     if let Ok(Some((name, asked))) = topic::shared(&filter) {
                         let key = GroupKey::new(name, asked, &permit);
-                        if let Ok(ticket) = adapter.shared.join(key, member.subscriber.key).await {
+                        if let Ok(ticket) = adapter
+                            .shared
+                            .join(key, member.subscriber.key, member.kept.clone())
+                            .await
+                        {
                             member.add_share(&filter, &permit, options, ticket);
                         }
                         continue;

@@ -1,10 +1,15 @@
 //! A client as a member of groups: what it is done with, and what it has room for.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
 use crate::machine::{Awaits, Sent, Source};
-use crate::shared::Ticket;
+use crate::shared::{Group, KeptMember, Ticket};
+
+/// Messages at QoS 2 that a client has, by the groups that dealt them.
+pub(super) type Received = Vec<(Arc<Group>, Vec<u64>)>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Tells the groups what the client has acknowledged at QoS 1.
@@ -30,6 +35,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             ticket.group().has_room_again();
         }
     }
+}
+
+/// Has the groups wait no more for a session that ends.
+pub(super) fn forget(tickets: &[Ticket], ended: &KeptMember) {
+    for ticket in tickets {
+        ticket.group().keep(ended.clone(), false);
+    }
+}
+
+/// Messages at QoS 2 that groups dealt and the client has, by group. Before the client is told that it may forget them, each group is to
+/// know that nobody else gets them.
+pub(super) fn received(tickets: &[Ticket], sent: &[Sent]) -> Received {
+    let received = |group: &Group| {
+        let completed = sent.iter().filter(|sent| sent.awaits == Awaits::Completed);
+        completed
+            .filter_map(|sent| match sent.source {
+                Source::Shared { group: id, sequence } => (id == group.id()).then_some(sequence),
+                Source::Log(_) | Source::Retained { .. } => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let groups = tickets
+        .iter()
+        .map(|ticket| (Arc::clone(ticket.group()), received(ticket.group())));
+    groups.filter(|(_, received)| !received.is_empty()).collect()
 }
 
 /// Tells the groups which messages at QoS 2 are in the record of their member's session from now on: nobody else is to have them.

@@ -15,7 +15,7 @@ use crate::adapter::Adapter;
 use crate::limits::{SESSION_FILTER_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::reason;
 use crate::retained::Lookup;
-use crate::shared::{GroupKey, Ticket};
+use crate::shared::{GroupKey, KeptMember, Ticket};
 use crate::subscription::{Options, Subscription};
 
 /// What one filter of a SUBSCRIBE was granted.
@@ -30,14 +30,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let Some(member) = &self.member else {
             return;
         };
-        let (adapter, session, key) = (Arc::clone(&self.adapter), member.session.clone(), member.subscriber.key);
+        let (adapter, session) = (Arc::clone(&self.adapter), member.session.clone());
+        let (key, kept) = (member.subscriber.key, member.kept.clone());
         let retaining = self.retaining.take();
         self.work = Some(Box::pin(async move {
             // What came of it is nobody's concern, but it is in the log or not from here on.
             let _ = OptionFuture::from(retaining).await;
             let mut answers = Vec::with_capacity(subscribe.filters.len());
             for filter in &subscribe.filters {
-                answers.push(grant(&adapter, &session, key, &filter.filter).await);
+                answers.push(grant(&adapter, &session, (key, kept.clone()), &filter.filter).await);
             }
             Done::Filters(subscribe, answers)
         }));
@@ -130,6 +131,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) fn remove(&self, member: &Member, subscription: &Arc<Subscription>) {
         member.remove(&self.adapter.router, subscription);
         if let Some(group) = subscription.group() {
+            if let Some(kept) = &member.kept {
+                group.keep(kept.clone(), false);
+            }
             group.step_out(&member.subscriber, |sequence| {
                 self.machine.has_shared(group.id(), sequence)
             });
@@ -186,7 +190,12 @@ const fn granted(qos: QoS) -> ReasonCode {
 }
 
 /// Whether `session` may have what `filter` asks for, once the messages that it permits are routed here.
-async fn grant(adapter: &Adapter, session: &Session, member: SessionId, filter: &str) -> Result<Granted, ReasonCode> {
+async fn grant(
+    adapter: &Adapter,
+    session: &Session,
+    (member, kept): (SessionId, Option<KeptMember>),
+    filter: &str,
+) -> Result<Granted, ReasonCode> {
     let shared = topic::shared(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
     let asked = shared.map_or(filter, |(_, asked)| asked);
     let permit = permit(adapter.gate.as_ref(), session, asked).await?;
@@ -194,7 +203,7 @@ async fn grant(adapter: &Adapter, session: &Session, member: SessionId, filter: 
     attended.map_err(|_| ReasonCode::ImplementationSpecificError)?;
     let ticket = match shared {
         Some((name, asked)) => {
-            let joined = adapter.shared.join(GroupKey::new(name, asked, &permit), member);
+            let joined = adapter.shared.join(GroupKey::new(name, asked, &permit), member, kept);
             Some(joined.await.map_err(|_| ReasonCode::QuotaExceeded)?)
         }
         None => None,

@@ -51,7 +51,7 @@ impl Nodes {
 
 impl Sessions {
     /// Whether a node runs, as far as others know.
-    pub(super) async fn is_alive(&self, node_id: NodeId) -> Result<bool, StateError> {
+    pub(crate) async fn is_alive(&self, node_id: NodeId) -> Result<bool, StateError> {
         Ok(node_id == self.node_id || !self.state.leases(&node_key(node_id)).await?.is_empty())
     }
 
@@ -73,6 +73,7 @@ impl Sessions {
             if !matches!(timeout(NODE_LEASE, renewal).await, Ok(Ok(()))) {
                 continue;
             }
+            self.standing.renewed(begun);
             let has_lapsed = renewed.is_some_and(|renewed| renewed.elapsed() > NODE_LEASE);
             if renewed.is_none() || has_lapsed {
                 self.nodes.set_steady_since(Some(begun));

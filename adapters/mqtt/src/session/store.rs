@@ -15,6 +15,7 @@ use super::record::{Content, Record, client_key, key_of};
 use super::settle::Executed;
 use crate::limits::{CLAIM_ATTEMPTS_MAX, SESSIONS_PER_CLIENT_MAX};
 use crate::machine::Source;
+use crate::shared::Standing;
 use crate::will::{Testament, Wills};
 
 /// The sessions of the platform, as one node takes and leaves them.
@@ -24,6 +25,8 @@ pub(crate) struct Sessions {
     clock: Arc<dyn Clock>,
     /// This node, for as long as it runs.
     pub(super) node_id: NodeId,
+    /// Whether others know that it runs.
+    pub(super) standing: Arc<Standing>,
     incarnation: Incarnation,
     pub(super) holds: Arc<Holds>,
     pub(super) agenda: Arc<Agenda>,
@@ -52,7 +55,7 @@ pub(crate) struct Wish<'a> {
 /// A session that this node owns.
 #[derive(Debug)]
 pub(crate) struct Owned {
-    hold: Hold,
+    pub(super) hold: Hold,
     /// The change that wrote it last.
     revision: u64,
     epoch: u64,
@@ -113,6 +116,7 @@ impl Sessions {
             clock,
             node_id: NodeId::new(),
             incarnation: wills.log.incarnation(),
+            standing: Arc::default(),
             holds: Arc::default(),
             agenda: Arc::default(),
             nodes: Nodes::default(),

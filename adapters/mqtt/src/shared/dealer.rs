@@ -3,7 +3,7 @@
 //! What a member was dealt is its own until it is done: sent at QoS 0, acknowledged at QoS 1, in the keeping of its session at QoS 2. What a
 //! member leaves undone goes to another, before anything else. Its place is remembered, and not the message, which the log has.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use trunkline_core::SessionId;
@@ -15,11 +15,21 @@ use crate::queue::{Next, Queue};
 /// The messages of a group, and who has which.
 #[derive(Debug, Default)]
 pub(super) struct Dealer {
+    /// Whether it deals: it is the turn of its node.
+    is_on: bool,
+    /// What is from this place on was not dealt, but what was returned.
+    next: u64,
+    /// Messages that were dealt in this turn of its node.
+    dealt: usize,
     feed: Queue<Arc<Message>>,
     /// What was read from the log because the group was behind.
     caught: VecDeque<Arc<Message>>,
     /// Places of what a member has left undone; with the message, once that was read again.
     returned: BTreeMap<u64, Option<Arc<Message>>>,
+    /// Places from `next` on of what is not to be dealt: it is in the record of a session.
+    passed: BTreeSet<u64>,
+    /// Messages at QoS 0 up to this place are not read from the log: they wait for nobody.
+    quiet_to: u64,
     /// Places of what members have and are not done with.
     held: BTreeMap<u64, SessionId>,
     /// The next in turn is first.
@@ -49,20 +59,92 @@ pub(super) enum Read {
 }
 
 impl Dealer {
-    /// As [`Queue::begin_after`]; to be followed by [`Dealer::reaches`].
-    pub(super) fn begin_after(&mut self, position: u64) {
-        self.feed.begin_after(position);
+    /// Deals what is in the log from `next` on, except what was `passed`, and before that what was `returned`. To be followed by
+    /// [`Dealer::reaches`].
+    pub(super) fn start(&mut self, next: u64, returned: &BTreeSet<u64>, passed: &BTreeSet<u64>) {
+        self.stop();
+        (self.is_on, self.next, self.dealt, self.quiet_to) = (true, next, 0, u64::MAX);
+        self.feed.begin_after(next.saturating_sub(1));
+        for sequence in returned {
+            self.again(*sequence);
+        }
+        self.passed.clone_from(passed);
     }
 
-    /// As [`Queue::reaches`].
-    pub(super) fn reaches(&mut self, head: u64) {
+    /// As [`Queue::reaches`]; whether nobody was there for what is read from the log.
+    pub(super) fn reaches(&mut self, head: u64, was_asleep: bool) {
         self.feed.reaches(head);
+        self.quiet_to = if was_asleep { head } else { 0 };
+    }
+
+    /// Deals nothing any more. What members have stays theirs.
+    pub(super) fn stop(&mut self) {
+        self.is_on = false;
+        self.feed = Queue::default();
+        self.caught.clear();
+        self.passed.clear();
+    }
+
+    pub(super) const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// Messages that were dealt in this turn.
+    pub(super) const fn dealt(&self) -> usize {
+        self.dealt
+    }
+
+    /// What is from this place on was not dealt, where everything up to `routed` came by before this is asked.
+    pub(super) fn next(&mut self, routed: u64) -> u64 {
+        if self.is_on && self.caught.is_empty() && self.feed.is_idle() {
+            self.next = self.next.max(routed + 1);
+        }
+        let next = self.next;
+        self.passed.retain(|sequence| *sequence >= next);
+        next
+    }
+
+    pub(super) fn returned(&self) -> BTreeSet<u64> {
+        self.returned.keys().copied().collect()
+    }
+
+    pub(super) const fn passed(&self) -> &BTreeSet<u64> {
+        &self.passed
+    }
+
+    pub(super) fn held(&self) -> BTreeSet<u64> {
+        self.held.keys().copied().collect()
+    }
+
+    /// What was returned is for another node to deal.
+    pub(super) fn was_taken(&mut self, returned: &BTreeSet<u64>) {
+        self.returned.retain(|sequence, _| !returned.contains(sequence));
+    }
+
+    /// What members have was taken from this node.
+    pub(super) fn was_robbed(&mut self) {
+        self.held.clear();
+    }
+
+    /// Somebody left a message undone.
+    pub(super) fn again(&mut self, sequence: u64) {
+        if !self.held.contains_key(&sequence) {
+            self.returned.entry(sequence).or_default();
+        }
+    }
+
+    /// A message is in the record of a session, and not to be dealt.
+    pub(super) fn pass(&mut self, sequence: u64) {
+        self.returned.remove(&sequence);
+        if sequence >= self.next {
+            self.passed.insert(sequence);
+        }
     }
 
     /// Takes a message that came by; one without a place in the log is for nobody here.
     pub(super) fn put(&mut self, message: Arc<Message>) {
         let (bytes, place) = (message.bytes(), message.sequence());
-        if place.is_some() {
+        if place.is_some() && self.is_on {
             self.feed.put(message, bytes, place);
         }
     }
@@ -73,7 +155,10 @@ impl Dealer {
             if self.feed.has_caught_up(message.sequence().unwrap_or_default()) {
                 return;
             }
-            self.caught.push_back(message);
+            let waits = message.envelope().qos > 0 || message.sequence() > Some(self.quiet_to);
+            if waits && message.sequence() >= Some(self.next) {
+                self.caught.push_back(message);
+            }
         }
         self.feed.has_caught_up(next);
     }
@@ -108,9 +193,9 @@ impl Dealer {
         self.step_out(member, |_| false);
     }
 
-    /// Nobody is to have the message any more.
-    pub(super) fn done(&mut self, sequence: u64) {
-        self.held.remove(&sequence);
+    /// Nobody is to have the message any more; says whether somebody had it.
+    pub(super) fn done(&mut self, sequence: u64) -> bool {
+        self.held.remove(&sequence).is_some()
     }
 
     /// Whether there is a message to be dealt.
@@ -120,214 +205,51 @@ impl Dealer {
 
     /// Deals the next message to the first in turn that `has_room` for it.
     pub(super) fn deal(&mut self, has_room: impl Fn(SessionId, &Message) -> bool) -> Deal {
+        if !self.is_on {
+            return Deal::Nothing;
+        }
         if self.held.len() >= SHARED_HELD_MAX || self.turns.is_empty() {
             return if self.is_waiting() { Deal::Full } else { Deal::Nothing };
         }
-        let next = match (self.returned.first_key_value(), self.caught.front()) {
-            (Some((_, Some(message))), _) | (None, Some(message)) => message,
-            (Some((sequence, None)), _) => return Deal::Read(Read::One(*sequence)),
-            (None, None) => match self.feed.peek() {
-                Next::Item(message) => message,
-                Next::Behind(from) => return Deal::Read(Read::From(from)),
-                Next::Nothing => return Deal::Nothing,
-            },
-        };
-        let Some(turn) = self.turns.iter().position(|member| has_room(*member, next)) else {
-            return Deal::Full;
-        };
-        let message = Arc::clone(next);
-        let sequence = message.sequence().unwrap_or_default();
-        match (self.returned.pop_first(), self.caught.is_empty()) {
-            (Some(_), _) => {}
-            (None, false) => drop(self.caught.pop_front()),
-            (None, true) => drop(self.feed.take()),
+        loop {
+            let (message, is_again) = match (self.returned.first_key_value(), self.caught.front()) {
+                (Some((_, Some(message))), _) => (Arc::clone(message), true),
+                (Some((sequence, None)), _) => return Deal::Read(Read::One(*sequence)),
+                (None, Some(message)) => (Arc::clone(message), false),
+                (None, None) => match self.feed.peek() {
+                    Next::Item(message) => (Arc::clone(message), false),
+                    Next::Behind(from) => return Deal::Read(Read::From(from)),
+                    Next::Nothing => return Deal::Nothing,
+                },
+            };
+            let sequence = message.sequence().unwrap_or_default();
+            if !is_again && self.passed.remove(&sequence) {
+                self.take_next(sequence, is_again);
+                continue;
+            }
+            let Some(turn) = self.turns.iter().position(|member| has_room(*member, &message)) else {
+                return Deal::Full;
+            };
+            self.take_next(sequence, is_again);
+            let member = self.turns.remove(turn).expect("the position was found");
+            self.turns.push_back(member);
+            self.held.insert(sequence, member);
+            self.dealt += 1;
+            return Deal::To(member, message);
         }
-        let member = self.turns.remove(turn).expect("the position was found");
-        self.turns.push_back(member);
-        self.held.insert(sequence, member);
-        Deal::To(member, message)
+    }
+
+    fn take_next(&mut self, sequence: u64, is_again: bool) {
+        if is_again {
+            self.returned.remove(&sequence);
+            return;
+        }
+        if self.caught.pop_front().is_none() {
+            self.feed.take();
+        }
+        self.next = self.next.max(sequence + 1);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeSet, HashMap};
-
-    use proptest::prelude::*;
-    use trunkline_proto::messages::v1::Envelope;
-
-    use super::*;
-
-    fn message(sequence: u64) -> Arc<Message> {
-        Arc::new(Message::new(Arc::new(Envelope::default()), Some(sequence)))
-    }
-
-    /// Deals to whoever is next, and gives who got what.
-    fn next(dealer: &mut Dealer) -> Option<(SessionId, u64)> {
-        match dealer.deal(|_, _| true) {
-            Deal::To(member, message) => message.sequence().map(|sequence| (member, sequence)),
-            Deal::Read(Read::One(sequence)) => {
-                dealer.read_again(sequence, Some(message(sequence)));
-                next(dealer)
-            }
-            Deal::Read(Read::From(_)) | Deal::Full | Deal::Nothing => None,
-        }
-    }
-
-    fn dealer(members: &[SessionId], messages: std::ops::RangeInclusive<u64>) -> Dealer {
-        let mut dealer = Dealer::default();
-        for member in members {
-            dealer.enter(*member);
-        }
-        for sequence in messages {
-            dealer.put(message(sequence));
-        }
-        dealer
-    }
-
-    #[test]
-    fn members_have_their_turns_and_a_full_one_is_passed_over() {
-        let [one, two, three] = [(); 3].map(|()| SessionId::new());
-        let mut dealer = dealer(&[one, two, three], 1..=7);
-        for (member, sequence) in [(one, 1), (two, 2), (three, 3), (one, 4)] {
-            assert_eq!(next(&mut dealer), Some((member, sequence)));
-        }
-        let Deal::To(member, _) = dealer.deal(|member, _| member != two) else {
-            panic!("somebody has room");
-        };
-        assert_eq!(member, three);
-        // Who was passed over is the first that gets one when it has room.
-        assert_eq!(next(&mut dealer), Some((two, 6)));
-        assert!(matches!(dealer.deal(|_, _| false), Deal::Full));
-        assert_eq!(next(&mut dealer), Some((one, 7)));
-        assert!(matches!(dealer.deal(|_, _| true), Deal::Nothing));
-    }
-
-    #[test]
-    fn what_a_member_leaves_undone_goes_to_another_before_anything_else() {
-        let [one, two] = [(); 2].map(|()| SessionId::new());
-        let mut dealer = dealer(&[one, two], 1..=5);
-        for _ in 0..4 {
-            next(&mut dealer);
-        }
-        dealer.done(3);
-        dealer.leave(one);
-        assert_eq!(next(&mut dealer), Some((two, 1)));
-        assert_eq!(next(&mut dealer), Some((two, 5)));
-        dealer.leave(two);
-        assert!(matches!(dealer.deal(|_, _| true), Deal::Full), "nobody is there");
-        dealer.enter(one);
-        let again: Vec<_> = std::iter::from_fn(|| next(&mut dealer)).collect();
-        assert_eq!(again, [1, 2, 4, 5].map(|sequence| (one, sequence)));
-    }
-
-    #[test]
-    fn who_steps_out_keeps_what_it_was_sent() {
-        let [one, two] = [(); 2].map(|()| SessionId::new());
-        let mut dealer = dealer(&[one], 1..=2);
-        while next(&mut dealer).is_some() {}
-        dealer.step_out(one, |sequence| sequence == 1);
-        dealer.enter(two);
-        assert_eq!(next(&mut dealer), Some((two, 2)));
-        assert_eq!(next(&mut dealer), None);
-        dealer.leave(one);
-        assert_eq!(next(&mut dealer), Some((two, 1)));
-    }
-
-    #[test]
-    fn what_the_log_has_no_longer_is_not_waited_for() {
-        let [one, two] = [(); 2].map(|()| SessionId::new());
-        let mut dealer = dealer(&[one], 1..=2);
-        while next(&mut dealer).is_some() {}
-        dealer.leave(one);
-        dealer.enter(two);
-        dealer.read_again(1, None);
-        assert_eq!(next(&mut dealer), Some((two, 2)));
-    }
-
-    #[test]
-    fn a_group_has_a_bounded_number_of_messages_under_way() {
-        let member = SessionId::new();
-        let mut dealer = Dealer::default();
-        dealer.enter(member);
-        for sequence in 1..=SHARED_HELD_MAX as u64 {
-            dealer.put(message(sequence));
-            assert!(next(&mut dealer).is_some());
-        }
-        dealer.put(message(u64::MAX));
-        assert!(matches!(dealer.deal(|_, _| true), Deal::Full));
-        dealer.done(7);
-        assert_eq!(next(&mut dealer), Some((member, u64::MAX)));
-    }
-
-    /// What happens to a group.
-    #[derive(Debug, Clone)]
-    enum Happening {
-        Stored(u8),
-        Entered(usize),
-        SteppedOut(usize),
-        Left(usize),
-        Dealt(usize),
-        Done(usize),
-    }
-
-    fn happenings() -> impl Strategy<Value = Happening> {
-        let member = || 0..4_usize;
-        prop_oneof![
-            3 => (1..40_u8).prop_map(Happening::Stored),
-            1 => member().prop_map(Happening::Entered),
-            1 => member().prop_map(Happening::SteppedOut),
-            1 => member().prop_map(Happening::Left),
-            6 => member().prop_map(Happening::Dealt),
-            6 => (0..10_usize).prop_map(Happening::Done),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn each_message_is_had_by_one_member_at_a_time_until_it_is_done_and_none_is_lost(
-            happenings in proptest::collection::vec(happenings(), 1..300), (small, start) in (1..50_u64, 0..100_u64),
-        ) {
-            let members: Vec<_> = (0..4).map(|_| SessionId::new()).collect();
-            let (mut dealer, mut head) = (Dealer::default(), start);
-            let (mut has, mut done) = (HashMap::new(), BTreeSet::new());
-            dealer.begin_after(0);
-            dealer.reaches(start);
-            for happening in happenings.into_iter().chain([Happening::Entered(0), Happening::Dealt(usize::MAX)]) {
-                match happening {
-                    Happening::Stored(count) => for _ in 0..count {
-                        head += 1;
-                        dealer.put(message(head));
-                    },
-                    Happening::Entered(member) => dealer.enter(members[member]),
-                    Happening::SteppedOut(member) => dealer.step_out(members[member], |_| true),
-                    Happening::Left(member) => {
-                        dealer.leave(members[member]);
-                        has.retain(|_, holder| *holder != members[member]);
-                    }
-                    Happening::Done(nth) => if let Some(sequence) = has.keys().copied().nth(nth) {
-                        has.remove(&sequence);
-                        done.insert(sequence);
-                        dealer.done(sequence);
-                    },
-                    Happening::Dealt(full) => loop {
-                        match dealer.deal(|member, _| members.get(full) != Some(&member)) {
-                            Deal::To(member, message) => {
-                                let sequence = message.sequence().unwrap();
-                                prop_assert!(!done.contains(&sequence), "{sequence} is done");
-                                prop_assert_eq!(has.insert(sequence, member), None, "{} is had", sequence);
-                            }
-                            Deal::Read(Read::One(sequence)) => dealer.read_again(sequence, Some(message(sequence))),
-                            Deal::Read(Read::From(from)) => {
-                                let to = head.min(from + small);
-                                dealer.catch_up((from..=to).map(message), to + 1);
-                            }
-                            Deal::Full | Deal::Nothing => break,
-                        }
-                    },
-                }
-            }
-            prop_assert_eq!(done.len() + has.len(), usize::try_from(head).unwrap());
-        }
-    }
-}
+mod tests;

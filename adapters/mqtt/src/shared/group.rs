@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use trunkline_bus::log::Page;
-use trunkline_core::digest::{DigestKey, KEY_BYTES};
+use trunkline_bus::state::Key;
 use trunkline_core::{ChannelId, DomainId, SessionId};
 use trunkline_gate::Permit;
+use trunkline_mqtt_wire::QoS;
 
 use super::dealer::{Deal, Dealer, Read};
+use super::record::{KeptMember, id_of, key_of};
+use super::shares::Shares;
+use super::standing::Standing;
 use crate::limits::SHARED_MEMBERS_MAX;
 use crate::mailbox::Item;
 use crate::message::Message;
@@ -31,26 +35,30 @@ pub(crate) struct GroupKey {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) key: GroupKey,
+    /// Where its record is.
+    pub(super) state_key: Key,
     id: u64,
+    standing: Arc<Standing>,
     inner: Mutex<Inner>,
-    /// Whether there is something that nobody had room for.
+    /// Whether a member that has room again is to say so.
     is_waiting: AtomicBool,
-    /// Whether messages are dealt.
-    is_open: watch::Sender<bool>,
+    /// The last change here that is in the record; `None` when the group may not be.
+    pub(super) saved: watch::Sender<Option<u64>>,
     /// There is something to be done by the group's task.
     pub(super) work: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    dealer: Dealer,
-    presences: HashMap<SessionId, Presence>,
+pub(super) struct Inner {
+    pub(super) dealer: Dealer,
+    pub(super) presences: HashMap<SessionId, Presence>,
     read: Option<Read>,
+    pub(super) shares: Shares,
 }
 
 /// A connection that has the group.
 #[derive(Debug, Default)]
-struct Presence {
+pub(super) struct Presence {
     tickets: usize,
     seat: Option<Seat>,
 }
@@ -91,29 +99,19 @@ impl GroupKey {
             is_free: permit.subtopic_at == 0,
         }
     }
-
-    /// What stands for it in the record of a session.
-    fn id(&self) -> u64 {
-        let parts: [&[u8]; 4] = [
-            self.place.0.as_bytes(),
-            self.place.1.as_bytes(),
-            self.name.as_bytes(),
-            self.pattern.as_bytes(),
-        ];
-        let digest = DigestKey::new([0; KEY_BYTES]).digest(&parts);
-        let (first, _) = digest.split_first_chunk().expect("a digest has more than 8 bytes");
-        u64::from_be_bytes(*first)
-    }
 }
 
 impl Group {
-    pub(super) fn new(key: GroupKey) -> Self {
+    pub(super) fn new(key: GroupKey, standing: Arc<Standing>) -> Self {
+        let state_key = key_of(&key);
         Self {
-            id: key.id(),
+            id: id_of(&state_key),
+            state_key,
             key,
+            standing,
             inner: Mutex::default(),
             is_waiting: AtomicBool::new(false),
-            is_open: watch::Sender::new(false),
+            saved: watch::Sender::new(Some(0)),
             work: Notify::new(),
         }
     }
@@ -123,21 +121,10 @@ impl Group {
         self.id
     }
 
-    /// Waits until messages are dealt. Cancel safe.
-    pub(super) async fn opened(&self) {
-        let _ = self.is_open.subscribe().wait_for(|is_open| *is_open).await;
-    }
-
-    /// Deals what is in the log after `position`, and what comes by from now on; to be followed by [`Group::reaches`].
-    pub(super) fn begin_after(&self, position: u64) {
-        self.lock().dealer.begin_after(position);
-        self.is_open.send_replace(true);
-    }
-
-    /// As [`crate::queue::Queue::reaches`].
-    pub(super) fn reaches(&self, head: u64) {
+    /// As [`Dealer::reaches`].
+    pub(super) fn reaches(&self, head: u64, was_asleep: bool) {
         let mut inner = self.lock();
-        inner.dealer.reaches(head);
+        inner.dealer.reaches(head, was_asleep);
         self.deal(&mut inner);
     }
 
@@ -148,6 +135,7 @@ impl Group {
             return None;
         }
         inner.presences.entry(member).or_default().tickets += 1;
+        self.change(&mut inner);
         let group = Arc::clone(self);
         Some(Ticket { group, member })
     }
@@ -162,13 +150,82 @@ impl Group {
             inner.presences.remove(&member);
             inner.dealer.leave(member);
             self.deal(&mut inner);
+            self.change(&mut inner);
+        }
+    }
+
+    /// The group waits for a member while it is away, or does so no more. Gives the number of the change.
+    pub(crate) fn keep(&self, member: KeptMember, is_kept: bool) -> u64 {
+        let mut inner = self.lock();
+        inner.shares.wishes.insert(member, is_kept);
+        self.change(&mut inner)
+    }
+
+    /// Waits until these messages at QoS 2, which are in the record of a session, are dealt to nobody else whatever happens. Cancel safe.
+    pub(crate) async fn settle(&self, sequences: &[u64]) {
+        let number = {
+            let mut inner = self.lock();
+            if inner.shares.are_past(sequences) {
+                return;
+            }
+            inner.shares.settling.extend(sequences);
+            self.change(&mut inner)
+        };
+        self.is_saved(number).await;
+    }
+
+    /// Waits until a change is in the record; `false` when the group may not have one. Cancel safe.
+    pub(super) async fn is_saved(&self, number: u64) -> bool {
+        let mut saved = self.saved.subscribe();
+        let answer = saved.wait_for(|saved| saved.is_none_or(|saved| saved >= number)).await;
+        answer.is_ok_and(|saved| saved.is_some())
+    }
+
+    /// Whether the record is to be looked at: now, or where that is asked `now_and_then` since something may wait for it.
+    pub(super) fn is_due(&self, routed: u64, now_and_then: bool) -> bool {
+        let mut inner = self.lock();
+        let is_behind = inner.shares.is_behind(routed);
+        let is_lapsed = !self.standing.holds_since(inner.shares.comeback);
+        inner.shares.is_urgent || (now_and_then && (inner.shares.is_due() || is_behind || is_lapsed))
+    }
+
+    /// The record was changed by `revision`.
+    pub(super) fn heard(&self, revision: u64) {
+        let mut inner = self.lock();
+        if revision > inner.shares.revision() {
+            inner.shares.is_urgent = true;
             self.work.notify_one();
         }
+    }
+
+    /// The number of the last change.
+    pub(super) fn changes(&self) -> u64 {
+        self.lock().shares.changes
+    }
+
+    /// Notes a change that is to be in the record at once.
+    pub(super) fn change(&self, inner: &mut Inner) -> u64 {
+        inner.shares.changes += 1;
+        inner.shares.is_urgent = true;
+        self.work.notify_one();
+        inner.shares.changes
     }
 
     /// Whether no connection here has the group.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().presences.is_empty()
+    }
+
+    /// What is asked for here is over a limit.
+    pub(super) fn refuse(&self) {
+        self.lock().shares.give_up();
+        self.saved.send_replace(None);
+    }
+
+    /// Whether no connection here has the group, and the record says so.
+    pub(super) fn is_over(&self) -> bool {
+        let inner = self.lock();
+        inner.presences.is_empty() && inner.shares.is_saved()
     }
 
     /// From now on a connection that stays with the group has its turns.
@@ -197,7 +254,7 @@ impl Group {
 
     /// Takes a message of its channel that came by in the log.
     pub(super) fn route(&self, message: &Arc<Message>) {
-        if *self.is_open.borrow() && self.matches(message) {
+        if self.matches(message) {
             let mut inner = self.lock();
             inner.dealer.put(Arc::clone(message));
             self.deal(&mut inner);
@@ -206,7 +263,10 @@ impl Group {
 
     /// Nobody is to have these messages any more.
     pub(crate) fn done(&self, sequence: u64) {
-        self.lock().dealer.done(sequence);
+        let mut inner = self.lock();
+        if inner.dealer.done(sequence) {
+            inner.shares.changes += 1;
+        }
     }
 
     /// Looks again who has room, if something waits for that.
@@ -249,22 +309,37 @@ impl Group {
         matches(&self.key.pattern, &message.envelope().subtopic, self.key.is_free)
     }
 
-    /// Deals as long as there are messages and room.
-    fn deal(&self, inner: &mut Inner) {
+    /// Deals as long as there are messages and room, and it is the turn of this node.
+    pub(super) fn deal(&self, inner: &mut Inner) {
         // Said before looking: who has room after that asks again.
         self.is_waiting.store(true, Ordering::SeqCst);
+        if !self.deal_all(inner) {
+            self.is_waiting.store(false, Ordering::SeqCst);
+        }
+        let has_room_again = !inner.shares.says_room() && inner.has_room();
+        if has_room_again || (inner.dealer.is_on() && inner.shares.wants_to_pass(inner.dealer.dealt())) {
+            inner.shares.is_urgent = true;
+            self.work.notify_one();
+        }
+    }
+
+    /// The same; says whether something waits, for room or for being told of it.
+    fn deal_all(&self, inner: &mut Inner) -> bool {
         let Inner {
             dealer,
             presences,
             read,
+            shares,
         } = inner;
-        if read.is_some() {
-            return;
+        if read.is_some() || shares.is_passing || !self.standing.holds_since(shares.comeback) {
+            return true;
         }
         let seat = |member: &SessionId| presences.get(member)?.seat.as_ref();
+        shares.is_full = false;
         loop {
             match dealer.deal(|member, message| seat(&member).is_some_and(|seat| seat.has_room(message))) {
                 Deal::To(member, message) => {
+                    shares.changes += 1;
                     if let Some(seat) = seat(&member) {
                         seat.give(message);
                     }
@@ -272,19 +347,27 @@ impl Group {
                 Deal::Read(what) => {
                     *read = Some(what);
                     self.work.notify_one();
-                    return;
+                    return true;
                 }
-                Deal::Full => return,
-                Deal::Nothing => {
-                    self.is_waiting.store(false, Ordering::SeqCst);
-                    return;
+                Deal::Full => {
+                    shares.is_full = true;
+                    return true;
                 }
+                Deal::Nothing => return !shares.says_room(),
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Whether a member here has room for a message that is to be acknowledged.
+    pub(super) fn has_room(&self) -> bool {
+        let mut seats = self.presences.values().filter_map(|presence| presence.seat.as_ref());
+        seats.any(|seat| seat.subscription.holds() && seat.subscriber.room.has(QoS::AtLeastOnce))
     }
 }
 

@@ -16,6 +16,8 @@ mod nodes;
 mod retained;
 mod sessions;
 mod shared;
+mod shared_kept;
+mod shared_nodes;
 mod slow;
 mod standard;
 mod tls;

@@ -9,9 +9,9 @@ use super::sessions::{lasting, open};
 use super::*;
 
 /// A node on NATS.
-struct Node {
+pub(super) struct Node {
     adapter: Arc<Adapter>,
-    bus: NatsBus,
+    pub(super) bus: NatsBus,
     cancel: CancellationToken,
     connections: TaskTracker,
     run: JoinHandle<()>,
@@ -19,14 +19,14 @@ struct Node {
 }
 
 /// A server, and what is on it.
-struct Ground {
+pub(super) struct Ground {
     nats: Nats,
     config: NatsConfig,
     id: Uuid,
 }
 
 impl Ground {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let nats = Nats::start();
         let config = NatsConfig {
             urls: vec![nats.url()],
@@ -40,7 +40,7 @@ impl Ground {
     }
 
     /// A node whose running others know of.
-    async fn node(&self) -> Node {
+    pub(super) async fn node(&self) -> Node {
         let bus = NatsBus::open(&self.config, self.id, Trimming::Elsewhere, Arc::new(SystemClock));
         let bus = bus.await.unwrap();
         let prefix = Key::volatile("mqtt.node");
@@ -76,7 +76,7 @@ impl Ground {
 }
 
 impl Node {
-    fn stream(&self) -> DuplexStream {
+    pub(super) fn stream(&self) -> DuplexStream {
         let (near, far) = duplex(STREAM_BYTES);
         let (adapter, cancel) = (Arc::clone(&self.adapter), self.cancel.clone());
         let peer = ([127, 0, 0, 1], 0).into();
@@ -86,17 +86,17 @@ impl Node {
     }
 
     /// A client that goes on with its session, and whether there was one.
-    async fn back(&self, name: &str) -> (Client, bool) {
+    pub(super) async fn back(&self, name: &str) -> (Client, bool) {
         let (client, connack) = open(self.stream(), Version::V5, lasting(Version::V5, name)).await;
         assert_eq!(connack.reason, ReasonCode::Success);
         (client, connack.session_present)
     }
 
-    async fn publisher(&self) -> Client {
+    pub(super) async fn publisher(&self) -> Client {
         Client::connected(self.stream(), Version::V5, connect("publisher")).await
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         end((self.cancel, self.connections), (self.stop, self.run)).await;
         self.bus.close().await;
     }
@@ -240,7 +240,7 @@ impl Node {
     }
 
     /// Ends as a process that is killed: nothing is said to anybody, and its lease lapses.
-    async fn crash(self) {
+    pub(super) async fn crash(self) {
         self.bus.close().await;
         end((self.cancel, self.connections), (self.stop, self.run)).await;
     }

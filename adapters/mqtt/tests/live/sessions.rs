@@ -41,7 +41,7 @@ impl Broker {
         self.bus.state.list(&prefix).await.unwrap().len()
     }
 
-    async fn publisher(&self) -> Client {
+    pub(super) async fn publisher(&self) -> Client {
         self.client(Version::V5, "publisher").await
     }
 }
@@ -53,7 +53,7 @@ impl Client {
         while self.next().await.is_some() {}
     }
 
-    async fn leave_with(mut self, expiry_s: Option<u32>) {
+    pub(super) async fn leave_with(mut self, expiry_s: Option<u32>) {
         let mut goodbye = Disconnect::default();
         goodbye.properties.session_expiry_s = expiry_s;
         self.send(&Packet::Disconnect(Box::new(goodbye))).await;

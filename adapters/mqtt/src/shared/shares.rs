@@ -1,0 +1,243 @@
+//! What a node knows of a group beside its own members: what the record said last, and what is to be written to it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use trunkline_core::NodeId;
+
+use super::group::Inner;
+use super::record::{KeptMember, NodeShare, Record};
+use crate::limits::{SAVE_LAG_MAX, SHARED_KEPT_MAX, SHARED_NODES_MAX, SHARED_TURN_MAX};
+
+/// The part of a group that is shared with other nodes.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// The record as it was read or written last, and the change that wrote it.
+    known: Option<(Record, u64)>,
+    node: Option<NodeId>,
+    /// Counts what changed here.
+    pub(super) changes: u64,
+    /// The last change that is in the record.
+    saved: u64,
+    /// Whether the record is to be looked at now.
+    pub(super) is_urgent: bool,
+    /// Members that the group waits for from now on, and those that it waits for no more.
+    pub(super) wishes: HashMap<KeptMember, bool>,
+    /// Messages at QoS 2 that are in records of sessions, which wait until this one says that nobody else gets them.
+    pub(super) settling: BTreeSet<u64>,
+    /// Whether the turn is being passed to another node.
+    pub(super) is_passing: bool,
+    /// Since when this node counts for running, as the record was read.
+    pub(super) comeback: u64,
+    /// Whether it is time for another node.
+    is_late: bool,
+    /// Whether no member here had room when one was looked for last.
+    pub(super) is_full: bool,
+}
+
+/// What is to be written, and the changes that are in it.
+pub(super) struct Draft {
+    pub(super) record: Record,
+    pub(super) changes: u64,
+    wishes: HashMap<KeptMember, bool>,
+    settling: BTreeSet<u64>,
+    comeback: u64,
+}
+
+/// What follows from what was written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// Nothing.
+    Nothing,
+    /// The turn of this node begins.
+    Turn,
+}
+
+impl Shares {
+    pub(super) fn revision(&self) -> u64 {
+        self.known.as_ref().map_or(0, |(_, revision)| *revision)
+    }
+
+    /// Whether the record says that these are nobody's to deal.
+    pub(super) fn are_past(&self, sequences: &[u64]) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|(record, _)| sequences.iter().all(|sequence| record.is_past(*sequence)))
+    }
+
+    /// Whether the record says that a member here has room, if it says anything of this node.
+    pub(super) fn says_room(&self) -> bool {
+        let mut shares = self.known.iter().flat_map(|(record, _)| &record.nodes);
+        let share = shares.find(|share| Some(share.node) == self.node);
+        share.is_none_or(|share| share.has_room)
+    }
+
+    /// Whether the record says all that is to be said.
+    pub(super) const fn is_saved(&self) -> bool {
+        self.changes == self.saved
+    }
+
+    /// What is asked for here is over a limit, so there is nothing to be said in the record.
+    pub(super) fn give_up(&mut self) {
+        self.saved = self.changes;
+        self.is_urgent = false;
+        self.wishes.clear();
+    }
+
+    /// Whether the record is far behind what came by.
+    pub(super) fn is_behind(&self, routed: u64) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|(record, _)| routed.saturating_sub(record.next) >= SAVE_LAG_MAX)
+    }
+
+    /// The other nodes with members.
+    pub(super) fn others(&self) -> impl Iterator<Item = NodeId> {
+        let shares = self.known.iter().flat_map(|(record, _)| &record.nodes);
+        shares.map(|share| share.node).filter(|node| Some(*node) != self.node)
+    }
+
+    /// Whether another node is to have the turn after `dealt` messages: this one has had it for long enough, or has no room.
+    pub(super) fn wants_to_pass(&self, dealt: usize) -> bool {
+        let shares = self.known.iter().flat_map(|(record, _)| &record.nodes);
+        let mut others = shares.filter(|share| Some(share.node) != self.node);
+        (self.is_full || dealt >= SHARED_TURN_MAX || (self.is_late && dealt > 0)) && others.any(|share| share.has_room)
+    }
+
+    /// Once a while: whether something is to be saved that could wait.
+    pub(super) fn is_due(&mut self) -> bool {
+        self.is_late = true;
+        !self.is_saved() || self.others().next().is_some()
+    }
+}
+
+impl Draft {
+    /// Whether all that was asked for is in it: the node, and whom the group is to wait for.
+    pub(super) fn is_whole(&self, node: NodeId, is_empty: bool) -> bool {
+        let mut kept = self.wishes.iter().filter(|(_, is_kept)| **is_kept);
+        let has_node = is_empty || self.record.nodes.iter().any(|share| share.node == node);
+        has_node && kept.all(|(member, _)| self.record.kept.contains(member))
+    }
+}
+
+impl Inner {
+    /// The record as it is to be after `base`, which others may have written. While that is not known to be written, nothing is dealt that
+    /// another node may deal then.
+    pub(super) fn draft(&mut self, base: (Record, u64), (node, comeback, routed): (NodeId, u64, u64)) -> Draft {
+        self.shares.is_urgent = false;
+        self.shares.node = Some(node);
+        let mut record = base.0.clone();
+        self.learn(&record, node);
+        self.shares.known = Some(base);
+        if self.dealer.is_on() {
+            for sequence in &self.shares.settling {
+                self.dealer.pass(*sequence);
+            }
+            record.next = self.dealer.next(routed);
+            record.returned = self.dealer.returned();
+            record.passed.clone_from(self.dealer.passed());
+        } else {
+            record.returned.extend(self.dealer.returned());
+        }
+        for sequence in &self.shares.settling {
+            if !record.is_past(*sequence) {
+                record.pass(*sequence);
+            }
+        }
+        for (member, is_kept) in &self.shares.wishes {
+            match is_kept {
+                true if record.kept.len() < SHARED_KEPT_MAX => drop(record.kept.insert(member.clone())),
+                true => {}
+                false => drop(record.kept.remove(member)),
+            }
+        }
+        self.write_share(&mut record, node);
+        self.shares.is_passing = self.dealer.is_on() && record.turn != Some(node);
+        Draft {
+            record,
+            changes: self.shares.changes,
+            wishes: self.shares.wishes.clone(),
+            settling: self.shares.settling.clone(),
+            comeback,
+        }
+    }
+
+    /// Takes over what other nodes wrote.
+    fn learn(&mut self, base: &Record, node: NodeId) {
+        let is_in = base.nodes.iter().any(|share| share.node == node);
+        if let Some((known, _)) = &self.shares.known {
+            if !is_in && known.nodes.iter().any(|share| share.node == node) {
+                // It was taken for gone, and what its members have is others'.
+                self.dealer.was_robbed();
+            }
+            if self.dealer.is_on() && base.turn == Some(node) {
+                for sequence in base.returned.difference(&known.returned) {
+                    self.dealer.again(*sequence);
+                }
+                for sequence in base.passed.difference(&known.passed) {
+                    self.dealer.pass(*sequence);
+                }
+            }
+        }
+        if self.dealer.is_on() && base.turn != Some(node) {
+            self.dealer.stop();
+        }
+    }
+
+    fn write_share(&self, record: &mut Record, node: NodeId) {
+        let known = record.nodes.iter().position(|share| share.node == node);
+        let is_leaving = self.presences.is_empty();
+        let has_had_its_turn = self.dealer.is_on() && self.shares.wants_to_pass(self.dealer.dealt());
+        if record.turn == Some(node) && (is_leaving || has_had_its_turn) {
+            let after = known.map_or(0, |known| known + 1);
+            let mut turns = record.nodes.iter().cycle().skip(after).take(record.nodes.len());
+            let next = turns.find(|share| share.node != node && (share.has_room || is_leaving));
+            record.turn = next.map(|share| share.node).or(record.turn);
+        }
+        if self.presences.is_empty() {
+            return record.remove(node);
+        }
+        let share = NodeShare {
+            node,
+            has_room: self.has_room(),
+            held: self.dealer.held(),
+        };
+        match known {
+            Some(known) => record.nodes[known] = share,
+            None if record.nodes.len() < SHARED_NODES_MAX => record.nodes.push(share),
+            None => return,
+        }
+        record.turn.get_or_insert(node);
+    }
+
+    /// The record says what was drafted since `revision`.
+    pub(super) fn adopt(&mut self, draft: Draft, node: NodeId, revision: u64) -> Follows {
+        let Draft {
+            record,
+            changes,
+            wishes,
+            settling,
+            comeback,
+        } = draft;
+        let shares = &mut self.shares;
+        shares
+            .wishes
+            .retain(|member, is_kept| wishes.get(member) != Some(is_kept));
+        shares.settling.retain(|sequence| !settling.contains(sequence));
+        (shares.saved, shares.comeback) = (changes, comeback);
+        (shares.is_passing, shares.is_late) = (false, false);
+        let is_turn = record.turn == Some(node);
+        let follows = match (is_turn, self.dealer.is_on()) {
+            (true, false) => {
+                self.shares.is_full = false;
+                self.dealer.start(record.next, &record.returned, &record.passed);
+                Follows::Turn
+            }
+            (false, _) => {
+                self.dealer.stop();
+                self.dealer.was_taken(&record.returned);
+                Follows::Nothing
+            }
+            (true, true) => Follows::Nothing,
+        };
+        self.shares.known = Some((record, revision));
+        follows
+    }
+}

@@ -1,0 +1,141 @@
+//! Groups with members on two nodes.
+
+use super::nodes::{Ground, Node};
+use super::*;
+
+const SHARE: &str = "$share/group/a";
+
+async fn member(node: &Node, name: &str, receive_max: u16) -> Client {
+    let mut connect = connect(name);
+    connect.properties.receive_maximum = std::num::NonZeroU16::new(receive_max);
+    let mut member = Client::connected(node.stream(), Version::V5, connect).await;
+    assert!(!member.subscribe(SHARE, QoS::AtLeastOnce).await.is_error());
+    member
+}
+
+/// The next message of either, and which of the two had it.
+async fn either(one: &mut Client, other: &mut Client) -> (usize, Publish) {
+    tokio::select! {
+        message = one.message() => (0, message),
+        message = other.message() => (1, message),
+    }
+}
+
+fn ack(message: &Publish) -> Packet {
+    Packet::PubAck(Ack::success(message.packet_id.unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_on_two_nodes_share_the_messages_and_none_comes_twice() {
+    const COUNT: u32 = 600;
+    let ground = Ground::start().await;
+    let (here, there) = (ground.node().await, ground.node().await);
+    let (mut one, mut other) = (member(&here, "one", 100).await, member(&there, "other", 100).await);
+    let mut publisher = there.publisher().await;
+    let publishing = tokio::spawn(async move {
+        for number in 0..COUNT {
+            publisher.publish("a", format!("{number};"), QoS::AtLeastOnce).await;
+        }
+    });
+    let mut numbers = [Vec::new(), Vec::new()];
+    for _ in 0..COUNT {
+        let (who, message) = either(&mut one, &mut other).await;
+        [&mut one, &mut other][who].send(&ack(&message)).await;
+        numbers[who].push(number_of(&message));
+    }
+    publishing.await.unwrap();
+    for member in [&mut one, &mut other] {
+        member.is_quiet().await;
+    }
+    assert!(
+        numbers.iter().all(|numbers| numbers.is_sorted() && !numbers.is_empty()),
+        "{numbers:?}"
+    );
+    let mut all = numbers.concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..COUNT).collect::<Vec<_>>());
+    here.stop().await;
+    there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_node_has_no_room_for_is_another_nodes() {
+    let ground = Ground::start().await;
+    let (here, there) = (ground.node().await, ground.node().await);
+    let (mut slow, mut quick) = (member(&here, "slow", 1).await, member(&there, "quick", 100).await);
+    let mut publisher = here.publisher().await;
+    let mut stuck = None;
+    for number in 0..40 {
+        publisher.publish("a", format!("{number};"), QoS::AtLeastOnce).await;
+        let (who, message) = either(&mut slow, &mut quick).await;
+        assert_eq!(number_of(&message), number);
+        match who {
+            0 => assert!(stuck.replace(message).is_none(), "it takes one at a time"),
+            _ => quick.send(&ack(&message)).await,
+        }
+    }
+    let stuck = stuck.expect("the slow one has its turn, too");
+    let number = number_of(&stuck);
+    slow.vanish().await;
+    assert_eq!(number_of(&quick.take().await), number);
+    here.stop().await;
+    there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_members_have_on_a_node_that_is_lost_goes_to_members_on_another() {
+    let ground = Ground::start().await;
+    let (lost, there) = (ground.node().await, ground.node().await);
+    let mut gone = member(&lost, "gone", 100).await;
+    let mut publisher = there.publisher().await;
+    for number in 0..3 {
+        publisher.publish("a", format!("{number};"), QoS::AtLeastOnce).await;
+        assert_eq!(number_of(&gone.message().await), number);
+    }
+    lost.crash().await;
+    publisher.publish("a", "3;", QoS::AtLeastOnce).await;
+    let mut other = member(&there, "other", 100).await;
+    for number in 0..4 {
+        assert_eq!(number_of(&other.take().await), number);
+    }
+    other.is_quiet().await;
+    there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_ends_in_order_leaves_its_turn_and_what_its_members_have() {
+    let ground = Ground::start().await;
+    let (here, there) = (ground.node().await, ground.node().await);
+    let mut gone = member(&here, "gone", 100).await;
+    let mut publisher = there.publisher().await;
+    publisher.publish("a", "0;", QoS::AtLeastOnce).await;
+    assert_eq!(number_of(&gone.message().await), 0);
+    let mut other = member(&there, "other", 100).await;
+    here.stop().await;
+    assert_eq!(number_of(&other.take().await), 0);
+    publisher.publish("a", "1;", QoS::AtLeastOnce).await;
+    assert_eq!(number_of(&other.take().await), 1);
+    other.is_quiet().await;
+    there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_away_finds_its_group_on_another_node() {
+    let ground = Ground::start().await;
+    let (here, there) = (ground.node().await, ground.node().await);
+    let (mut away, _) = here.back("away").await;
+    away.subscribe(SHARE, QoS::AtLeastOnce).await;
+    away.leave_with(Some(3_600)).await;
+    let mut publisher = here.publisher().await;
+    for number in 0..3 {
+        publisher.publish("a", format!("{number};"), QoS::AtLeastOnce).await;
+    }
+    let (mut away, is_present) = there.back("away").await;
+    assert!(is_present);
+    for number in 0..3 {
+        assert_eq!(number_of(&away.take().await), number);
+    }
+    away.is_quiet().await;
+    here.stop().await;
+    there.stop().await;
+}
