@@ -12,6 +12,7 @@ mod platform;
 mod quota;
 mod restart;
 mod sessions;
+mod shared;
 mod split;
 mod trace;
 mod trial;

@@ -13,18 +13,18 @@ use crate::platform::Ground;
 use crate::trial::{Trial, acknowledged, assert_clean};
 
 /// Kills unless `TRUNKLINE_TEST_ROUNDS` says otherwise.
-const ROUNDS: u64 = 10;
+pub(crate) const ROUNDS: u64 = 10;
 /// The kill comes at a moment of this time after everything works again.
-const KILL_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const KILL_WITHIN: Duration = Duration::from_secs(1);
 /// Acknowledgements, and messages for each subscriber, that show that everything works.
-const WORKING: u64 = 50;
+pub(crate) const WORKING: u64 = 50;
 /// Messages per second of each load: enough to be under way at any moment, few enough for subscribers at QoS 2 to keep up.
 const RATE: f64 = 300.0;
 /// How long anything may take that is waited for on a busy machine.
-const WAIT: Duration = Duration::from_secs(60);
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
 /// What is published and witnessed at which QoS, each by a client and on a topic of its own.
-const TABLE: [(Protocol, Version, u8); 3] = [
+pub(crate) const TABLE: [(Protocol, Version, u8); 3] = [
     (Protocol::Mqtt5, Version::V5, 1),
     (Protocol::Mqtt5, Version::V5, 2),
     (Protocol::Mqtt3, Version::V3, 2),
@@ -70,7 +70,7 @@ async fn sessions_survive_kills_without_loss_and_at_qos_2_without_repetition() {
 }
 
 /// The target of each line of the table: its own client and topic, whatever channel that is in.
-fn targets(trial: &Trial) -> Vec<Target> {
+pub(crate) fn targets(trial: &Trial) -> Vec<Target> {
     let targets = trial.site.targets.iter().zip(0..TABLE.len());
     let own = targets.map(|(target, number)| Target {
         topic: format!("{}/{number}", target.topic),
@@ -79,7 +79,7 @@ fn targets(trial: &Trial) -> Vec<Target> {
     own.collect()
 }
 
-fn start_loads(trial: &Trial) -> Vec<Load> {
+pub(crate) fn start_loads(trial: &Trial) -> Vec<Load> {
     let load = |((protocol, _, qos), target): ((Protocol, Version, u8), &Target)| {
         let plan = Plan {
             qos,

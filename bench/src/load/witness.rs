@@ -127,8 +127,27 @@ impl Witness {
     /// # Errors
     /// When it lost its session.
     pub async fn finish(self, book: &Book) -> Result<Judgement> {
-        self.stop.cancel();
-        Ok(self.running.await??.judge(book, &self.target))
+        Self::finish_all(vec![self], book).await
+    }
+
+    /// The same of several that share what comes: a message that two of them got came twice. Nothing is said of the order over all of them.
+    ///
+    /// # Errors
+    /// When there is none, or one lost its session.
+    pub async fn finish_all(witnesses: Vec<Self>, book: &Book) -> Result<Judgement> {
+        let target = witnesses.first().context("there is a witness")?.target.clone();
+        for witness in &witnesses {
+            witness.stop.cancel();
+        }
+        let mut witnessed = Witnessed::default();
+        for witness in witnesses {
+            let Witnessed { seen, reordered, .. } = witness.running.await??;
+            witnessed.reordered += reordered;
+            for (message, times) in seen {
+                *witnessed.seen.entry(message).or_default() += times;
+            }
+        }
+        Ok(witnessed.judge(book, &target))
     }
 }
 

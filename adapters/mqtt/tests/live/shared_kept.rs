@@ -106,7 +106,7 @@ async fn what_was_not_acknowledged_before_a_crash_goes_to_whoever_comes_back_fir
 
 #[tokio::test]
 async fn at_qos_2_a_crash_gives_what_a_member_has_to_nobody_else() {
-    for is_released in [false, true] {
+    for (is_released, is_completed) in [(false, false), (true, false), (true, true)] {
         let broker = Broker::start().await;
         let mut first = broker.member("first", QoS::ExactlyOnce).await;
         let mut publisher = broker.publisher().await;
@@ -117,6 +117,11 @@ async fn at_qos_2_a_crash_gives_what_a_member_has_to_nobody_else() {
             first.send(&Packet::PubRec(Ack::success(id))).await;
             assert_eq!(first.receive().await, Packet::PubRel(Ack::success(id)));
         }
+        if is_completed {
+            first.send(&Packet::PubComp(Ack::success(id))).await;
+            // The record of the session is written, and knows nothing of the message any more.
+            first.subscribe("b", QoS::AtMostOnce).await;
+        }
         let broker = Broker::again(broker.crash().await).await;
         let mut other = broker.client(Version::V5, "other").await;
         other.subscribe(SHARE, QoS::ExactlyOnce).await;
@@ -125,11 +130,13 @@ async fn at_qos_2_a_crash_gives_what_a_member_has_to_nobody_else() {
         assert_eq!(number_of(&other.take().await), 1);
         other.is_quiet().await;
         let (mut first, _) = broker.back(Version::V5, "first").await;
-        if is_released {
-            assert_eq!(first.receive().await, Packet::PubRel(Ack::success(id)));
-        } else {
-            let again = first.message().await;
-            assert_eq!((again.packet_id, number_of(&again), again.dup), (Some(id), 0, true));
+        match (is_released, is_completed) {
+            (false, _) => {
+                let again = first.message().await;
+                assert_eq!((again.packet_id, number_of(&again), again.dup), (Some(id), 0, true));
+            }
+            (true, false) => assert_eq!(first.receive().await, Packet::PubRel(Ack::success(id))),
+            (true, true) => first.is_quiet().await,
         }
         broker.stop().await;
     }
