@@ -1,4 +1,5 @@
 //! The codec beside another one, rmqtt's: what either reads, the other reads as the same packet, or the difference is listed here.
+//! `bench/tests/codec.rs` does the same with rumqttd's.
 //!
 //! Packets of different crates are compared by way of bytes: what the other codec has read it writes again, and we read that. Whatever it
 //! lost or misread on the way shows as another packet.
