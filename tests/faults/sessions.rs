@@ -1,13 +1,16 @@
-//! The process is killed under sessions that outlive it: publishers and subscribers at QoS 1 and 2 that come back each time.
+//! The process is killed under sessions that outlive it: publishers and subscribers at QoS 1 and 2 that come back each time, and clients that
+//! leave wills and do not.
 
 use std::time::Duration;
 
 use trunkline_bench::chance::Chance;
 use trunkline_bench::ledger::{Book, Protocol};
 use trunkline_bench::load::{Load, Plan, Target, Witness};
+use trunkline_bench::{Place, store};
 use trunkline_mqtt_wire::Version;
 use trunkline_testkit::until;
 
+use crate::estate::Estate;
 use crate::kill::{seed_of_now, variable};
 use crate::platform::Ground;
 use crate::trial::{Trial, acknowledged, assert_clean};
@@ -40,17 +43,11 @@ async fn sessions_survive_kills_without_loss_and_at_qos_2_without_repetition() {
     let mut platform = ground.start().await;
     let trial = Trial::start(&ground, &platform, 2).await;
     let witnesses = Witnesses::start(&trial).await;
-    let loads = start_loads(&trial);
-    for _ in 0..rounds {
-        let (kept, got) = (acknowledged(&loads), witnesses.received());
-        let has_moved = || {
-            witnesses
-                .received()
-                .iter()
-                .zip(&got)
-                .all(|(now, before)| *now >= before + WORKING)
-        };
-        until(WAIT, async || acknowledged(&loads) >= kept + WORKING && has_moved()).await;
+    let loads = start_loads(&trial, "synced");
+    let mut estate = Estate::new(&trial.site.targets[3]);
+    for round in 0..rounds {
+        works(&loads, &witnesses).await;
+        let _mortals = estate.enter(round).await;
         chance.moment_within(KILL_WITHIN).await;
         platform.kill().await;
         platform = ground.start().await;
@@ -63,10 +60,23 @@ async fn sessions_survive_kills_without_loss_and_at_qos_2_without_repetition() {
         repeated += summary.repeated;
     }
     assert!(repeated > 0, "the kills met nothing under way");
+    let rows = async |place: &Place| store::rows(&ground.data("messages.db"), place).await.unwrap();
+    estate.assert_whole(rows).await;
     let path = trial.path().to_owned();
-    let verdicts = trial.verdicts(&ground, &platform).await;
+    let verdicts = trial.verdicts_beside_probes(&ground, &platform).await;
     assert_clean(&verdicts, &ground);
-    witnesses.judge(&Book::read(&path).unwrap(), rounds, &ground).await;
+    let book = Book::read(&path).unwrap();
+    witnesses.judge(&book, rounds * WORKING, || ground.log()).await;
+}
+
+/// Waits until messages of every load are acknowledged, and every witness gets some.
+pub(crate) async fn works(loads: &[Load], witnesses: &Witnesses) {
+    let (kept, got) = (acknowledged(loads), witnesses.received());
+    let has_moved = || {
+        let received = witnesses.received();
+        received.iter().zip(&got).all(|(now, before)| *now >= before + WORKING)
+    };
+    until(WAIT, async || acknowledged(loads) >= kept + WORKING && has_moved()).await;
 }
 
 /// The target of each line of the table: its own client and topic, whatever channel that is in.
@@ -79,11 +89,13 @@ pub(crate) fn targets(trial: &Trial) -> Vec<Target> {
     own.collect()
 }
 
-pub(crate) fn start_loads(trial: &Trial) -> Vec<Load> {
+/// A load for each line of the table, on a bus that gives `tier`.
+pub(crate) fn start_loads(trial: &Trial, tier: &str) -> Vec<Load> {
     let load = |((protocol, _, qos), target): ((Protocol, Version, u8), &Target)| {
         let plan = Plan {
             qos,
             rate: Some(RATE),
+            tier: tier.to_owned(),
             ..trial.plan(protocol, 1, 16)
         };
         trial.load(&plan, std::slice::from_ref(target))
@@ -91,8 +103,8 @@ pub(crate) fn start_loads(trial: &Trial) -> Vec<Load> {
     TABLE.into_iter().zip(&targets(trial)).map(load).collect()
 }
 
-/// Those who come back after each kill.
-struct Witnesses {
+/// Those who come back after each fault.
+pub(crate) struct Witnesses {
     /// One for each line of the table.
     of_one: Vec<Witness>,
     /// One that gets all of a channel, at QoS 1 and 2 mixed.
@@ -100,7 +112,7 @@ struct Witnesses {
 }
 
 impl Witnesses {
-    async fn start(trial: &Trial) -> Self {
+    pub(crate) async fn start(trial: &Trial) -> Self {
         let mut of_one = Vec::new();
         for ((_, version, qos), target) in TABLE.into_iter().zip(&targets(trial)) {
             of_one.push(Witness::start(target, version, qos).await.unwrap());
@@ -117,7 +129,8 @@ impl Witnesses {
         all.map(Witness::distinct).collect()
     }
 
-    async fn judge(self, book: &Book, rounds: u64, ground: &Ground) {
+    /// Asserts that each got all that it was owed, and `least` messages, with this log when one did not.
+    pub(crate) async fn judge(self, book: &Book, least: u64, log: impl Fn() -> String) {
         let qualities = TABLE.map(|(_, _, qos)| Some(qos)).into_iter().chain([None]);
         for (qos, witness) in qualities.zip(self.of_one.into_iter().chain([self.of_all])) {
             let judgement = witness.finish(book).await.unwrap();
@@ -125,16 +138,11 @@ impl Witnesses {
                 "{}: {judgement}",
                 qos.map_or("mixed".to_owned(), |qos| format!("QoS {qos}"))
             );
-            assert_eq!(
-                (judgement.lost, judgement.phantom),
-                (0, 0),
-                "{judgement}\n{}",
-                ground.log()
-            );
-            assert!(judgement.received >= rounds * WORKING);
+            assert_eq!((judgement.lost, judgement.phantom), (0, 0), "{judgement}\n{}", log());
+            assert!(judgement.received >= least);
             if qos == Some(2) {
                 let (repeated, reordered) = (judgement.repeated, judgement.reordered);
-                assert_eq!((repeated, reordered), (0, 0), "{judgement}\n{}", ground.log());
+                assert_eq!((repeated, reordered), (0, 0), "{judgement}\n{}", log());
             }
         }
     }

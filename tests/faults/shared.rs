@@ -23,7 +23,7 @@ async fn groups_survive_kills_without_loss_and_at_qos_2_each_message_is_had_by_o
     let mut platform = ground.start().await;
     let trial = Trial::start(&ground, &platform, 2).await;
     let groups = start_groups(&trial).await;
-    let loads = start_loads(&trial);
+    let loads = start_loads(&trial, "synced");
     for _ in 0..rounds {
         let (kept, got) = (acknowledged(&loads), received(&groups));
         let has_moved = || {

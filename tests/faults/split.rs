@@ -6,6 +6,7 @@ mod ground;
 mod packets;
 mod partitions;
 mod revocations;
+mod sessions;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

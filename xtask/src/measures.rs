@@ -122,6 +122,9 @@ pub(crate) struct Torture {
     /// Rounds in which each process, server and link of a split platform fails in turn.
     #[arg(long, default_value_t = 10)]
     split_rounds: u64,
+    /// Rounds in which sessions move between two nodes, or one of these or NATS fails under them.
+    #[arg(long, default_value_t = 100)]
+    session_rounds: u64,
     /// Seconds that NATS stands still in each of them, and that a line loses its packets.
     #[arg(long, default_value_t = 30)]
     freeze_seconds: u64,
@@ -167,6 +170,7 @@ impl Torture {
         .env("TRUNKLINE_TEST_BACKLOG", self.backlog.to_string())
         .env("TRUNKLINE_TEST_QUOTA_MIB", self.quota_mib.to_string())
         .env("TRUNKLINE_TEST_SPLIT_ROUNDS", self.split_rounds.to_string())
+        .env("TRUNKLINE_TEST_SESSION_ROUNDS", self.session_rounds.to_string())
         .env("TRUNKLINE_TEST_FREEZE_SECONDS", self.freeze_seconds.to_string());
         if let Some(seed) = self.seed {
             test.env("TRUNKLINE_TEST_SEED", seed.to_string());

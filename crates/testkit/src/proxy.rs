@@ -25,6 +25,7 @@ enum Weather {
 /// A proxy on a free loopback port. Dropping it breaks its connections.
 pub struct Proxy {
     address: SocketAddr,
+    target: watch::Sender<String>,
     weather: watch::Sender<Weather>,
     breaks: watch::Sender<u64>,
     accepting: JoinHandle<()>,
@@ -42,9 +43,11 @@ impl Proxy {
             .expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (weather, breaks) = (watch::Sender::new(Weather::Fair), watch::Sender::new(0));
-        let accepting = tokio::spawn(accept(listener, target.to_owned(), weather.clone(), breaks.clone()));
+        let target = watch::Sender::new(target.to_owned());
+        let accepting = tokio::spawn(accept(listener, target.clone(), weather.clone(), breaks.clone()));
         Self {
             address,
+            target,
             weather,
             breaks,
             accepting,
@@ -72,6 +75,11 @@ impl Proxy {
         self.weather.send_replace(Weather::Fair);
     }
 
+    /// Stands before `target` from now on. Connections that are open stay where they lead.
+    pub fn lead_to(&self, target: &str) {
+        self.target.send_replace(target.to_owned());
+    }
+
     /// Breaks all connections that are open.
     pub fn reset(&self) {
         self.breaks.send_modify(|count| *count += 1);
@@ -85,11 +93,16 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, weather: watch::Sender<Weather>, breaks: watch::Sender<u64>) {
+async fn accept(
+    listener: TcpListener,
+    target: watch::Sender<String>,
+    weather: watch::Sender<Weather>,
+    breaks: watch::Sender<u64>,
+) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let (target, weather, mut broken) = (target.clone(), weather.subscribe(), breaks.subscribe());
+        let (target, weather, mut broken) = (target.borrow().clone(), weather.subscribe(), breaks.subscribe());
         connections.spawn(async move {
             tokio::select! {
                 _ = broken.changed() => {}

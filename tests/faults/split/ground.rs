@@ -34,10 +34,12 @@ pub(crate) enum Part {
     Edge,
     /// Messages over MQTT.
     Mqtt,
+    /// The same once more, where a test wants two.
+    MqttToo,
 }
 
 impl Part {
-    /// Every process, in the order of their start: whoever is called comes first.
+    /// Every process that there is by default, in the order of their start: whoever is called comes first.
     pub(crate) const ALL: [Self; 4] = [Self::Services, Self::Store, Self::Edge, Self::Mqtt];
 
     const fn roles(self) -> &'static [Role] {
@@ -45,7 +47,7 @@ impl Part {
             Self::Services => &[Role::Auth, Role::Things, Role::Channels],
             Self::Store => &[Role::Writer, Role::Reader],
             Self::Edge => &[Role::Gateway, Role::Http],
-            Self::Mqtt => &[Role::Mqtt],
+            Self::Mqtt | Self::MqttToo => &[Role::Mqtt],
         }
     }
 }
@@ -72,9 +74,24 @@ pub(crate) struct Process {
 
 impl Ground {
     pub(crate) async fn start() -> Self {
+        let mut ground = Self::make().await;
+        for part in Part::ALL {
+            ground.add(part).await;
+        }
+        ground
+    }
+
+    /// The same with a second process that devices connect to.
+    pub(crate) async fn start_with_two_nodes() -> Self {
+        let mut ground = Self::start().await;
+        ground.add(Part::MqttToo).await;
+        ground
+    }
+
+    async fn make() -> Self {
         let folder = trunkline_testkit::free_dir();
         fs::write(folder.path().join("password"), PASSWORD).unwrap();
-        let mut ground = Self {
+        let ground = Self {
             folder,
             nats: Nats::start_with(&nats_settings()),
             postgres: PostgresServer::start(),
@@ -83,19 +100,20 @@ impl Ground {
         let config = ground.config(&ground.nats.url(), "owner", &ground.postgres.url());
         let made = trunkline::migrate(&toml::from_str(&config).unwrap()).await;
         made.unwrap_or_else(|error| panic!("the platform cannot be made: {error}"));
-        for part in Part::ALL {
-            let mut process = Process {
-                part,
-                child: None,
-                listen: [None; 5],
-                to_nats: Proxy::before(ground.nats.url().trim_start_matches("nats://")).await,
-                to_postgres: Proxy::before(&ground.postgres.address()).await,
-                to_services: ground.proxies().await,
-            };
-            ground.run(&mut process).await;
-            ground.processes.push(process);
-        }
         ground
+    }
+
+    async fn add(&mut self, part: Part) {
+        let mut process = Process {
+            part,
+            child: None,
+            listen: [None; 5],
+            to_nats: Proxy::before(self.nats.url().trim_start_matches("nats://")).await,
+            to_postgres: Proxy::before(&self.postgres.address()).await,
+            to_services: self.proxies().await,
+        };
+        self.run(&mut process).await;
+        self.processes.push(process);
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -164,6 +182,23 @@ impl Ground {
     pub(crate) async fn kill(&mut self, part: Part) {
         let child = self.processes[part as usize].child.take();
         child.expect("it runs").kill().await.unwrap();
+    }
+
+    /// Has a process stand still: its connections stay open, and nothing of it answers.
+    pub(crate) async fn freeze(&self, part: Part) {
+        self.signal(part, "-STOP").await;
+    }
+
+    /// Lets a process go on that stood still.
+    pub(crate) async fn thaw(&self, part: Part) {
+        self.signal(part, "-CONT").await;
+    }
+
+    async fn signal(&self, part: Part, signal: &str) {
+        let child = self.process(part).child.as_ref();
+        let id = child.and_then(Child::id).expect("it runs").to_string();
+        let status = Command::new("kill").args([signal, &id]).status().await;
+        assert!(status.unwrap().success());
     }
 
     /// Starts a process that was killed, where it was before, and waits until it is ready.
@@ -247,7 +282,7 @@ impl Ground {
 }
 
 impl Process {
-    fn address(&self, listener: &str) -> Option<SocketAddr> {
+    pub(crate) fn address(&self, listener: &str) -> Option<SocketAddr> {
         let i = LISTENERS.iter().position(|name| *name == listener)?;
         self.listen[i]
     }
