@@ -1,5 +1,6 @@
 //! `State` in one process: the volatile keyspace and leases in memory, the durable keyspace on SQLite.
 
+mod committer;
 mod store;
 
 use std::collections::BTreeMap;
@@ -9,10 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::committer::{Change, Committer};
 use self::store::{FILE, Store};
 use super::OpenError;
 use crate::feed::{Feed, FeedLimit, Source, locked};
@@ -29,9 +31,30 @@ const LIMIT: FeedLimit = FeedLimit {
 /// State of one process.
 pub struct EmbeddedState {
     memory: Arc<Memory>,
-    disk: tokio::sync::Mutex<Option<Store>>,
+    disk: tokio::sync::RwLock<Option<Disk>>,
     /// Ends leases on time; ends with this.
     _lapses: AbortOnDropHandle<()>,
+}
+
+/// The durable keyspace. Who reads does not wait for a sync.
+struct Disk {
+    committer: Committer,
+    reader: tokio::sync::Mutex<Store>,
+    /// The committer has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Disk {
+    async fn open(dir: &Path, memory: &Arc<Memory>) -> Result<Self, sqlx::Error> {
+        let writer = Store::open(&dir.join(FILE)).await?;
+        let reader = tokio::sync::Mutex::new(Store::open(&dir.join(FILE)).await?);
+        let (committer, ended) = Committer::start(writer, Arc::clone(memory));
+        Ok(Self {
+            committer,
+            reader,
+            ended,
+        })
+    }
 }
 
 /// The volatile keyspace, and the watchers of both.
@@ -56,30 +79,36 @@ struct HeldLease {
 impl EmbeddedState {
     /// Opens the durable keyspace in `dir`.
     pub(super) async fn open(dir: &Path) -> Result<Self, OpenError> {
-        let store = Store::open(&dir.join(FILE))
-            .await
-            .map_err(|cause| OpenError::Unusable {
-                file: FILE,
-                cause: cause.to_string(),
-            })?;
         let memory = Arc::new(Memory {
             inner: Mutex::default(),
             changes: Source::new(LIMIT),
             lease_changed: Notify::new(),
         });
+        let disk = Disk::open(dir, &memory).await.map_err(|cause| OpenError::Unusable {
+            file: FILE,
+            cause: cause.to_string(),
+        })?;
         let lapses = tokio::spawn(end_leases(memory.clone()));
         Ok(Self {
             memory,
-            disk: tokio::sync::Mutex::new(Some(store)),
+            disk: tokio::sync::RwLock::new(Some(disk)),
             _lapses: AbortOnDropHandle::new(lapses),
         })
     }
 
     /// Closes the file. The durable keyspace is unavailable from now on.
     pub(super) async fn close(&self) {
-        if let Some(store) = self.disk.lock().await.take()
-            && let Err(cause) = store.close().await
-        {
+        let Some(Disk {
+            committer,
+            reader,
+            ended,
+        }) = self.disk.write().await.take()
+        else {
+            return;
+        };
+        drop(committer);
+        let _ = ended.await;
+        if let Err(cause) = reader.into_inner().close().await {
             tracing::warn!(error = %cause, "the state file did not close cleanly");
         }
     }
@@ -194,9 +223,9 @@ impl State for EmbeddedState {
         match key.keyspace() {
             Keyspace::Volatile => Ok(locked(&self.memory.inner).entries.get(key).cloned()),
             Keyspace::Durable => {
-                let mut disk = self.disk.lock().await;
-                let store = disk.as_mut().ok_or_else(closed)?;
-                store.get(key.name()).await.map_err(|cause| unavailable(&cause))
+                let disk = self.disk.read().await;
+                let mut reader = disk.as_ref().ok_or_else(closed)?.reader.lock().await;
+                reader.get(key.name()).await.map_err(|cause| unavailable(&cause))
             }
         }
     }
@@ -213,9 +242,10 @@ impl State for EmbeddedState {
                 Ok(covered.map(|(key, entry)| (key.clone(), entry.clone())).collect())
             }
             Keyspace::Durable => {
-                let mut disk = self.disk.lock().await;
-                let store = disk.as_mut().ok_or_else(closed)?;
-                let found = store.list(prefix.name()).await.map_err(|cause| unavailable(&cause))?;
+                let disk = self.disk.read().await;
+                let mut reader = disk.as_ref().ok_or_else(closed)?.reader.lock().await;
+                let found = reader.list(prefix.name()).await;
+                let found = found.map_err(|cause| unavailable(&cause))?;
                 let keys = found.into_iter().map(|(name, entry)| (Key::durable(name), entry));
                 Ok(keys.filter(|(key, _)| prefix.covers(key)).collect())
             }
@@ -280,16 +310,14 @@ impl EmbeddedState {
         match key.keyspace() {
             Keyspace::Volatile => self.memory.compare_and_swap(key, expect, value),
             Keyspace::Durable => {
-                let mut disk = self.disk.lock().await;
-                let store = disk.as_mut().ok_or_else(closed)?;
-                let current = store.get(key.name()).await.map_err(|cause| unavailable(&cause))?;
-                check_expected(expect, current.map(|entry| entry.revision))?;
-                let revision = store
-                    .put(key.name(), value.as_deref())
-                    .await
-                    .map_err(|cause| unavailable(&cause))?;
-                self.memory.tell(key, value, revision);
-                Ok(revision)
+                let disk = self.disk.read().await;
+                let committer = &disk.as_ref().ok_or_else(closed)?.committer;
+                let change = Change {
+                    key: key.clone(),
+                    expect,
+                    value,
+                };
+                committer.change(change).await
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
 
 use crate::state::Versioned;
 
@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 0), revis
 INSERT INTO counter (id, revision) VALUES (0, 0) ON CONFLICT (id) DO NOTHING;
 ";
 
-/// The one connection, and how it is opened.
+/// A connection, and how it is opened. One writes, and another one reads what it has committed.
 pub(super) struct Store {
     connection: SqliteConnection,
     options: SqliteConnectOptions,
@@ -68,38 +68,54 @@ impl Store {
         rows.iter().map(|row| Ok((row.try_get(2)?, versioned(row)?))).collect()
     }
 
-    /// Writes or deletes `name`; gives the change's revision, durable.
-    pub(super) async fn put(&mut self, name: &str, value: Option<&[u8]>) -> Result<u64, sqlx::Error> {
+    /// Begins a transaction: what is changed in it is durable once it is committed, and never was when it is dropped.
+    pub(super) async fn begin(&mut self) -> Result<Batch<'_>, sqlx::Error> {
         self.mend().await?;
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        let revision: i64 = sqlx::query_scalar("UPDATE counter SET revision = revision + 1 RETURNING revision")
-            .fetch_one(&mut *transaction)
-            .await?;
-        match value {
-            Some(value) => {
-                sqlx::query(
-                    "INSERT INTO state (name, value, revision) VALUES (?, ?, ?)
-                     ON CONFLICT (name) DO UPDATE SET value = excluded.value, revision = excluded.revision",
-                )
-                .bind(name)
-                .bind(value)
-                .bind(revision)
-                .execute(&mut *transaction)
-                .await?;
-            }
-            None => {
-                sqlx::query("DELETE FROM state WHERE name = ?")
-                    .bind(name)
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-        }
-        transaction.commit().await?;
-        Ok(u64::try_from(revision).unwrap_or(0))
+        let transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Batch { transaction })
     }
 
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         self.connection.close().await
+    }
+}
+
+/// Changes of one transaction.
+pub(super) struct Batch<'store> {
+    transaction: Transaction<'store, Sqlite>,
+}
+
+impl Batch<'_> {
+    /// The change that wrote `name` last; none when it is not there.
+    pub(super) async fn revision(&mut self, name: &str) -> Result<Option<u64>, sqlx::Error> {
+        let revision: Option<i64> = sqlx::query_scalar("SELECT revision FROM state WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        Ok(revision.and_then(|revision| u64::try_from(revision).ok()))
+    }
+
+    /// Writes or deletes `name`; gives the change's revision.
+    pub(super) async fn put(&mut self, name: &str, value: Option<&[u8]>) -> Result<u64, sqlx::Error> {
+        let revision: i64 = sqlx::query_scalar("UPDATE counter SET revision = revision + 1 RETURNING revision")
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        let change = match value {
+            Some(value) => sqlx::query(
+                "INSERT INTO state (name, value, revision) VALUES (?, ?, ?)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value, revision = excluded.revision",
+            )
+            .bind(name)
+            .bind(value)
+            .bind(revision),
+            None => sqlx::query("DELETE FROM state WHERE name = ?").bind(name),
+        };
+        change.execute(&mut *self.transaction).await?;
+        Ok(u64::try_from(revision).unwrap_or(0))
+    }
+
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await
     }
 }
 
@@ -116,6 +132,12 @@ fn versioned(row: &sqlx::sqlite::SqliteRow) -> Result<Versioned, sqlx::Error> {
 mod tests {
     use super::*;
 
+    async fn put(store: &mut Store, value: &[u8]) -> Result<(), sqlx::Error> {
+        let mut batch = store.begin().await?;
+        batch.put("a", Some(value)).await?;
+        batch.commit().await
+    }
+
     #[tokio::test]
     async fn a_write_that_found_no_room_does_not_stand_in_the_way_of_the_next() {
         let dir = tempfile::tempdir().unwrap();
@@ -130,12 +152,12 @@ mod tests {
             .await
             .unwrap();
         let large = vec![0; 64 * 1024];
-        assert!(store.put("a", Some(&large)).await.is_err());
+        assert!(put(&mut store, &large).await.is_err());
         sqlx::raw_sql(limit(1_000_000))
             .execute(&mut store.connection)
             .await
             .unwrap();
-        store.put("a", Some(&large)).await.unwrap();
+        put(&mut store, &large).await.unwrap();
         assert_eq!(store.get("a").await.unwrap().unwrap().value.len(), large.len());
     }
 }
