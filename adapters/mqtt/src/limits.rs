@@ -136,6 +136,8 @@ pub const AGENDA_RETRY_PAUSE: Duration = Duration::from_secs(2);
 pub const AGENDA_ENTRIES_MAX: usize = 65_536;
 /// Sessions without a connection that a node looks at at once.
 pub const AGENDA_AT_ONCE: usize = 64;
+/// Slices of all sessions, a 256th each, that are read at once.
+pub const SWEEP_AT_ONCE: usize = 8;
 /// Pause between two readings of all sessions, a slice at a time. What the agenda has no room for may wait for the next.
 pub const SWEEP_PAUSE: Duration = Duration::from_secs(3_600);
 /// The same while the agenda has no room for what is due, and after a node has gone.

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt as _, stream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::state::StateError;
@@ -14,7 +14,7 @@ use super::record::{Record, slice_key};
 use super::store::Sessions;
 use crate::directory::Directory;
 use crate::limits::{
-    AGENDA_AHEAD, AGENDA_AT_ONCE, AGENDA_RETRY_PAUSE, NODE_RENEWAL_PAUSE, SWEEP_PAUSE, SWEEP_PAUSE_MIN,
+    AGENDA_AHEAD, AGENDA_AT_ONCE, AGENDA_RETRY_PAUSE, NODE_RENEWAL_PAUSE, SWEEP_AT_ONCE, SWEEP_PAUSE, SWEEP_PAUSE_MIN,
 };
 
 impl Sessions {
@@ -74,14 +74,16 @@ impl Sessions {
         }
     }
 
-    /// Notes what is to be done for all sessions, a slice at a time.
+    /// Notes what is to be done for all sessions, a few slices at a time.
     ///
     /// # Errors
     /// Shared state does not answer.
     async fn sweep(&self) -> Result<(), StateError> {
         let mut nodes = HashMap::new();
-        for slice in 0..=u8::MAX {
-            for (key, found) in self.state.list(&slice_key(slice)).await? {
+        let read = async |slice| self.state.list(&slice_key(slice)).await;
+        let mut slices = stream::iter(0..=u8::MAX).map(read).buffer_unordered(SWEEP_AT_ONCE);
+        while let Some(found) = slices.next().await {
+            for (key, found) in found? {
                 let Some(record) = Record::decode(&found.value) else {
                     continue;
                 };

@@ -2,7 +2,7 @@
 
 use trunkline_bus::nats::{NatsBus, NatsConfig, Trimming, provision};
 use trunkline_bus::state::Key;
-use trunkline_testkit::{Nats, throughout, until};
+use trunkline_testkit::{Nats, Proxy, throughout, until};
 use uuid::Uuid;
 
 use super::sessions::{lasting, open};
@@ -41,7 +41,16 @@ impl Ground {
 
     /// A node whose running others know of.
     pub(super) async fn node(&self) -> Node {
-        let bus = NatsBus::open(&self.config, self.id, Trimming::Elsewhere, Arc::new(SystemClock));
+        self.node_by(self.nats.url()).await
+    }
+
+    /// The same over a line of its own to the server.
+    async fn node_by(&self, url: String) -> Node {
+        let config = NatsConfig {
+            urls: vec![url],
+            ..self.config.clone()
+        };
+        let bus = NatsBus::open(&config, self.id, Trimming::Elsewhere, Arc::new(SystemClock));
         let bus = bus.await.unwrap();
         let prefix = Key::volatile("mqtt.node");
         let others = bus.state.leases(&prefix).await.unwrap().len();
@@ -285,23 +294,32 @@ async fn a_will_that_waits_is_published_by_another_node_when_its_own_has_stopped
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_taken_for_dead_while_shared_state_is_away() {
+async fn nobody_is_taken_for_dead_who_is_back_later_than_others_when_shared_state_was_away() {
     let ground = Ground::start().await;
-    let (one, other) = (ground.node().await, ground.node().await);
+    let line = Proxy::before(ground.nats.url().trim_start_matches("nats://")).await;
+    let (one, other) = (
+        ground.node().await,
+        ground.node_by(format!("nats://{}", line.address())).await,
+    );
     let mut clients = Vec::new();
     for (node, name) in [(&one, "first"), (&other, "second")] {
         clients.push(node.mortal(mortal(name)).await);
     }
     // Long enough for all leases to lapse.
     ground.nats.freeze();
+    line.hold();
     let lapsed = trunkline_mqtt::limits::NODE_LEASE + Duration::from_secs(1);
     throughout(lapsed, async || ground.nats.pid() > 0).await;
     ground.nats.thaw();
     let nodes = Key::volatile("mqtt.node");
-    until(PATIENCE, async || {
-        one.bus.state.leases(&nodes).await.is_ok_and(|leases| leases.len() == 2)
-    })
-    .await;
+    let is_there = async |count| {
+        let leases = one.bus.state.leases(&nodes).await;
+        leases.is_ok_and(|leases| leases.len() == count)
+    };
+    until(PATIENCE, async || is_there(1).await).await;
+    throughout(Duration::from_secs(2), async || one.kept().await == 2).await;
+    line.heal();
+    until(PATIENCE, async || is_there(2).await).await;
     let steady = trunkline_mqtt::limits::NODE_STEADY_TIME + Duration::from_secs(2);
     throughout(steady, async || one.kept().await == 2).await;
     for client in &mut clients {
