@@ -132,13 +132,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(cause) => cause,
         };
         let leaving = self.member.take().map(|member| self.leave(*member, cause));
+        let leaving = OptionFuture::from(leaving).map(drop).shared();
         let (stream, output) = (&mut self.stream, &mut self.output);
         let finished = async {
             if cause != Cause::Lost {
-                let _ = timeout(CLOSE_TIME_MAX, io::finish(stream, output)).await;
+                // Who sees the connection closed finds the session as it was left, unless that takes too long.
+                let left = timeout(LEAVE_TIME_MAX, leaving.clone());
+                let _ = timeout(LEAVE_TIME_MAX + CLOSE_TIME_MAX, io::finish(stream, output, left)).await;
             }
         };
-        tokio::join!(finished, OptionFuture::from(leaving));
+        tokio::join!(finished, leaving.clone());
         cause
     }
 

@@ -92,11 +92,16 @@ fn poll_receive<S: AsyncRead>(
     Poll::Ready(Ok(Transfer::Received))
 }
 
-/// Hands over what is written and closes. What the peer still sends is read and thrown away: closing with unread bytes would
+/// Hands over what is written and closes, once the session is left. What the peer still sends is read and thrown away: closing with unread bytes would
 /// make the system throw away what the peer has not read yet.
-pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, output: &mut BytesMut) -> io::Result<()> {
+pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut BytesMut,
+    left: impl Future,
+) -> io::Result<()> {
     stream.write_all_buf(output).await?;
     stream.flush().await?;
+    left.await;
     stream.shutdown().await?;
     let mut room = [0; 512];
     while stream.read(&mut room).await? > 0 {}
