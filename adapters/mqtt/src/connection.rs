@@ -8,6 +8,7 @@ mod keeping;
 mod member;
 mod open;
 mod outbound;
+mod owing;
 mod recheck;
 mod resend;
 mod shares;

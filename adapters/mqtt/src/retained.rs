@@ -25,6 +25,7 @@ use trunkline_core::{ChannelId, Clock, DomainId, SessionId};
 use crate::attendance::Attendance;
 use crate::limits::{RETAINED_BYTES_MAX, RETAINED_PAGE_BYTES_MAX, RETAINED_PAGE_ENTRIES_MAX, RETAINED_QUEUE_MAX};
 use crate::message::Message;
+use crate::session::Unsent;
 use crate::subscription::Subscription;
 use index::Index;
 use record::{Record, key_of};
@@ -87,19 +88,15 @@ pub(crate) enum Room {
 pub(crate) struct Lookup {
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) session_id: SessionId,
-    /// The place in the log from which on the subscription gets messages as they come.
-    pub(crate) up_to: u64,
-    /// The subtopic after which to go on.
-    after: Option<Box<str>>,
+    unsent: Unsent,
 }
 
 impl Lookup {
-    pub(crate) const fn new(subscription: Arc<Subscription>, session_id: SessionId, up_to: u64) -> Self {
+    pub(crate) const fn new(subscription: Arc<Subscription>, session_id: SessionId, unsent: Unsent) -> Self {
         Self {
             subscription,
             session_id,
-            up_to,
-            after: None,
+            unsent,
         }
     }
 }
@@ -201,17 +198,17 @@ impl Retained {
         let (domain_id, channel_id) = lookup.subscription.place();
         self.load(domain_id).await;
         let mut applied = self.shard(self.log.shard_of(domain_id)).applied.subscribe();
-        let _ = applied.wait_for(|applied| *applied >= lookup.up_to).await;
+        let _ = applied.wait_for(|applied| *applied >= lookup.unsent.up_to).await;
         let (mut messages, mut bytes) = (Vec::new(), 0);
         loop {
             let wants = |subtopic: &str| lookup.subscription.matches(subtopic);
-            let after = lookup.after.as_deref();
+            let after = lookup.unsent.after.as_deref();
             let next = self.index().next((domain_id, channel_id), after, wants);
             let Some(subtopic) = next else {
                 return Ok((messages, None));
             };
             let slot = Slot::new(domain_id, channel_id, &subtopic);
-            lookup.after = Some(subtopic);
+            lookup.unsent.after = Some(subtopic);
             let found = self.state.get(&slot.key()).await?;
             let record = found.and_then(|found| Record::decode(found.value));
             if let Some(message) = record.and_then(|record| self.message_for(&lookup, record)) {
@@ -242,7 +239,7 @@ impl Retained {
     /// What a record holds for a subscription: nothing that comes to it as a new message, that lapsed, or that it published itself and
     /// does not want to hear.
     fn message_for(&self, lookup: &Lookup, record: Record) -> Option<Arc<Message>> {
-        let is_news = record.incarnation == self.log.incarnation() && record.sequence > lookup.up_to;
+        let is_news = record.incarnation == self.log.incarnation() && record.sequence > lookup.unsent.up_to;
         let is_unheard = lookup.subscription.options().no_local
             && record.envelope.session_id == lookup.session_id.as_bytes().as_slice();
         let is_there = record.is_set() && !record.has_lapsed(self.clock.now_ns());

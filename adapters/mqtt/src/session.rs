@@ -16,5 +16,5 @@ mod sweep;
 mod takeover;
 
 pub(crate) use bytes::{Reader, put_long};
-pub(crate) use record::{Content, Stored, message_id};
+pub(crate) use record::{Content, Stored, Unsent, message_id};
 pub(crate) use store::{Claimed, NotClaimed, NotSaved, Owned, Sessions, Wish};

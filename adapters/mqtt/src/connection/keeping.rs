@@ -143,6 +143,7 @@ impl Member {
             filter: subscription.filter().into(),
             options: subscription.options(),
             since: subscription.since(),
+            unsent: self.unsent(&subscription),
         });
         Content {
             expiry_s,

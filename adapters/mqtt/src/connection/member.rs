@@ -12,6 +12,7 @@ use trunkline_mqtt_wire::QoS;
 
 use super::earlier::Earlier;
 use super::keeping::Keeping;
+use super::owing::Owing;
 use super::recheck::Recheck;
 use super::resend::Resending;
 use crate::adapter::Adapter;
@@ -53,10 +54,12 @@ pub(super) struct Member {
     /// What must be sent before anything else: it did not fit, or its permission is being asked for.
     pub(super) held: Option<Item>,
     /// Messages that were read from the log because the client was behind.
-    caught: VecDeque<Item>,
+    pub(super) caught: VecDeque<Item>,
     pub(super) page: Option<BoxFuture<'static, Result<Page, LogError>>>,
     /// Subscriptions whose retained messages are to be read before anything else is sent.
     pub(super) lookups: VecDeque<Lookup>,
+    /// What of that was not given to the client yet.
+    pub(super) owing: Vec<Owing>,
     pub(super) lookup: Option<BoxFuture<'static, Option<Found>>>,
     pub(super) recheck: Option<BoxFuture<'static, Recheck>>,
     /// Since when it is not known what the client may have; nothing is sent to it meanwhile.
@@ -96,6 +99,7 @@ impl Member {
             caught: VecDeque::new(),
             page: None,
             lookups: VecDeque::new(),
+            owing: Vec::new(),
             lookup: None,
             recheck: None,
             uncertain_since: None,
@@ -131,6 +135,9 @@ impl Member {
 
     /// Notes that an item was given to the client, or is not for it any more.
     pub(super) fn passed(&mut self, item: &Item) {
+        if item.is_retained {
+            self.retained_passed(item);
+        }
         // What comes at QoS 0 comes before its turn, what is retained out of it, and what a group deals in the group's own.
         if let Some(sequence) = item.message.sequence()
             && !item.is_retained
@@ -171,6 +178,7 @@ impl Member {
             return None;
         }
         if let Some(lookup) = self.lookups.pop_front() {
+            self.was_read(&lookup.subscription, false);
             let retained = Arc::clone(&adapter.retained);
             self.lookup = Some(Box::pin(look(retained, lookup)));
             return None;
@@ -216,8 +224,9 @@ impl Member {
             ids: ids.clone(),
             is_retained: true,
         }));
-        if let Some(rest) = rest {
-            self.lookups.push_front(rest);
+        match rest {
+            Some(rest) => self.lookups.push_front(rest),
+            None => self.was_read(&subscription, true),
         }
     }
 }

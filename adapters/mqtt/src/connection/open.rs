@@ -207,7 +207,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 let attended = adapter.router.attend(member.session.domain_id()).await;
                 attended.map_err(|_| Cause::Failed)?;
                 for (stored, permit) in subscriptions {
-                    let Stored { filter, options, since } = stored;
+                    let Stored {
+                        filter,
+                        options,
+                        since,
+                        unsent,
+                    } = stored;
                     if let Ok(Some((name, asked))) = topic::shared(&filter) {
                         let key = GroupKey::new(name, asked, &permit);
                         if let Ok(ticket) = adapter
@@ -223,6 +228,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     subscription.begin_after(since);
                     member.subscriber.add(Arc::clone(&subscription));
                     adapter.router.index.add(&member.subscriber, &subscription);
+                    if let Some(unsent) = unsent {
+                        member.owe(subscription, unsent);
+                    }
                 }
                 // Asked for after the router knows of the subscriptions: what is in the log by now is read from there, and all else comes
                 // by the router.

@@ -14,7 +14,7 @@ use super::member::Member;
 use crate::adapter::Adapter;
 use crate::limits::{SESSION_FILTER_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::reason;
-use crate::retained::Lookup;
+use crate::session::Unsent;
 use crate::shared::{GroupKey, KeptMember, Ticket};
 use crate::subscription::{Options, Subscription};
 
@@ -92,8 +92,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             RetainHandling::DoNotSend => false,
         };
         if wants_retained {
-            let lookup = Lookup::new(subscription, member.session.id(), head);
-            member.lookups.push_back(lookup);
+            let unsent = Unsent {
+                up_to: head,
+                after: None,
+            };
+            member.owe(subscription, unsent);
         }
         Ok(granted(options.qos))
     }

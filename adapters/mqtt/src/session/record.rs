@@ -68,6 +68,17 @@ pub(crate) struct Stored {
     pub(crate) options: Options,
     /// Messages up to this place are from before it.
     pub(crate) since: u64,
+    /// Retained messages that it was not given.
+    pub(crate) unsent: Option<Unsent>,
+}
+
+/// Which retained messages a subscription is still to be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unsent {
+    /// The place in the log from which on the subscription gets messages as they come.
+    pub(crate) up_to: u64,
+    /// The subtopic after which to go on; none to begin.
+    pub(crate) after: Option<Box<str>>,
 }
 
 /// The key of a session: the client stands in it, so that none can take another's. A client id of MQTT may have any character, so a digest
@@ -246,9 +257,19 @@ impl Stored {
             id,
         } = self.options;
         put_long(value, self.filter.as_bytes());
-        value.put_u8(qos as u8 | u8::from(no_local) << 2 | u8::from(retain_as_published) << 3);
+        value.put_u8(
+            qos as u8
+                | u8::from(no_local) << 2
+                | u8::from(retain_as_published) << 3
+                | u8::from(self.unsent.is_some()) << 4,
+        );
         put_number(value, id.map_or(0, |id| id.get().into()));
         put_number(value, self.since);
+        if let Some(Unsent { up_to, after }) = &self.unsent {
+            put_number(value, *up_to);
+            value.put_u8(after.is_some().into());
+            put_long(value, after.as_deref().unwrap_or_default().as_bytes());
+        }
     }
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
@@ -267,6 +288,24 @@ impl Stored {
                 id,
             },
             since: reader.number()?,
+            unsent: match flags & UNSENT {
+                0 => None,
+                _ => Some(Unsent::decode(reader)?),
+            },
+        })
+    }
+}
+
+/// Marks a subscription that was not given all that was retained for it.
+const UNSENT: u8 = 16;
+
+impl Unsent {
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let (up_to, has_begun) = (reader.number()?, reader.flag()?);
+        let after = std::str::from_utf8(reader.long(TOPIC_BYTES_MAX.into())?).ok()?;
+        Some(Self {
+            up_to,
+            after: has_begun.then(|| after.into()),
         })
     }
 }

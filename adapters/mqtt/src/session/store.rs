@@ -389,7 +389,7 @@ impl Sessions {
         let content = &mut record.content;
         (content.position, content.head) = (0, 0);
         for subscription in &mut content.subscriptions {
-            subscription.since = 0;
+            (subscription.since, subscription.unsent) = (0, None);
         }
         for sent in &mut content.kept.sent {
             if let Source::Log(sequence) | Source::Shared { sequence, .. } = &mut sent.source {

@@ -7,6 +7,7 @@ use trunkline_mqtt_wire::{PublishProperties, RetainHandling};
 use trunkline_proto::messages::v1::Envelope;
 use trunkline_testkit::until;
 
+use super::sessions::lasting;
 use super::*;
 
 /// Publishes with the retain flag at QoS 1.
@@ -353,4 +354,48 @@ async fn what_a_node_that_was_killed_had_taken_is_given_by_one_that_looks_later(
     assert_eq!(next(&mut subscriber).await, said("a", "taken", true));
     stop.cancel();
     routing.await.unwrap();
+}
+
+#[tokio::test]
+async fn retained_messages_that_a_session_was_not_given_are_owed_to_it() {
+    const COUNT: u32 = 300;
+    for version in BOTH {
+        let mut broker = Broker::start().await;
+        let mut publisher = broker.client(Version::V5, "publisher").await;
+        for number in 0..COUNT {
+            let message = Publish {
+                qos: QoS::AtLeastOnce,
+                retain: true,
+                topic: text(&format!("kept/{number:03}")),
+                packet_id: Some(PacketId::MIN),
+                payload: format!("{number};").into(),
+                ..Publish::default()
+            };
+            publisher.send(&Packet::Publish(message)).await;
+            publisher.receive().await;
+        }
+        let mut asked = lasting(version, "subscriber");
+        if version == Version::V5 {
+            asked.properties.receive_maximum = std::num::NonZeroU16::new(20);
+        }
+        let mut client = broker.client_with(version, asked).await;
+        client.subscribe("kept/#", QoS::ExactlyOnce).await;
+        let mut numbers: Vec<u32> = Vec::new();
+        for is_restart in [false, true, false] {
+            for _ in 0..50 {
+                numbers.push(number_of(&client.take().await));
+            }
+            client.vanish().await;
+            if is_restart {
+                broker = Broker::again(broker.stop().await).await;
+            }
+            (client, _) = broker.back(version, "subscriber").await;
+        }
+        while numbers.len() < COUNT as usize {
+            numbers.push(number_of(&client.take().await));
+        }
+        client.is_quiet().await;
+        assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
+        broker.stop().await;
+    }
 }

@@ -17,7 +17,8 @@ fn stored() -> impl Strategy<Value = Stored> {
         any::<bool>(),
         proptest::option::of(1_u32..1_000_000),
     );
-    ("[a-z/#+é]{1,40}", options, any::<u64>()).prop_map(|(filter, options, since)| Stored {
+    let unsent = proptest::option::of((any::<u64>(), proptest::option::of("[a-z/é]{0,9}")));
+    ("[a-z/#+é]{1,40}", options, any::<u64>(), unsent).prop_map(|(filter, options, since, unsent)| Stored {
         filter: filter.into(),
         options: Options {
             qos: QoS::from_u8(options.0).unwrap(),
@@ -26,6 +27,10 @@ fn stored() -> impl Strategy<Value = Stored> {
             id: options.3.and_then(SubscriptionId::new),
         },
         since,
+        unsent: unsent.map(|(up_to, after)| Unsent {
+            up_to,
+            after: after.map(Into::into),
+        }),
     })
 }
 
@@ -116,7 +121,18 @@ fn the_largest_record_is_within_its_limit() {
             id: SubscriptionId::new(268_435_455),
         },
         since: u64::MAX,
+        unsent: Some(Unsent {
+            up_to: u64::MAX,
+            after: None,
+        }),
     };
+    let mut subscriptions = vec![stored; SUBSCRIPTIONS_MAX];
+    // One at a time is under way.
+    let after = "t".repeat(TOPIC_BYTES_MAX.into());
+    subscriptions[0].unsent = Some(Unsent {
+        up_to: u64::MAX,
+        after: Some(after.into()),
+    });
     let sent = Sent {
         id: PacketId::MAX,
         awaits: Awaits::Completed,
@@ -141,7 +157,7 @@ fn the_largest_record_is_within_its_limit() {
             expiry_s: u32::MAX,
             position: u64::MAX,
             head: u64::MAX,
-            subscriptions: vec![stored; SUBSCRIPTIONS_MAX],
+            subscriptions,
             kept: Kept {
                 sent: vec![sent; WINDOW_MAX.into()],
                 last_id: u16::MAX,
