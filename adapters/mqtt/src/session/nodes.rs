@@ -81,9 +81,10 @@ impl Sessions {
             }
             renewed = Some(begun);
             if has_lapsed {
-                self.look_for_lost(directory).await;
+                cancel.run_until_cancelled(self.look_for_lost(directory)).await;
             }
-            if let Ok(present) = self.present().await {
+            // Asking longer than that would cost the lease.
+            if let Ok(Ok(present)) = timeout(NODE_LEASE, self.present()).await {
                 if !seen.is_subset(&present) {
                     self.nodes.gone.notify_one();
                 }
