@@ -14,6 +14,8 @@ impl Shared {
     pub(super) async fn hear(&self) {
         loop {
             if let Ok(mut changes) = self.state.watch(&all_key()).await {
+                // What was written before was not heard.
+                self.all().iter().for_each(|group| group.heard(u64::MAX));
                 loop {
                     match changes.next().await {
                         Ok(change) => {
