@@ -277,6 +277,9 @@ pub struct LogStats {
     pub bytes: u64,
 }
 
+/// How long an entry without promise may wait for room: long enough for a burst, and shorter than a keep alive.
+pub const UNACKNOWLEDGED_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// The durable record of messages. Every method may be called from any task.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
@@ -303,8 +306,15 @@ pub trait Log: Send + Sync + 'static {
     /// The entry will not be taken; a full log or disk may also be told by the receipt.
     async fn append(&self, entry: NewEntry) -> Result<Receipt, AppendError>;
 
-    /// Takes `entry` without promise (QoS 0). When there is no room it is dropped and counted; says whether it was taken.
-    fn append_unacknowledged(&self, entry: NewEntry) -> bool;
+    /// Takes `entry` without promise (QoS 0), if there is room in the queue. One that is refused is dropped and counted.
+    ///
+    /// # Errors
+    /// [`TryAppendError::Busy`] gives the entry back: stop reading from its publisher and use [`Log::append_unacknowledged`].
+    fn try_append_unacknowledged(&self, entry: NewEntry) -> Result<(), TryAppendError>;
+
+    /// Takes `entry` without promise (QoS 0), waiting for room as [`Log::append`] does, for [`UNACKNOWLEDGED_WAIT_MAX`] at most; then it
+    /// is dropped and counted. Says whether it was taken. Cancel safe: when dropped before it returned, the entry was not taken.
+    async fn append_unacknowledged(&self, entry: NewEntry) -> bool;
 
     /// Every unacknowledged entry that is taken from now on, by whichever node, before it is durable: this is how subscribers
     /// get QoS 0 without waiting for a sync. A slow holder loses the oldest and is told how many. Such entries come again

@@ -9,15 +9,26 @@ use std::time::Duration;
 
 use on_nats::Platform;
 use trunkline_bus::conformance::{entry, entry_with_id, in_time};
+use trunkline_bus::feed::Feed;
 use trunkline_bus::log::{AppendError, Quota, ReadLimit, Tier, WRITER_GROUP};
 use trunkline_bus::revision::{Changes, LEASE, News, NodeLease, Revisions, RevokeError, Scope};
 use trunkline_bus::{DeadLetters, Log, NatsBus};
 use trunkline_core::{DomainId, MessageId, NodeId};
+use trunkline_proto::messages::v1::Envelope;
 use trunkline_testkit::http::Client;
 use trunkline_testkit::{Proxy, throughout, until, until_some};
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(10);
+
+/// What `tap` hears first of what `one` sends for as long as nothing is heard: listening at another node begins a moment later.
+async fn until_tapped(one: &NatsBus, domain: DomainId, tap: &mut Feed<Arc<Envelope>>) -> Arc<Envelope> {
+    let tapped = until_some(SOON, || {
+        one.log.try_append_unacknowledged(entry(domain, "tapped")).unwrap();
+        std::future::ready(tap.try_next())
+    });
+    tapped.await.unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_appends_the_other_reads_and_taps() {
@@ -36,12 +47,8 @@ async fn what_one_appends_the_other_reads_and_taps() {
     let page = other.log.read(shard, 1, ReadLimit::default()).await.unwrap();
     assert_eq!(page.entries[0].envelope, *kept.envelope());
     // The tap is listened to from soon after it was asked for.
-    let tapped = until_some(SOON, || {
-        assert!(one.log.append_unacknowledged(entry(domain, "tapped")));
-        std::future::ready(tap.try_next())
-    })
-    .await;
-    assert_eq!(tapped.unwrap().payload, "tapped");
+    let tapped = until_tapped(&one, domain, &mut tap).await;
+    assert_eq!(tapped.payload, "tapped");
     one.close().await;
     other.close().await;
 }
@@ -283,21 +290,16 @@ async fn what_is_sent_again_at_qos_0_is_heard_once() {
     let domain = DomainId::new();
     let shard = one.log.shard_of(domain);
     let mut tap = other.log.tap();
-    until_some(SOON, || {
-        assert!(one.log.append_unacknowledged(entry(domain, "first")));
-        std::future::ready(tap.try_next())
-    })
-    .await
-    .unwrap();
+    until_tapped(&one, domain, &mut tap).await;
     let mut heard = std::collections::HashSet::new();
     for _ in 0..20 {
         for _ in 0..200 {
-            one.log.append_unacknowledged(entry(domain, vec![7; 200]));
+            one.log.append_unacknowledged(entry(domain, vec![7; 200])).await;
         }
         proxy.reset();
         let reached = one.log.head(shard).unwrap() + 1;
         let sent_again = async || {
-            one.log.append_unacknowledged(entry(domain, "more"));
+            one.log.append_unacknowledged(entry(domain, "more")).await;
             one.log.head(shard).unwrap() >= reached
         };
         until(SOON, sent_again).await;
@@ -432,14 +434,9 @@ async fn entries_without_answers_that_go_together_are_tapped_one_by_one() {
     let domain = DomainId::new();
     let mut tap = other.log.tap();
     // The tap is listened to from soon after it was asked for.
-    until_some(SOON, || {
-        assert!(one.log.append_unacknowledged(entry(domain, "first")));
-        std::future::ready(tap.try_next())
-    })
-    .await
-    .unwrap();
+    until_tapped(&one, domain, &mut tap).await;
     for number in 0..500_u32 {
-        assert!(one.log.append_unacknowledged(entry(domain, number.to_string())));
+        assert!(one.log.append_unacknowledged(entry(domain, number.to_string())).await);
     }
     let mut numbers = Vec::new();
     while numbers.len() < 500 {

@@ -1,6 +1,6 @@
 //! What a client sends, once the machine has read it, and publishing.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -8,9 +8,10 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
-use trunkline_bus::NewEntry;
+use tokio::time::timeout;
 use trunkline_bus::envelope::id_bytes;
-use trunkline_bus::log::{AppendError, LogError, Quota, Receipt, TryAppendError};
+use trunkline_bus::log::{AppendError, LogError, Quota, Receipt, TryAppendError, UNACKNOWLEDGED_WAIT_MAX};
+use trunkline_bus::{Log, NewEntry};
 use trunkline_gate::{Action, Denial, Gate, Permit, Publication, PublishTrace, Session, stamp};
 use trunkline_mqtt_wire::{Publish, PublishProperties, QoS, ReasonCode, Subscribe, Utf8Bytes};
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
@@ -36,10 +37,20 @@ pub(super) enum Done {
     Permitted(Publish, Result<Permit, Denial>),
     /// The log has room again and took the message, or did not.
     Taken(Publish, Result<Receipt, AppendError>),
+    /// The log has room again and took the message at QoS 0, or that took too long.
+    LetGo(Unanswered),
     /// It is known what the log has of the session.
-    Earlier(Publish, Result<HashSet<(Bytes, u64)>, LogError>),
+    Earlier(Publish, Result<HashMap<Bytes, u64>, LogError>),
     /// Each filter is decided.
     Filters(Subscribe, Vec<Result<Granted, ReasonCode>>),
+}
+
+/// What came of a message at QoS 0.
+pub(super) enum Unanswered {
+    Taken,
+    /// It is retained once this receipt resolves.
+    Retaining(Receipt),
+    Dropped,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -77,6 +88,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(())
             }
             Done::Taken(publish, Err(error)) => self.not_taken(&publish, &error),
+            Done::LetGo(unanswered) => {
+                self.let_go(unanswered);
+                Ok(())
+            }
             Done::Earlier(publish, known) => self.read_earlier(publish, known),
             Done::Filters(subscribe, answers) => {
                 self.subscribed(&subscribe, answers);
@@ -137,13 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         }
         if publish.qos == QoS::AtMostOnce {
-            of_qos(&metrics.published, publish.qos).increment();
-            if !self.append_unanswered(entry, publish.retain) {
-                metrics.publish_dropped.increment();
-                self.trace.refused("DROPPED");
-            }
-            self.trace = PublishTrace::default();
-            return Ok(());
+            return self.append_unanswered(publish, permit, entry);
         }
         match self.adapter.log.try_append(entry) {
             Ok(receipt) => {
@@ -155,16 +164,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Appends a message at QoS 0; `false` when there is no room. A retained one has a receipt: what the client subscribes to next waits
-    /// for it, as it would for one at QoS 1.
-    fn append_unanswered(&mut self, entry: NewEntry, is_retained: bool) -> bool {
-        if !is_retained {
-            return self.adapter.log.append_unacknowledged(entry);
+    /// Appends a message at QoS 0, or has its client wait while there is no room. A retained one has a receipt: what the client
+    /// subscribes to next waits for it, as it would for one at QoS 1.
+    fn append_unanswered(&mut self, publish: Publish, permit: Permit, entry: NewEntry) -> Result<(), Cause> {
+        let log = &self.adapter.log;
+        let taken = if publish.retain {
+            log.try_append(entry).map(Some)
+        } else {
+            log.try_append_unacknowledged(entry).map(|()| None)
+        };
+        match taken {
+            Ok(None) => self.let_go(Unanswered::Taken),
+            Ok(Some(receipt)) => self.let_go(Unanswered::Retaining(receipt)),
+            Err(TryAppendError::Refused(_)) => self.let_go(Unanswered::Dropped),
+            Err(TryAppendError::Busy(entry)) => return self.wait_for_room(publish, permit, entry),
         }
-        let receipt = self.adapter.log.try_append(entry).ok();
-        let was_taken = receipt.is_some();
-        self.retaining = receipt.or_else(|| self.retaining.take());
-        was_taken
+        Ok(())
+    }
+
+    fn let_go(&mut self, unanswered: Unanswered) {
+        of_qos(&self.adapter.metrics.published, QoS::AtMostOnce).increment();
+        match unanswered {
+            Unanswered::Taken => {}
+            Unanswered::Retaining(receipt) => self.retaining = Some(receipt),
+            Unanswered::Dropped => {
+                self.adapter.metrics.publish_dropped.increment();
+                self.trace.refused("DROPPED");
+            }
+        }
+        self.trace = PublishTrace::default();
     }
 
     /// Publishes once it is known what the domain retains, if that may still be done then.
@@ -194,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Appends once the log has room. A permission that lapsed by then counts for nothing: it is asked for again.
+    /// Appends once the log has room; meanwhile nothing more is read from the client. A permission that lapsed by then counts for nothing: it is asked for again.
     fn wait_for_room(&mut self, publish: Publish, permit: Permit, entry: NewEntry) -> Result<(), Cause> {
         let session = self.member.as_ref().ok_or(Cause::Failed)?.session.clone();
         let (gate, log) = (Arc::clone(&self.adapter.gate), Arc::clone(&self.adapter.log));
@@ -207,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             tokio::select! {
                 biased;
                 () = lapsed => {}
-                taken = log.append(entry) => return Done::Taken(publish, taken),
+                done = appended(log.as_ref(), publish.clone(), entry) => return done,
             }
             let answer = decide(gate.as_ref(), &session, Action::Publish, &publish.topic).await;
             Done::Permitted(publish, answer)
@@ -266,6 +294,20 @@ pub(super) async fn work_of(work: &mut Option<BoxFuture<'static, Done>>) -> Done
     let done = pending.await;
     *work = None;
     done
+}
+
+/// Appends `entry`, which `publish` became, once there is room.
+async fn appended(log: &dyn Log, publish: Publish, entry: NewEntry) -> Done {
+    if publish.qos != QoS::AtMostOnce {
+        return Done::Taken(publish, log.append(entry).await);
+    }
+    let unanswered = if publish.retain {
+        let taken = timeout(UNACKNOWLEDGED_WAIT_MAX, log.append(entry)).await;
+        taken.ok().and_then(Result::ok).map(Unanswered::Retaining)
+    } else {
+        log.append_unacknowledged(entry).await.then_some(Unanswered::Taken)
+    };
+    Done::LetGo(unanswered.unwrap_or(Unanswered::Dropped))
 }
 
 /// Asks until it can be answered. Whoever waits for it bounds the time.

@@ -2,6 +2,8 @@
 
 use super::*;
 
+use trunkline_testkit::until;
+
 /// More than a mailbox, the buffers and a window hold together.
 const COUNT: u32 = 4_000;
 
@@ -83,5 +85,22 @@ async fn one_that_does_not_read_loses_qos_0_messages_and_each_is_counted() {
     }
     assert_eq!(received + lost, COUNT);
     slow.is_quiet().await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_at_qos_0_is_held_back_where_the_log_has_no_room_and_none_of_it_is_dropped() {
+    // Together several times what may wait to be committed, and each large: they come faster than they are written.
+    const FLOOD: u32 = 400;
+    const BYTES: usize = 200 * 1024;
+    let broker = Broker::start().await;
+    let mut flooding = broker.client(Version::V5, "flooding").await;
+    let before = broker.bus.log.stats();
+    for _ in 0..FLOOD {
+        flooding.publish("a/b", vec![b'.'; BYTES], QoS::AtMostOnce).await;
+    }
+    let is_kept = async || broker.bus.log.stats().appended == before.appended + u64::from(FLOOD);
+    until(PATIENCE, is_kept).await;
+    assert_eq!(broker.bus.log.stats().dropped, 0);
     broker.stop().await;
 }

@@ -411,7 +411,7 @@ pub async fn an_unacknowledged_entry_is_tapped_and_kept(world: &mut dyn LogWorld
     let mut tap = log.tap();
     let new = entry(DomainId::new(), "unacknowledged");
     let shard = log.shard_of(new.domain());
-    assert!(log.append_unacknowledged(new.clone()));
+    assert!(log.append_unacknowledged(new.clone()).await);
     let tapped = in_time("the tap", tap.next()).await.unwrap();
     assert_eq!(tapped, *new.envelope());
     in_time("the append", log.wait(shard, 0)).await.unwrap();

@@ -23,6 +23,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use trunkline_core::Clock;
 use trunkline_proto::messages::v1::Envelope;
 
@@ -39,7 +40,7 @@ use crate::envelope::{self, NewEntry, StoredEntry};
 use crate::feed::{Feed, FeedLimit, Source, locked};
 use crate::log::{
     AppendError, Durability, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard, Tier,
-    TryAppendError,
+    TryAppendError, UNACKNOWLEDGED_WAIT_MAX,
 };
 use crate::ring::Ring;
 
@@ -164,6 +165,30 @@ impl EmbeddedLog {
         })
     }
 
+    /// Takes room for `entry`, if publishers need not wait.
+    fn take_room(&self, entry: NewEntry) -> Result<NewEntry, TryAppendError> {
+        if let Some(refusal) = self.refusal(&entry) {
+            return Err(TryAppendError::Refused(refusal));
+        }
+        if !*self.shared.is_open.borrow() {
+            return Err(TryAppendError::Busy(entry));
+        }
+        match self.shared.room.try_acquire_many(cost(&entry)) {
+            Ok(room) => room.forget(),
+            Err(TryAcquireError::NoPermits) => return Err(TryAppendError::Busy(entry)),
+            Err(TryAcquireError::Closed) => return Err(TryAppendError::Refused(AppendError::Closed)),
+        }
+        Ok(entry)
+    }
+
+    /// Queues `entry` without promise. The tap first: who reads the entry from the log finds it in the tap already.
+    fn queue_unacknowledged(&self, entry: NewEntry) -> Result<(), AppendError> {
+        self.shared.counters.queued.fetch_add(1, Relaxed);
+        self.shared.tap.send(entry.envelope(), entry.encoded().len());
+        let job = Job::Append { entry, receipt: None };
+        self.jobs.send(job).map_err(|_| AppendError::Closed)
+    }
+
     /// Queues `entry`, for which room was taken.
     fn queue(&self, entry: NewEntry) -> Result<Receipt, AppendError> {
         let (sender, receipt) = Receipt::channel();
@@ -233,19 +258,14 @@ impl Log for EmbeddedLog {
     }
 
     fn try_append(&self, entry: NewEntry) -> Result<Receipt, TryAppendError> {
-        if let Some(refusal) = self.refusal(&entry) {
-            self.shared.counters.refused.fetch_add(1, Relaxed);
-            return Err(TryAppendError::Refused(refusal));
+        match self.take_room(entry) {
+            Ok(entry) => self.queue(entry).map_err(TryAppendError::Refused),
+            Err(TryAppendError::Refused(refusal)) => {
+                self.shared.counters.refused.fetch_add(1, Relaxed);
+                Err(TryAppendError::Refused(refusal))
+            }
+            Err(busy) => Err(busy),
         }
-        if !*self.shared.is_open.borrow() {
-            return Err(TryAppendError::Busy(entry));
-        }
-        match self.shared.room.try_acquire_many(cost(&entry)) {
-            Ok(room) => room.forget(),
-            Err(TryAcquireError::NoPermits) => return Err(TryAppendError::Busy(entry)),
-            Err(TryAcquireError::Closed) => return Err(TryAppendError::Refused(AppendError::Closed)),
-        }
-        self.queue(entry).map_err(TryAppendError::Refused)
     }
 
     async fn append(&self, entry: NewEntry) -> Result<Receipt, AppendError> {
@@ -259,17 +279,31 @@ impl Log for EmbeddedLog {
         self.queue(entry)
     }
 
-    fn append_unacknowledged(&self, entry: NewEntry) -> bool {
-        let room = self.shared.room.try_acquire_many(cost(&entry));
-        let (None, Ok(room)) = (self.refusal(&entry), room) else {
-            self.shared.counters.dropped.fetch_add(1, Relaxed);
-            return false;
+    fn try_append_unacknowledged(&self, entry: NewEntry) -> Result<(), TryAppendError> {
+        let entry = match self.take_room(entry) {
+            Ok(entry) => entry,
+            Err(TryAppendError::Refused(refusal)) => {
+                self.shared.counters.dropped.fetch_add(1, Relaxed);
+                return Err(TryAppendError::Refused(refusal));
+            }
+            Err(busy) => return Err(busy),
         };
-        room.forget();
-        self.shared.counters.queued.fetch_add(1, Relaxed);
-        // The tap first: who reads the entry from the log finds it in the tap already.
-        self.shared.tap.send(entry.envelope(), entry.encoded().len());
-        self.jobs.send(Job::Append { entry, receipt: None }).is_ok()
+        self.queue_unacknowledged(entry).map_err(TryAppendError::Refused)
+    }
+
+    async fn append_unacknowledged(&self, entry: NewEntry) -> bool {
+        let room = async {
+            self.shared.held_back().await;
+            self.shared.room.acquire_many(cost(&entry)).await
+        };
+        if self.refusal(&entry).is_none()
+            && let Ok(Ok(room)) = timeout(UNACKNOWLEDGED_WAIT_MAX, room).await
+        {
+            room.forget();
+            return self.queue_unacknowledged(entry).is_ok();
+        }
+        self.shared.counters.dropped.fetch_add(1, Relaxed);
+        false
     }
 
     fn tap(&self) -> Feed<Arc<Envelope>> {

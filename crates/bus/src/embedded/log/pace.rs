@@ -1,4 +1,4 @@
-//! The pace of publishers: while required consumers are far behind and moving, acknowledged appends wait for them.
+//! The pace of publishers: while required consumers are far behind and moving, appends wait for them.
 //!
 //! A consumer that stays within the rings reads from memory; one that falls out of them reads from disk, which slows it down further.
 //! So publishers are held back before that, for as long as it takes the consumers to come near again. Consumers that do not move at
@@ -78,7 +78,7 @@ impl Pace {
         }
     }
 
-    /// Whether acknowledged appends are taken without waiting.
+    /// Whether appends are taken without waiting.
     pub(super) fn is_open(&self, now: Instant) -> bool {
         self.done.is_empty()
             || self.credit > 0

@@ -68,7 +68,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) ending: watch::Sender<Ending>,
     pub(super) disk_low: AtomicBool,
-    /// Whether acknowledged appends are taken without waiting for consumers.
+    /// Whether appends are taken without waiting for consumers.
     pub(super) is_open: watch::Sender<bool>,
 }
 
@@ -177,7 +177,7 @@ impl Shared {
             .send_if_modified(|was_open| std::mem::replace(was_open, is_open) != is_open);
     }
 
-    /// Returns when acknowledged appends are taken, or have waited for consumers as long as they may.
+    /// Returns when appends are taken, or have waited for consumers as long as they may.
     pub(super) async fn held_back(&self) {
         if *self.is_open.borrow() {
             return;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{TryAcquireError, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 use trunkline_proto::messages::v1::Envelope;
 
@@ -40,6 +40,7 @@ use crate::envelope::NewEntry;
 use crate::feed::Feed;
 use crate::log::{
     AppendError, Durability, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard, TryAppendError,
+    UNACKNOWLEDGED_WAIT_MAX,
 };
 
 /// How long an entry may wait for its acknowledgement, from when it was taken. After that nobody knows whether it was kept.
@@ -105,6 +106,25 @@ impl NatsLog {
             let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
             AppendError::TooLarge { bytes, bytes_max }
         })
+    }
+
+    /// Takes room for `entry`, if publishers need not wait.
+    fn take_room(&self, entry: NewEntry) -> Result<NewEntry, TryAppendError> {
+        if let Some(refusal) = self.refusal(&entry) {
+            return Err(TryAppendError::Refused(refusal));
+        }
+        match self.shared.room.try_acquire_many(cost(&entry)) {
+            Ok(room) => room.forget(),
+            Err(TryAcquireError::NoPermits) => return Err(TryAppendError::Busy(entry)),
+            Err(TryAcquireError::Closed) => return Err(TryAppendError::Refused(AppendError::Closed)),
+        }
+        Ok(entry)
+    }
+
+    /// Sends `entry` without promise. Listeners of this node get it here; those of others hear the publish itself.
+    fn send_unacknowledged(&self, entry: NewEntry) -> Result<(), AppendError> {
+        self.shared.tap.send(entry.envelope(), entry.encoded().len());
+        self.send(entry, Answer::Unwanted, None)
     }
 
     /// Queues `entry`, for which room was taken.
@@ -209,14 +229,7 @@ impl Log for NatsLog {
     }
 
     fn try_append(&self, entry: NewEntry) -> Result<Receipt, TryAppendError> {
-        if let Some(refusal) = self.refusal(&entry) {
-            return Err(TryAppendError::Refused(refusal));
-        }
-        match self.shared.room.try_acquire_many(cost(&entry)) {
-            Ok(room) => room.forget(),
-            Err(TryAcquireError::NoPermits) => return Err(TryAppendError::Busy(entry)),
-            Err(TryAcquireError::Closed) => return Err(TryAppendError::Refused(AppendError::Closed)),
-        }
+        let entry = self.take_room(entry)?;
         self.queue(entry).map_err(TryAppendError::Refused)
     }
 
@@ -230,16 +243,28 @@ impl Log for NatsLog {
         self.queue(entry)
     }
 
-    fn append_unacknowledged(&self, entry: NewEntry) -> bool {
-        let room = self.shared.room.try_acquire_many(cost(&entry));
-        let (None, Ok(room)) = (self.refusal(&entry), room) else {
-            self.shared.counters.dropped.fetch_add(1, Relaxed);
-            return false;
+    fn try_append_unacknowledged(&self, entry: NewEntry) -> Result<(), TryAppendError> {
+        let entry = match self.take_room(entry) {
+            Ok(entry) => entry,
+            Err(TryAppendError::Refused(refusal)) => {
+                self.shared.counters.dropped.fetch_add(1, Relaxed);
+                return Err(TryAppendError::Refused(refusal));
+            }
+            Err(busy) => return Err(busy),
         };
-        room.forget();
-        // Listeners of this node get it here; those of others hear the publish itself.
-        self.shared.tap.send(entry.envelope(), entry.encoded().len());
-        self.send(entry, Answer::Unwanted, None).is_ok()
+        self.send_unacknowledged(entry).map_err(TryAppendError::Refused)
+    }
+
+    async fn append_unacknowledged(&self, entry: NewEntry) -> bool {
+        let room = timeout(UNACKNOWLEDGED_WAIT_MAX, self.shared.room.acquire_many(cost(&entry)));
+        if self.refusal(&entry).is_none()
+            && let Ok(Ok(room)) = room.await
+        {
+            room.forget();
+            return self.send_unacknowledged(entry).is_ok();
+        }
+        self.shared.counters.dropped.fetch_add(1, Relaxed);
+        false
     }
 
     fn tap(&self) -> Feed<Arc<Envelope>> {
