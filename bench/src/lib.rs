@@ -11,6 +11,7 @@ pub mod check;
 pub mod ingest;
 pub mod ledger;
 pub mod load;
+pub mod mqtt;
 pub mod overload;
 pub mod process;
 pub mod reader;

@@ -27,6 +27,7 @@ use crate::Place;
 use crate::ledger::{Ledger, Protocol};
 pub use clock::Clock;
 pub use fanout::{Audience, Fanout};
+pub(crate) use mqtt::{Wire, text};
 use publisher::{Publisher, Shared};
 pub use subscriber::{Delivered, Subscriber, Wish};
 pub use summary::{Latency, Summary};

@@ -12,7 +12,7 @@ use trunkline_bench::ledger::{Book, Ledger, Protocol};
 use trunkline_bench::load::{Audience, Clock, Load, Plan, Summary, Target};
 use trunkline_bench::site::{Access, Site};
 use trunkline_bench::store::rows;
-use trunkline_bench::{Place, ingest, overload, reader, split, store};
+use trunkline_bench::{Place, ingest, mqtt, overload, reader, split, store};
 
 /// How long the platform may take to store what it accepted.
 const QUIESCE_WAIT: Duration = Duration::from_secs(60);
@@ -61,6 +61,8 @@ enum Command {
     },
     /// Measure ingest of a Trunkline beside mosquitto and beside the least that must be done
     Ingest(IngestFlags),
+    /// Measure MQTT of a Trunkline beside mosquitto, rumqttd and loopback without a broker
+    Mqtt(MqttFlags),
     /// Measure a platform of four processes on NATS and Postgres beside a bare async-nats publisher, and rows beside raw COPY
     Split(SplitFlags),
     /// Measure rows into Postgres through the message store, beside raw COPY
@@ -168,6 +170,50 @@ impl IngestFlags {
             in_flight: self.in_flight,
             rounds: self.rounds,
             payload_bytes: self.payload_bytes,
+        })
+    }
+}
+
+/// What MQTT is measured with.
+#[derive(Args)]
+struct MqttFlags {
+    /// The binary `trunkline`
+    #[arg(long, value_name = "FILE")]
+    trunkline: PathBuf,
+    /// The binary `mosquitto`
+    #[arg(long, value_name = "FILE")]
+    mosquitto: PathBuf,
+    /// The binary `mosquitto_passwd`
+    #[arg(long, value_name = "FILE")]
+    mosquitto_passwd: PathBuf,
+    /// The binary `rumqttd`
+    #[arg(long, value_name = "FILE")]
+    rumqttd: PathBuf,
+    /// Folder on the disk to measure on
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Seconds of each part
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Rounds, each of which runs everything twice
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// What is measured; all when absent
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<mqtt::Measure>,
+}
+
+impl MqttFlags {
+    fn options(self) -> Result<mqtt::Options> {
+        Ok(mqtt::Options {
+            trunkline: self.trunkline.canonicalize().context("--trunkline")?,
+            mosquitto: self.mosquitto.canonicalize().context("--mosquitto")?,
+            mosquitto_passwd: self.mosquitto_passwd.canonicalize().context("--mosquitto-passwd")?,
+            rumqttd: self.rumqttd.canonicalize().context("--rumqttd")?,
+            folder: self.folder,
+            time: Duration::from_secs(self.seconds),
+            rounds: self.rounds,
+            only: self.only,
         })
     }
 }
@@ -325,6 +371,7 @@ async fn run(command: Command) -> Result<()> {
             ended_well(&fanout.summary)
         }
         Command::Ingest(flags) => ingest::run(&flags.options()?).await,
+        Command::Mqtt(flags) => mqtt::run(&flags.options()?).await,
         Command::Split(flags) => split::run(&flags.options()?).await,
         Command::Rows(flags) => rows::run(&flags.options()).await,
         Command::Overload(flags) => overload::run(&flags.options()?).await,

@@ -37,6 +37,8 @@ enum Source {
     Cargo {
         package: &'static str,
         version: &'static str,
+        /// Whether its dependencies are those that it was published with.
+        is_locked: bool,
     },
 }
 
@@ -69,9 +71,10 @@ pub(crate) const MOSQUITTO: Tool = Tool {
         programs: &[
             ("mosquitto_pub", "usr/bin/mosquitto_pub"),
             ("mosquitto_sub", "usr/bin/mosquitto_sub"),
+            ("mosquitto_passwd", "usr/bin/mosquitto_passwd"),
             ("mosquitto", "usr/sbin/mosquitto"),
         ],
-        edition: 1,
+        edition: 2,
     },
     yours: "TRUNKLINE_MOSQUITTO_BIN",
 };
@@ -124,6 +127,7 @@ pub(crate) const CARGO_DENY: Tool = Tool {
     source: Source::Cargo {
         package: "cargo-deny",
         version: "0.20.2",
+        is_locked: true,
     },
     yours: "TRUNKLINE_CARGO_DENY_BIN",
 };
@@ -138,7 +142,19 @@ pub(crate) const NATS: Tool = Tool {
     yours: "TRUNKLINE_NATS_BIN",
 };
 
-const TOOLS: [&Tool; 8] = [
+/// A peer of the benchmarks alone: whoever wants all that tests need does not wait for it to be built.
+pub(crate) const RUMQTTD: Tool = Tool {
+    name: "rumqttd",
+    source: Source::Cargo {
+        package: "rumqttd",
+        version: "0.20.0",
+        // Of those that it was published with, metrics 0.22.1 is refused by Rust 1.95.
+        is_locked: false,
+    },
+    yours: "TRUNKLINE_RUMQTTD_BIN",
+};
+
+const TOOLS: [&Tool; 9] = [
     &POSTGRES,
     &MOSQUITTO,
     &MOSQUITTO_TESTS,
@@ -147,6 +163,7 @@ const TOOLS: [&Tool; 8] = [
     &OPENAPI_VALIDATOR,
     &CARGO_DENY,
     &NATS,
+    &RUMQTTD,
 ];
 
 /// The name of the file that says which version of a tool its folder holds.
@@ -177,7 +194,7 @@ impl Deps {
         })
     }
 
-    /// Brings the tools of these names; without names, all of them.
+    /// Brings the tools of these names; without names, all that tests need.
     pub(crate) fn bring_named(&self, names: &[String]) -> Result<()> {
         if let Some(unknown) = names.iter().find(|name| TOOLS.iter().all(|tool| tool.name != **name)) {
             bail!(
@@ -185,7 +202,10 @@ impl Deps {
                 TOOLS.map(|tool| tool.name).join(", ")
             );
         }
-        let is_wanted = |tool: &Tool| names.is_empty() || names.iter().any(|name| name == tool.name);
+        let is_wanted = |tool: &Tool| match names {
+            [] => tool.name != RUMQTTD.name,
+            names => names.iter().any(|name| name == tool.name),
+        };
         TOOLS
             .into_iter()
             .filter(|tool| is_wanted(tool))
@@ -299,12 +319,17 @@ impl Deps {
                 version,
                 program,
             } => self.bring_from_python(package, version, program, &partial)?,
-            Source::Cargo { package, version } => {
+            Source::Cargo {
+                package,
+                version,
+                is_locked,
+            } => {
                 let build = self.folder.join("build");
                 let mut install = Command::new(command::cargo());
                 install
-                    .args(["install", "--quiet", "--locked", "--version", version, "--root"])
+                    .args(["install", "--quiet", "--version", version, "--root"])
                     .arg(&partial)
+                    .args(is_locked.then_some("--locked"))
                     .arg(package);
                 command::show(install.env("CARGO_TARGET_DIR", &build).current_dir(&self.folder))?;
                 remove_folder(&build)?;
@@ -377,7 +402,7 @@ impl Tool {
                 let python = command::quiet(Command::new("python3").arg("--version"))?;
                 format!("{package} {version} for {}", python.trim())
             }
-            Source::Cargo { package, version } => format!("{package} {version}"),
+            Source::Cargo { package, version, .. } => format!("{package} {version}"),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use crate::deps::{Deps, IPROUTE, MOSQUITTO, NATS, POSTGRES, STRACE};
+use crate::deps::{Deps, IPROUTE, MOSQUITTO, NATS, POSTGRES, RUMQTTD, STRACE};
 use crate::fuzz::Fuzz;
 use crate::postgres::Postgres;
 use crate::{checks, command, repository};
@@ -22,6 +22,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         split: bool,
         /// Passed to `trunkline-bench ingest`, or `split`, as they are.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// MQTT from publisher to subscriber, connections and their memory, beside mosquitto and rumqttd.
+    Mqtt {
+        /// Passed to `trunkline-bench mqtt` as they are.
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
@@ -45,6 +51,7 @@ impl Bench {
         match self {
             Self::Ingest { split: true, arguments } => split(&deps, arguments),
             Self::Ingest { arguments, .. } => ingest(&deps, arguments),
+            Self::Mqtt { arguments } => mqtt(&deps, arguments),
             Self::Overload { arguments } => overload(arguments),
             Self::Rows { arguments } => rows(&deps, arguments),
         }
@@ -58,6 +65,21 @@ fn ingest(deps: &Deps, arguments: &[OsString]) -> Result<()> {
     bench.arg("ingest").arg("--trunkline").arg(built.join("trunkline"));
     bench.arg("--mosquitto").arg(deps.program(&MOSQUITTO, "mosquitto"));
     // The disk of the build is a real one; the folder for temporary files may be in memory.
+    bench.arg("--folder").arg(&built).args(arguments);
+    command::show(&mut bench)
+}
+
+fn mqtt(deps: &Deps, arguments: &[OsString]) -> Result<()> {
+    deps.bring(&MOSQUITTO)?;
+    deps.bring(&RUMQTTD)?;
+    let built = build(&["trunkline", "trunkline-bench"])?;
+    let mut bench = Command::new(built.join("trunkline-bench"));
+    bench.arg("mqtt").arg("--trunkline").arg(built.join("trunkline"));
+    for program in ["mosquitto", "mosquitto_passwd"] {
+        let flag = format!("--{}", program.replace('_', "-"));
+        bench.arg(flag).arg(deps.program(&MOSQUITTO, program));
+    }
+    bench.arg("--rumqttd").arg(deps.program(&RUMQTTD, "rumqttd"));
     bench.arg("--folder").arg(&built).args(arguments);
     command::show(&mut bench)
 }

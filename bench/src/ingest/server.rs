@@ -38,6 +38,11 @@ pub(crate) struct Trunkline {
 
 impl Trunkline {
     pub(crate) async fn start(program: &Path, on: &Path) -> Result<Self> {
+        Self::start_with(program, on, &[]).await
+    }
+
+    /// The same with settings of its own: variables and what they say.
+    pub(crate) async fn start_with(program: &Path, on: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let folder = folder(on)?;
         fs::write(folder.path().join("password"), PASSWORD)?;
         let mut command = Command::new(program);
@@ -50,7 +55,7 @@ impl Trunkline {
             "--admin-password-file",
             "password",
         ]);
-        command.args(["--log", "warn"]);
+        command.args(["--log", "warn"]).envs(settings.iter().copied());
         for listener in ["--http", "--grpc", "--mqtt", "--ops"] {
             command.args([listener, "127.0.0.1:0"]);
         }

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trunkline_mqtt_wire::{
     Ack, ConnAck, Connect, ConnectProperties, Decoder, Disconnect, Limits, Packet, PacketId, Publish,
-    PublishProperties, QoS, ReasonCode, Secret, Utf8Bytes, Version, encode,
+    PublishProperties, QoS, ReasonCode, Secret, Subscribe, SubscribeFilter, SubscribeProperties, Utf8Bytes, Version,
+    encode,
 };
 
 use super::flight::Flight;
@@ -275,6 +276,19 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    /// A socket on which nothing was said yet.
+    pub(crate) fn over(stream: TcpStream, version: Version) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream: stream.into_split(),
+            inbox: BytesMut::with_capacity(INBOX_BYTES),
+            outbox: BytesMut::with_capacity(OUTBOX_BYTES_MAX),
+            decoder: Decoder::client(version, Limits::STANDARD),
+            version,
+            properties: properties(version)?,
+        })
+    }
+
     /// A connection that was admitted, with the broker's answer.
     pub(crate) async fn connect(target: &Target, version: Version) -> Result<(Self, ConnAck)> {
         Self::connect_to(target, version, None).await
@@ -287,16 +301,7 @@ impl Wire {
         session: Option<&Session>,
     ) -> Result<(Self, ConnAck)> {
         let connecting = async {
-            let stream = TcpStream::connect(target.mqtt).await?;
-            stream.set_nodelay(true)?;
-            let mut wire = Self {
-                stream: stream.into_split(),
-                inbox: BytesMut::with_capacity(INBOX_BYTES),
-                outbox: BytesMut::with_capacity(OUTBOX_BYTES_MAX),
-                decoder: Decoder::client(version, Limits::STANDARD),
-                version,
-                properties: properties(version)?,
-            };
+            let mut wire = Self::over(TcpStream::connect(target.mqtt).await?, version)?;
             wire.put(&connect_packet(target, version, session)?)?;
             match wire.exchange().await? {
                 Packet::ConnAck(answer) if answer.reason == ReasonCode::Success => Ok((wire, *answer)),
@@ -309,6 +314,26 @@ impl Wire {
             .context("no answer to CONNECT")
             .and_then(|outcome| outcome)
             .with_context(|| format!("cannot connect to {}", target.mqtt))
+    }
+
+    /// Subscribes; the answer is the first packet that is expected.
+    pub(crate) async fn subscribe(&mut self, filter: &str, qos: u8) -> Result<()> {
+        let filter = SubscribeFilter {
+            filter: text(filter)?,
+            qos: QoS::from_u8(qos).context("there are QoS 0, 1 and 2")?,
+            ..SubscribeFilter::default()
+        };
+        self.put(&Packet::Subscribe(Subscribe {
+            packet_id: PacketId::MIN,
+            filters: vec![filter],
+            properties: SubscribeProperties::default(),
+        }))?;
+        let answer = timeout(ANSWER_WAIT, self.exchange())
+            .await
+            .context("no answer to SUBSCRIBE")??;
+        let is_granted = matches!(&answer, Packet::SubAck(answer) if !answer.reasons[0].is_error());
+        ensure!(is_granted, "SUBSCRIBE was answered by {answer:?}");
+        Ok(())
     }
 
     /// Appends a packet to what waits for the socket.

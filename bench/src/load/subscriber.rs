@@ -7,14 +7,12 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
-use trunkline_mqtt_wire::{
-    Ack, Packet, PacketId, Publish, QoS, Subscribe, SubscribeFilter, SubscribeProperties, Version,
-};
+use tokio::time::{Instant, sleep_until};
+use trunkline_mqtt_wire::{Ack, Packet, Publish, Version};
 
+use super::Target;
 use super::clock::Clock;
-use super::mqtt::{Wire, text};
-use super::{ANSWER_WAIT, Target};
+use super::mqtt::Wire;
 use crate::content;
 use crate::load::Latency;
 
@@ -74,21 +72,7 @@ impl Subscriber {
     /// When the broker does not admit it or refuses the subscription.
     pub async fn start(target: &Target, qos: u8, clock: Clock) -> Result<Self> {
         let (mut wire, _) = Wire::connect(target, Version::V5).await?;
-        let filter = SubscribeFilter {
-            filter: text(&target.topic)?,
-            qos: QoS::from_u8(qos).context("there are QoS 0, 1 and 2")?,
-            ..SubscribeFilter::default()
-        };
-        wire.put(&Packet::Subscribe(Subscribe {
-            packet_id: PacketId::MIN,
-            filters: vec![filter],
-            properties: SubscribeProperties::default(),
-        }))?;
-        let answer = timeout(ANSWER_WAIT, wire.exchange())
-            .await
-            .context("no answer to SUBSCRIBE")??;
-        let is_granted = matches!(&answer, Packet::SubAck(answer) if !answer.reasons[0].is_error());
-        ensure!(is_granted, "SUBSCRIBE was answered by {answer:?}");
+        wire.subscribe(&target.topic, qos).await?;
         let (wish, wishes) = watch::channel(Wish::Read);
         let running = tokio::spawn(read(wire, wishes, clock));
         Ok(Self { wish, running })

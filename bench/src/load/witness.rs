@@ -10,15 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use trunkline_mqtt_wire::{
-    Ack, Packet, PacketId, Publish, QoS, Subscribe, SubscribeFilter, SubscribeProperties, Version,
-};
+use trunkline_mqtt_wire::{Ack, Packet, PacketId, Publish, QoS, Version};
 
-use super::mqtt::{Session, Wire, text};
+use super::mqtt::{Session, Wire};
 use super::publisher::RECONNECT_PAUSE;
-use super::{ANSWER_WAIT, Plan, Target};
+use super::{Plan, Target};
 use crate::content;
 use crate::ledger::{Book, Outcome};
 
@@ -105,7 +103,7 @@ impl Witness {
             distinct: Arc::clone(&distinct),
         };
         let mut wire = client.connect().await?;
-        client.subscribe(&mut wire).await?;
+        wire.subscribe(&target.topic, client.qos as u8).await?;
         let stop = CancellationToken::new();
         let running = tokio::spawn(client.run(wire, stop.clone()));
         Ok(Self {
@@ -160,25 +158,6 @@ impl Client {
         );
         self.witnessed.connections += 1;
         Ok(wire)
-    }
-
-    async fn subscribe(&self, wire: &mut Wire) -> Result<()> {
-        let filter = SubscribeFilter {
-            filter: text(&self.target.topic)?,
-            qos: self.qos,
-            ..SubscribeFilter::default()
-        };
-        wire.put(&Packet::Subscribe(Subscribe {
-            packet_id: PacketId::MIN,
-            filters: vec![filter],
-            properties: SubscribeProperties::default(),
-        }))?;
-        let answer = timeout(ANSWER_WAIT, wire.exchange())
-            .await
-            .context("no answer to SUBSCRIBE")??;
-        let is_granted = matches!(&answer, Packet::SubAck(answer) if !answer.reasons[0].is_error());
-        ensure!(is_granted, "SUBSCRIBE was answered by {answer:?}");
-        Ok(())
     }
 
     async fn run(mut self, first: Wire, stop: CancellationToken) -> Result<Witnessed> {
