@@ -29,6 +29,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 const OUTBOX_BYTES_MAX: usize = 64 * 1024;
 /// How long a broker keeps a session of ours, in seconds.
 const SESSION_EXPIRY_S: u32 = 3_600;
+/// Nobody pings; a broker that takes 0 for no time at all is to be measured as well.
+const KEEP_ALIVE_S: u16 = 3_600;
 /// Bytes that are read at a time.
 const INBOX_BYTES: usize = 16 * 1024;
 
@@ -385,7 +387,9 @@ fn connect_packet(target: &Target, version: Version, session: Option<&Session>) 
     }
     Ok(Packet::Connect(Box::new(Connect {
         clean_start: session.is_none(),
-        client_id: session.map_or_else(|| text(""), |session| text(&session.client_id))?,
+        keep_alive_s: KEEP_ALIVE_S,
+        // Devices have a name, and not every broker gives one.
+        client_id: session.map_or_else(|| text(&Plan::new_run()), |session| text(&session.client_id))?,
         properties,
         user_name: if is_anonymous { None } else { Some(text(&target.user)?) },
         password: (!is_anonymous).then(|| Secret::from(Bytes::from(target.password.clone().into_bytes()))),
