@@ -267,7 +267,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             Event::Transfer(Ok(Transfer::End) | Err(_)) => Err(Cause::Lost),
             Event::Receipt(outcome) => self.settle(&outcome),
-            Event::Done(done) => self.done(done),
+            Event::Done(done) => {
+                // Nobody listened meanwhile.
+                self.machine.held_back(self.opened.elapsed());
+                self.done(done)
+            }
             Event::Outbound(outbound) => self.handle_outbound(outbound),
             Event::Tick => self.tick(),
             Event::Drain => {
@@ -328,6 +332,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.machine.failed(&mut self.output)
         } else if is_over(self.busy_deadline()) {
             self.machine.busy(&mut self.output)
+        } else if self.work.is_some() {
+            Step::Continue
         } else {
             self.machine.tick(self.opened.elapsed(), &mut self.output)
         };
@@ -359,7 +365,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// When to look at keep alive, answers and stalls next. Being heard meanwhile costs nothing: the timer is set anew when it fires.
     fn next_tick(&self) -> Instant {
         let stall = Instant::now() + STALL_TIME_MAX;
-        let keep_alive = self.machine.deadline().map(|deadline| self.opened + deadline);
+        let keep_alive = self.machine.deadline().filter(|_| self.work.is_none());
+        let keep_alive = keep_alive.map(|deadline| self.opened + deadline);
         let deadlines = keep_alive.into_iter().chain(self.deadline());
         deadlines.fold(stall, Instant::min)
     }

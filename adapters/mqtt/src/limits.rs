@@ -116,6 +116,8 @@ pub const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(1);
 pub const NODE_LEASE: Duration = Duration::from_secs(3);
 /// Pause between two times that a node says so.
 pub const NODE_RENEWAL_PAUSE: Duration = Duration::from_secs(1);
+/// Time between two renewals above which a node may have lost its lease, or others theirs.
+pub const NODE_GAP_MAX: Duration = Duration::from_secs(2);
 /// How long a node must have shown without a gap that it runs before it says of others that they do not.
 pub const NODE_STEADY_TIME: Duration = Duration::from_secs(5);
 /// Times that a session is asked for while others write it.

@@ -270,6 +270,11 @@ impl Machine {
         (self.is_open() && !silence.is_zero()).then(|| self.heard + silence)
     }
 
+    /// Nothing was read from the client up to `now`, though it may have sent something.
+    pub const fn held_back(&mut self, now: Duration) {
+        self.heard = now;
+    }
+
     /// Looks at the keep alive.
     pub fn tick(&mut self, now: Duration, out: &mut BytesMut) -> Step {
         match self.deadline() {

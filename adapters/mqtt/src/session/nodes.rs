@@ -16,7 +16,7 @@ use super::record::Record;
 use super::store::Sessions;
 use super::takeover::YOUNGEST;
 use crate::directory::Directory;
-use crate::limits::{AGENDA_AT_ONCE, NODE_LEASE, NODE_RENEWAL_PAUSE, NODE_STEADY_TIME};
+use crate::limits::{AGENDA_AT_ONCE, NODE_GAP_MAX, NODE_LEASE, NODE_RENEWAL_PAUSE, NODE_STEADY_TIME};
 
 /// The prefix of the keys by which others know that nodes run.
 fn nodes_key() -> Key {
@@ -31,21 +31,47 @@ fn node_key(node_id: NodeId) -> Key {
 /// What a node knows of itself and others.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
-    /// Since when its own lease was renewed each time.
-    steady_since: Mutex<Option<Instant>>,
+    renewals: Mutex<Option<Renewals>>,
     /// A node is gone, or may have gone unseen.
     pub(super) gone: Notify,
+    /// This node's lease had lapsed and is held again.
+    lapsed: Notify,
+}
+
+/// The renewals of the node's own lease.
+#[derive(Debug, Clone, Copy)]
+struct Renewals {
+    /// When the first of those began that came without a gap.
+    first: Instant,
+    /// When the last one began.
+    last: Instant,
 }
 
 impl Nodes {
-    fn set_steady_since(&self, since: Option<Instant>) {
-        *self.steady_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    /// A renewal that began at `begun` was granted.
+    fn renewed(&self, begun: Instant) {
+        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = renewals.map(|renewals| (renewals, begun - renewals.last));
+        let first = match before {
+            Some((renewals, gap)) if gap <= NODE_GAP_MAX => renewals.first,
+            _ => begun,
+        };
+        *renewals = Some(Renewals { first, last: begun });
+        if first == begun {
+            self.gone.notify_one();
+        }
+        if before.is_some_and(|(_, gap)| gap > NODE_GAP_MAX) {
+            self.lapsed.notify_one();
+        }
     }
 
-    /// Whether the node can tell who is gone: while shared state is away nobody renews, and when it is back all leases have lapsed.
+    /// Whether the node can tell who is gone. While shared state is away nobody renews, and when it is back all leases have lapsed; so
+    /// only who has renewed without a gap for a while, and just now, may judge.
     pub(super) fn is_steady(&self) -> bool {
-        let since = *self.steady_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.is_some_and(|since| since.elapsed() >= NODE_STEADY_TIME)
+        let renewals = *self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        renewals.is_some_and(|renewals| {
+            renewals.first.elapsed() >= NODE_STEADY_TIME && renewals.last.elapsed() <= NODE_GAP_MAX
+        })
     }
 }
 
@@ -57,16 +83,29 @@ impl Sessions {
 
     /// Shows others that this node runs and looks who else does, until `cancel`.
     pub(super) async fn show(&self, directory: &Directory, cancel: &CancellationToken) {
+        // Beside the renewals: looking may take longer than a lease.
+        let looks = async {
+            loop {
+                self.nodes.lapsed.notified().await;
+                self.look_for_lost(directory).await;
+            }
+        };
+        tokio::select! {
+            () = self.renew_always() => {}
+            () = looks => {}
+            () = cancel.cancelled() => {}
+        }
+        *self.nodes.renewals.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let _ = timeout(Duration::from_secs(1), self.state.release(&node_key(self.node_id))).await;
+    }
+
+    async fn renew_always(&self) {
         let key = node_key(self.node_id);
         let mut renewals = interval(NODE_RENEWAL_PAUSE);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut renewed: Option<Instant> = None;
         let mut seen = HashSet::new();
         loop {
-            tokio::select! {
-                () = cancel.cancelled() => break,
-                _ = renewals.tick() => {}
-            }
+            renewals.tick().await;
             let begun = Instant::now();
             // While that fails, others may take what is owned here without asking.
             let renewal = self.state.renew(&key, Bytes::new(), NODE_LEASE);
@@ -74,25 +113,15 @@ impl Sessions {
                 continue;
             }
             self.standing.renewed(begun);
-            let has_lapsed = renewed.is_some_and(|renewed| renewed.elapsed() > NODE_LEASE);
-            if renewed.is_none() || has_lapsed {
-                self.nodes.set_steady_since(Some(begun));
-                self.nodes.gone.notify_one();
-            }
-            renewed = Some(begun);
-            if has_lapsed {
-                cancel.run_until_cancelled(self.look_for_lost(directory)).await;
-            }
-            // Asking longer than that would cost the lease.
-            if let Ok(Ok(present)) = timeout(NODE_LEASE, self.present()).await {
+            self.nodes.renewed(begun);
+            // Asking for longer would cost the lease.
+            if let Ok(Ok(present)) = timeout(NODE_RENEWAL_PAUSE, self.present()).await {
                 if !seen.is_subset(&present) {
                     self.nodes.gone.notify_one();
                 }
                 seen = present;
             }
         }
-        self.nodes.set_steady_since(None);
-        let _ = timeout(Duration::from_secs(1), self.state.release(&key)).await;
     }
 
     async fn present(&self) -> Result<HashSet<Key>, StateError> {
@@ -106,7 +135,8 @@ impl Sessions {
         let looks = held.into_iter().map(|(key, client)| async move {
             let found = self.state.get(&key).await.ok()?;
             let record = found.and_then(|found| Record::decode(&found.value));
-            let is_lost = record.is_none_or(|record| record.owner != Some(self.node_id));
+            // Without a record it is being claimed, or its next write tells.
+            let is_lost = record.is_some_and(|record| record.owner != Some(self.node_id));
             is_lost.then_some(client)
         });
         let mut looks = stream::iter(looks).buffer_unordered(AGENDA_AT_ONCE);
@@ -115,5 +145,36 @@ impl Sessions {
                 directory.evict(client_id, mqtt_client_id, YOUNGEST);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    async fn renew_for(nodes: &Nodes, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            nodes.renewed(Instant::now());
+            advance(NODE_RENEWAL_PAUSE).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_has_renewed_without_a_gap_and_just_now_judges_others() {
+        let nodes = Nodes::default();
+        assert!(!nodes.is_steady());
+        renew_for(&nodes, NODE_STEADY_TIME).await;
+        assert!(nodes.is_steady());
+        // Shared state is away: nothing is granted, and nothing is told either.
+        advance(NODE_GAP_MAX).await;
+        assert!(!nodes.is_steady());
+        // It is back, and others have not renewed yet.
+        nodes.renewed(Instant::now());
+        assert!(!nodes.is_steady());
+        renew_for(&nodes, NODE_STEADY_TIME).await;
+        assert!(nodes.is_steady());
     }
 }

@@ -82,7 +82,9 @@ impl Sessions {
         (record.owner, record.epoch) = (Some(self.node_id), record.epoch + 1);
         hold.is_written = true;
         let expect = Expect::Revision(revision);
-        let revision = self.state.compare_and_swap(key, expect, record.encode()).await?;
+        let written = self.state.compare_and_swap(key, expect, record.encode()).await;
+        // Whoever asked is told, and looks again after a pause.
+        let revision = written.inspect_err(|_| hold.is_written = false)?;
         let published = match self.wills.recall(&will) {
             Some(session) => self.wills.publish(&will, &session, WILL_TIME_MAX).await,
             None => {

@@ -42,8 +42,10 @@ impl Sessions {
             tokio::select! {
                 Some((next, key)) = attending.next() => match next {
                     Ok(Some(at_ms)) => self.note(&key, at_ms),
-                    // Somebody was first: its client has come back, or another node looks after it.
-                    Ok(None) | Err(StateError::Conflict { .. }) => {}
+                    // Its client has come back, or another node looks after it.
+                    Ok(None) => {}
+                    // Somebody was first, perhaps one that has gone since: what is there now is looked at as well.
+                    Err(StateError::Conflict { .. }) => self.note(&key, self.now_ms() + millis(AGENDA_RETRY_PAUSE)),
                     Err(error) => {
                         tracing::debug!(%error, "a session could not be looked after");
                         self.note(&key, self.now_ms() + millis(AGENDA_RETRY_PAUSE));
