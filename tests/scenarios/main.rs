@@ -12,6 +12,7 @@ mod hostile;
 mod http_publish;
 mod isolation;
 mod lists;
+mod makes;
 mod mosquitto;
 mod not_offered;
 mod refusals;

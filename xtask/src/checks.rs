@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::deps::{CARGO_DENY, Deps, IPROUTE, MOSQUITTO, MOSQUITTO_TESTS, NATS, OPENAPI_VALIDATOR, POSTGRES, STRACE};
+use crate::deps::{
+    CARGO_DENY, Deps, IPROUTE, MOSQUITTO, MOSQUITTO_TESTS, MQTTJS, NATS, OPENAPI_VALIDATOR, PAHO, POSTGRES, STRACE,
+};
 use crate::postgres::Postgres;
 use crate::{command, repository};
 
@@ -89,6 +91,8 @@ fn bring(deps: &Deps, options: &Options) -> Result<()> {
         &NATS,
         &MOSQUITTO,
         &MOSQUITTO_TESTS,
+        &PAHO,
+        &MQTTJS,
         &STRACE,
         &IPROUTE,
         &OPENAPI_VALIDATOR,
@@ -133,7 +137,7 @@ fn test_runner() -> Command {
 }
 
 /// The variables by which tests find their tools.
-pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 7] {
+pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 9] {
     [
         ("TRUNKLINE_TEST_NATS_SERVER", deps.program(&NATS, "nats-server")),
         (
@@ -145,6 +149,8 @@ pub(crate) fn tools(deps: &Deps) -> [(&'static str, PathBuf); 7] {
             deps.program(&MOSQUITTO, "mosquitto_sub"),
         ),
         ("TRUNKLINE_TEST_MOSQUITTO_TESTS", deps.contents(&MOSQUITTO_TESTS)),
+        ("TRUNKLINE_TEST_PAHO", deps.contents(&PAHO)),
+        ("TRUNKLINE_TEST_MQTTJS", deps.contents(&MQTTJS)),
         ("TRUNKLINE_TEST_STRACE", deps.program(&STRACE, "strace")),
         ("TRUNKLINE_TEST_IPROUTE", deps.program(&IPROUTE, "iproute")),
         (

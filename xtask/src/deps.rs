@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::apt::{Apt, library_folders};
 use crate::command;
+use crate::installer::Installer;
 
 /// Where a tool comes from.
 enum Source {
@@ -32,6 +33,13 @@ enum Source {
         package: &'static str,
         version: &'static str,
         program: &'static str,
+    },
+    /// A library in another language, pinned, without programs of its own; `holds` is a file that is in it.
+    Library {
+        installer: Installer,
+        package: &'static str,
+        version: &'static str,
+        holds: &'static str,
     },
     /// A Rust package, pinned; built here, which takes minutes.
     Cargo {
@@ -88,6 +96,30 @@ pub(crate) const MOSQUITTO_TESTS: Tool = Tool {
         edition: 1,
     },
     yours: "TRUNKLINE_MOSQUITTO_TESTS",
+};
+
+/// A client of MQTT in Python.
+pub(crate) const PAHO: Tool = Tool {
+    name: "paho",
+    source: Source::Library {
+        installer: Installer::Pip,
+        package: "paho-mqtt",
+        version: "2.1.0",
+        holds: "paho/mqtt/client.py",
+    },
+    yours: "TRUNKLINE_PAHO_LIB",
+};
+
+/// A client of MQTT in JavaScript.
+pub(crate) const MQTTJS: Tool = Tool {
+    name: "mqttjs",
+    source: Source::Library {
+        installer: Installer::Npm,
+        package: "mqtt",
+        version: "5.15.1",
+        holds: "mqtt/package.json",
+    },
+    yours: "TRUNKLINE_MQTTJS_LIB",
 };
 
 pub(crate) const STRACE: Tool = Tool {
@@ -154,10 +186,12 @@ pub(crate) const RUMQTTD: Tool = Tool {
     yours: "TRUNKLINE_RUMQTTD_BIN",
 };
 
-const TOOLS: [&Tool; 9] = [
+const TOOLS: [&Tool; 11] = [
     &POSTGRES,
     &MOSQUITTO,
     &MOSQUITTO_TESTS,
+    &PAHO,
+    &MQTTJS,
     &STRACE,
     &IPROUTE,
     &OPENAPI_VALIDATOR,
@@ -170,6 +204,8 @@ const TOOLS: [&Tool; 9] = [
 const STAMP: &str = ".version";
 /// The folder of a tree that has programs.
 const PROGRAMS: &str = "bin";
+/// The folder of a tree that has a library.
+const LIBRARY: &str = "lib";
 /// The folder of a tree that has sources.
 const SOURCES: &str = "source";
 
@@ -318,7 +354,13 @@ impl Deps {
                 package,
                 version,
                 program,
-            } => self.bring_from_python(package, version, program, &partial)?,
+            } => bring_from_python(package, version, program, &partial)?,
+            Source::Library {
+                installer,
+                package,
+                version,
+                ..
+            } => installer.install(package, version, &partial.join(LIBRARY))?,
             Source::Cargo {
                 package,
                 version,
@@ -339,28 +381,6 @@ impl Deps {
         remove_folder(&self.tree(tool))?;
         Ok(fs::rename(&partial, self.tree(tool))?)
     }
-
-    /// pip's programs name the folder they were installed to, so they are wrapped to find their library beside them.
-    fn bring_from_python(&self, package: &str, version: &str, program: &str, target: &Path) -> Result<()> {
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--root-user-action=ignore",
-            "--target",
-        ]);
-        command::quiet(
-            pip.arg(target.join("lib"))
-                .arg(format!("{package}=={version}"))
-                .current_dir(&self.folder),
-        )
-        .context("Python's pip did not bring it (Debian's package python3-pip is needed)")?;
-        let run = format!("PYTHONPATH=\"$root/lib\" exec \"$root/lib/bin/{program}\" \"$@\"");
-        write_program(&target.join("bin").join(program), &run)
-    }
 }
 
 impl Tool {
@@ -373,7 +393,7 @@ impl Tool {
     fn programs(&self) -> Vec<&'static str> {
         match self.source {
             Source::Debian { programs, .. } => programs.iter().map(|(program, _)| *program).collect(),
-            Source::Unbuilt { holds, .. } => vec![holds],
+            Source::Unbuilt { holds, .. } | Source::Library { holds, .. } => vec![holds],
             Source::Python { program, .. } => vec![program],
             Source::Cargo { package, .. } => vec![package],
         }
@@ -383,6 +403,7 @@ impl Tool {
     fn subfolder(&self) -> &'static str {
         match self.source {
             Source::Unbuilt { .. } => SOURCES,
+            Source::Library { .. } => LIBRARY,
             Source::Debian { .. } | Source::Python { .. } | Source::Cargo { .. } => PROGRAMS,
         }
     }
@@ -402,9 +423,18 @@ impl Tool {
                 let python = command::quiet(Command::new("python3").arg("--version"))?;
                 format!("{package} {version} for {}", python.trim())
             }
-            Source::Cargo { package, version, .. } => format!("{package} {version}"),
+            Source::Library { package, version, .. } | Source::Cargo { package, version, .. } => {
+                format!("{package} {version}")
+            }
         })
     }
+}
+
+/// pip's programs name the folder they were installed to, so they are wrapped to find their library beside them.
+fn bring_from_python(package: &str, version: &str, program: &str, target: &Path) -> Result<()> {
+    Installer::Pip.install(package, version, &target.join(LIBRARY))?;
+    let run = format!("PYTHONPATH=\"$root/lib\" exec \"$root/lib/bin/{program}\" \"$@\"");
+    write_program(&target.join("bin").join(program), &run)
 }
 
 /// Writes a script that runs `run` with `$root` set to the folder above its own.

@@ -6,6 +6,7 @@ mod checks;
 mod command;
 mod deps;
 mod fuzz;
+mod installer;
 mod measures;
 mod postgres;
 
