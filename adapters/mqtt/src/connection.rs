@@ -132,6 +132,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(()) => Box::pin(self.attend(cancel)).await,
             Err(cause) => cause,
         };
+        // What it acknowledged with its last bytes is not another member's.
+        self.done_with_shares();
         let leaving = self.member.take().map(|member| self.leave(*member, cause));
         let leaving = OptionFuture::from(leaving).map(drop).shared();
         let (stream, output) = (&mut self.stream, &mut self.output);

@@ -6,18 +6,19 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use trunkline_core::error::reason;
 use trunkline_core::{Code, DomainId, Fault};
 use trunkline_proto::messages::v1::Envelope;
 
 use crate::envelope::{NewEntry, StoredEntry};
-use crate::feed::Feed;
+use crate::feed::{Feed, locked};
 
 /// The group of the message writer: required, so nothing goes before it is stored.
 pub const WRITER_GROUP: &str = "writer";
@@ -280,6 +281,24 @@ pub struct LogStats {
 /// How long an entry without promise may wait for room: long enough for a burst, and shorter than a keep alive.
 pub const UNACKNOWLEDGED_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// How long nobody waits for room without promise once one has waited in vain: the log does not move, and whatever its client sends next
+/// would wait behind it.
+pub const IN_VAIN_TIME: Duration = Duration::from_secs(10);
+
+/// When an entry without promise waited for room in vain.
+#[derive(Debug, Default)]
+pub(crate) struct InVain(Mutex<Option<Instant>>);
+
+impl InVain {
+    pub(crate) fn note(&self) {
+        *locked(&self.0) = Some(Instant::now());
+    }
+
+    pub(crate) fn is_recent(&self) -> bool {
+        locked(&self.0).is_some_and(|since| since.elapsed() < IN_VAIN_TIME)
+    }
+}
+
 /// The durable record of messages. Every method may be called from any task.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
@@ -306,7 +325,8 @@ pub trait Log: Send + Sync + 'static {
     /// The entry will not be taken; a full log or disk may also be told by the receipt.
     async fn append(&self, entry: NewEntry) -> Result<Receipt, AppendError>;
 
-    /// Takes `entry` without promise (QoS 0), if there is room in the queue. One that is refused is dropped and counted.
+    /// Takes `entry` without promise (QoS 0), if there is room in the queue. One that is refused is dropped and counted; so is one that
+    /// finds no room within [`IN_VAIN_TIME`] of another that has waited for it in vain.
     ///
     /// # Errors
     /// [`TryAppendError::Busy`] gives the entry back: stop reading from its publisher and use [`Log::append_unacknowledged`].

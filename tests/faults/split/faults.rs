@@ -13,7 +13,7 @@ use crate::kill::variable;
 /// Rounds unless `TRUNKLINE_TEST_SPLIT_ROUNDS` says otherwise.
 const ROUNDS: u64 = 1;
 /// Seconds that NATS stands still unless `TRUNKLINE_TEST_FREEZE_SECONDS` says otherwise.
-const FREEZE_SECONDS: u64 = 3;
+const FREEZE_SECONDS: u64 = 6;
 /// How long a server stays away.
 const AWAY: Duration = Duration::from_secs(1);
 /// Messages per second of a flood that the log has to keep until Postgres is back.

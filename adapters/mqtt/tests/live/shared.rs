@@ -264,3 +264,20 @@ async fn no_local_is_no_option_of_a_share() {
     assert_eq!(client.goodbye().await, Some(ReasonCode::ProtocolError));
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_member_acknowledges_with_its_goodbye_is_nobody_elses() {
+    let broker = Broker::start().await;
+    let [mut one, mut two] = members::<2>(&broker, QoS::AtLeastOnce).await;
+    publisher(&broker).await.publish("a/b", "0;", QoS::AtLeastOnce).await;
+    let id = one.message().await.packet_id.unwrap();
+    // Both at once: neither side waits between them.
+    let mut last = encoded(&Packet::PubAck(Ack::success(id)), one.version).to_vec();
+    last.extend_from_slice(&encoded(&Packet::Disconnect(Box::default()), one.version));
+    one.stream.write_all(&last).await.unwrap();
+    assert_eq!(one.next().await, None);
+    two.is_quiet().await;
+    publisher(&broker).await.publish("a/b", "1;", QoS::AtLeastOnce).await;
+    assert_eq!(number_of(&two.take().await), 1);
+    broker.stop().await;
+}

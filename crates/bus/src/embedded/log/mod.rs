@@ -39,7 +39,7 @@ use super::{Config, DiskProbe, OpenError};
 use crate::envelope::{self, NewEntry, StoredEntry};
 use crate::feed::{Feed, FeedLimit, Source, locked};
 use crate::log::{
-    AppendError, Durability, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard, Tier,
+    AppendError, Durability, InVain, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard, Tier,
     TryAppendError, UNACKNOWLEDGED_WAIT_MAX,
 };
 use crate::ring::Ring;
@@ -61,6 +61,7 @@ pub struct EmbeddedLog {
     shared: Arc<Shared>,
     jobs: mpsc::UnboundedSender<Job>,
     readers: SqlitePool,
+    in_vain: InVain,
 }
 
 impl EmbeddedLog {
@@ -131,7 +132,13 @@ impl EmbeddedLog {
             let _watch = watch;
             owner.run().await;
         });
-        Ok((Arc::new(Self { shared, jobs, readers }), task))
+        let log = Self {
+            shared,
+            jobs,
+            readers,
+            in_vain: InVain::default(),
+        };
+        Ok((Arc::new(log), task))
     }
 
     /// Commits what was taken and closes the file. Appends from now on are refused as [`AppendError::Closed`].
@@ -286,6 +293,10 @@ impl Log for EmbeddedLog {
                 self.shared.counters.dropped.fetch_add(1, Relaxed);
                 return Err(TryAppendError::Refused(refusal));
             }
+            Err(TryAppendError::Busy(_)) if self.in_vain.is_recent() => {
+                self.shared.counters.dropped.fetch_add(1, Relaxed);
+                return Err(TryAppendError::Refused(AppendError::Unanswered));
+            }
             Err(busy) => return Err(busy),
         };
         self.queue_unacknowledged(entry).map_err(TryAppendError::Refused)
@@ -296,11 +307,15 @@ impl Log for EmbeddedLog {
             self.shared.held_back().await;
             self.shared.room.acquire_many(cost(&entry)).await
         };
-        if self.refusal(&entry).is_none()
-            && let Ok(Ok(room)) = timeout(UNACKNOWLEDGED_WAIT_MAX, room).await
-        {
-            room.forget();
-            return self.queue_unacknowledged(entry).is_ok();
+        if self.refusal(&entry).is_none() {
+            let room = timeout(UNACKNOWLEDGED_WAIT_MAX, room).await;
+            if room.is_err() {
+                self.in_vain.note();
+            }
+            if let Ok(Ok(room)) = room {
+                room.forget();
+                return self.queue_unacknowledged(entry).is_ok();
+            }
         }
         self.shared.counters.dropped.fetch_add(1, Relaxed);
         false

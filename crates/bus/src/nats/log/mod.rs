@@ -39,8 +39,8 @@ use super::{NatsError, Trimming, pages};
 use crate::envelope::NewEntry;
 use crate::feed::Feed;
 use crate::log::{
-    AppendError, Durability, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard, TryAppendError,
-    UNACKNOWLEDGED_WAIT_MAX,
+    AppendError, Durability, InVain, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard,
+    TryAppendError, UNACKNOWLEDGED_WAIT_MAX,
 };
 
 /// How long an entry may wait for its acknowledgement, from when it was taken. After that nobody knows whether it was kept.
@@ -51,6 +51,7 @@ pub(super) struct NatsLog {
     shared: Arc<Shared>,
     jobs: mpsc::UnboundedSender<Job>,
     trimmer: Option<Arc<Trimmer>>,
+    in_vain: InVain,
 }
 
 /// What runs for a log, until it is closed.
@@ -80,6 +81,7 @@ impl NatsLog {
             shared: shared.clone(),
             jobs,
             trimmer: trimmer.clone(),
+            in_vain: InVain::default(),
         });
         let running = Running {
             _end: shared.closing.clone().drop_guard(),
@@ -250,18 +252,25 @@ impl Log for NatsLog {
                 self.shared.counters.dropped.fetch_add(1, Relaxed);
                 return Err(TryAppendError::Refused(refusal));
             }
+            Err(TryAppendError::Busy(_)) if self.in_vain.is_recent() => {
+                self.shared.counters.dropped.fetch_add(1, Relaxed);
+                return Err(TryAppendError::Refused(AppendError::Unanswered));
+            }
             Err(busy) => return Err(busy),
         };
         self.send_unacknowledged(entry).map_err(TryAppendError::Refused)
     }
 
     async fn append_unacknowledged(&self, entry: NewEntry) -> bool {
-        let room = timeout(UNACKNOWLEDGED_WAIT_MAX, self.shared.room.acquire_many(cost(&entry)));
-        if self.refusal(&entry).is_none()
-            && let Ok(Ok(room)) = room.await
-        {
-            room.forget();
-            return self.send_unacknowledged(entry).is_ok();
+        if self.refusal(&entry).is_none() {
+            let room = timeout(UNACKNOWLEDGED_WAIT_MAX, self.shared.room.acquire_many(cost(&entry))).await;
+            if room.is_err() {
+                self.in_vain.note();
+            }
+            if let Ok(Ok(room)) = room {
+                room.forget();
+                return self.send_unacknowledged(entry).is_ok();
+            }
         }
         self.shared.counters.dropped.fetch_add(1, Relaxed);
         false
