@@ -249,9 +249,7 @@ impl Principal {
             return true;
         }
         if memory.len() >= GRANTS_PER_CLIENT_MAX {
-            // What a subscription lives by is asked for again only when something else tells it to.
-            let unused = memory.iter().position(|known| !known.outcome.is_in_use());
-            memory.remove(unused.unwrap_or(0)).outcome.forget();
+            memory.remove(0).outcome.forget();
         }
         memory.push(Remembered {
             action,
@@ -303,11 +301,6 @@ impl Principal {
 }
 
 impl Outcome {
-    /// Whether a session or a subscription has the grant.
-    fn is_in_use(&self) -> bool {
-        matches!(self, Self::Granted(grant) if Arc::strong_count(grant) > 1)
-    }
-
     /// What is remembered no longer is not reached by changes, so whoever holds it must ask again.
     fn forget(&self) {
         if let Self::Granted(grant) = self {

@@ -110,13 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         ticket: Ticket,
     ) -> Result<ReasonCode, ReasonCode> {
         let member = self.member.as_mut().ok_or(ReasonCode::UnspecifiedError)?;
-        let known = renewed(member, &self.adapter, asked, options, permit).inspect_err(|_| {
-            // The group waits for nobody who was refused.
-            if let Some(kept) = &member.kept {
-                ticket.group().keep(kept.clone(), false);
-            }
-        });
-        if known?.is_none() {
+        if renewed(member, &self.adapter, asked, options, permit)?.is_none() {
             member.add_share(&asked.filter, permit, options, ticket);
         }
         Ok(granted(options.qos))

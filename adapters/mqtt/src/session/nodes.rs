@@ -81,11 +81,6 @@ impl Sessions {
         Ok(node_id == self.node_id || !self.state.leases(&node_key(node_id)).await?.is_empty())
     }
 
-    /// Whether this node may take others for gone.
-    pub(crate) fn may_judge(&self) -> bool {
-        self.nodes.is_steady()
-    }
-
     /// Shows others that this node runs and looks who else does, until `cancel`.
     pub(super) async fn show(&self, directory: &Directory, cancel: &CancellationToken) {
         // Beside the renewals: looking may take longer than a lease.

@@ -121,10 +121,9 @@ impl Dealer {
         self.returned.retain(|sequence, _| !returned.contains(sequence));
     }
 
-    /// What members have was taken from this node, and what they gave back since: others deal it, or have dealt it.
+    /// What members have was taken from this node.
     pub(super) fn was_robbed(&mut self) {
         self.held.clear();
-        self.returned.clear();
     }
 
     /// Somebody left a message undone.

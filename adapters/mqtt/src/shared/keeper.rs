@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{interval, sleep};
 use trunkline_bus::log::{LogError, Page, ReadLimit};
 use trunkline_bus::state::{Expect, StateError};
 
@@ -45,7 +45,6 @@ impl Shared {
 
     async fn work(&self, group: &Arc<Group>) -> Result<(), LogError> {
         let mut pauses = interval(SHARED_PAUSE);
-        pauses.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let now_and_then = tokio::select! {
                 () = group.work.notified() => false,

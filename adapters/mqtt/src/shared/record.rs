@@ -130,10 +130,6 @@ impl Record {
     /// A message is in the record of a session, and nobody's to deal.
     pub(super) fn pass(&mut self, sequence: u64) {
         self.returned.remove(&sequence);
-        // A node that is gone without being taken out yet; one that runs writes its own share.
-        for share in &mut self.nodes {
-            share.held.remove(&sequence);
-        }
         if sequence >= self.next {
             self.passed.insert(sequence);
         }
@@ -254,22 +250,6 @@ mod tests {
                 }).collect(),
             }
         }
-    }
-
-    #[test]
-    fn what_is_in_the_record_of_a_session_is_not_given_back_by_the_node_that_had_dealt_it() {
-        let gone = NodeId::new();
-        let mut record = Record::new(Incarnation(1), 8);
-        record.nodes.push(NodeShare {
-            node: gone,
-            has_room: true,
-            held: BTreeSet::from([6, 7]),
-        });
-        record.pass(7);
-        assert!(record.is_past(7) && !record.is_past(6));
-        record.remove(gone);
-        assert!(record.is_past(7));
-        assert_eq!(record.returned, BTreeSet::from([6]));
     }
 
     proptest! {

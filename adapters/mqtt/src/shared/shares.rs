@@ -171,10 +171,6 @@ impl Inner {
                 for sequence in base.returned.difference(&known.returned) {
                     self.dealer.again(*sequence);
                 }
-                // Another node had it completed: its client was told that nobody else gets it.
-                for sequence in known.returned.difference(&base.returned) {
-                    self.dealer.pass(*sequence);
-                }
                 for sequence in base.passed.difference(&known.passed) {
                     self.dealer.pass(*sequence);
                 }

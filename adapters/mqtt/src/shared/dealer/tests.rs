@@ -243,15 +243,3 @@ proptest! {
         prop_assert_eq!(done.len() + has.len(), usize::try_from(head).unwrap());
     }
 }
-
-#[test]
-fn what_was_taken_from_a_node_is_not_given_back_by_it_as_well() {
-    let [one, two] = [(); 2].map(|()| SessionId::new());
-    let mut dealer = dealer(&[one, two], 1..=2);
-    assert_eq!(next(&mut dealer), Some((one, 1)));
-    assert_eq!(next(&mut dealer), Some((two, 2)));
-    dealer.leave(one);
-    assert_eq!(dealer.returned(), BTreeSet::from([1]));
-    dealer.was_robbed();
-    assert!(dealer.held().is_empty() && dealer.returned().is_empty());
-}
