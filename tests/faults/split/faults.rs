@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use trunkline_testkit::{throughout, until};
 
-use super::flood::{Flood, assert_bounded, has_poured};
+use super::flood::{Flood, assert_bounded};
 use super::ground::{Ground, Part};
 use super::{Strain, WAIT};
 use crate::kill::variable;
 
 /// Rounds unless `TRUNKLINE_TEST_SPLIT_ROUNDS` says otherwise.
 const ROUNDS: u64 = 1;
-/// Seconds that NATS stands still at least unless `TRUNKLINE_TEST_FREEZE_SECONDS` says otherwise; it goes on until the flood was a flood.
+/// Seconds that NATS stands still unless `TRUNKLINE_TEST_FREEZE_SECONDS` says otherwise.
 const FREEZE_SECONDS: u64 = 3;
 /// How long a server stays away.
 const AWAY: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ async fn whatever_dies_or_stands_still_nothing_is_lost_and_it_heals_by_itself() 
             strain.heals(&format!("{part:?} killed")).await;
         }
 
-        let pouring = flood.pour(None).await;
+        let pouring = flood.pour().await;
         ground.nats.kill();
         nothing_is_acknowledged_for(&strain, AWAY).await;
         drop(pouring);
@@ -44,16 +44,15 @@ async fn whatever_dies_or_stands_still_nothing_is_lost_and_it_heals_by_itself() 
         strain.heals("NATS killed").await;
         assert_bounded(&ground);
 
-        let pouring = flood.pour(None).await;
+        let pouring = flood.pour().await;
         ground.nats.freeze();
         nothing_is_acknowledged_for(&strain, freeze).await;
-        has_poured(&pouring).await;
         drop(pouring);
         ground.nats.thaw();
         strain.heals("NATS frozen").await;
         assert_bounded(&ground);
 
-        let pouring = flood.pour(Some(KEPT_RATE)).await;
+        let pouring = flood.pour_at(Some(KEPT_RATE)).await;
         ground.postgres.kill();
         let before: u64 = strain.counts().iter().sum();
         until(WAIT, async || strain.counts().iter().sum::<u64>() >= before + UNTOUCHED).await;
