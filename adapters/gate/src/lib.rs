@@ -9,6 +9,7 @@
 //! is never told as wrong credentials.
 
 mod credentials;
+mod disturbances;
 mod follow;
 mod gate;
 mod lease;
@@ -23,6 +24,7 @@ mod stamp;
 mod trace;
 
 pub use credentials::{Credentials, Realm};
+pub use disturbances::Disturbances;
 pub use gate::{Action, Gate, Permit};
 pub use open::OpenGate;
 pub use platform::PlatformGate;

@@ -154,6 +154,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use trunkline_core::{ChannelId, ClientId, CredentialId, Secret};
     use uuid::Uuid;
 
@@ -224,10 +227,11 @@ mod tests {
         let scene = scene();
         let grant = scene.grant("one");
         let session = Session::new(Arc::clone(&scene.principal));
-        let disturbances = session.disturbances();
+        let mut disturbances = session.disturbances();
         scene.touch(&[scene.principal.client_id().uuid()]);
         assert!(!grant.holds() && !session.is_undisturbed());
-        assert!(disturbances.has_changed().unwrap());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(disturbances.changed()).poll(&mut context).is_ready());
         assert!(scene.registry.recall(&scene.fingerprint).is_none());
     }
 

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
-use tokio::sync::watch;
 use trunkline_core::{ChannelId, ClientId, CredentialId, DomainId, SessionId};
 use uuid::Uuid;
 
+use crate::disturbances::{Counted, Disturbances};
 use crate::lease::Lease;
 use crate::limits::{DENIAL_AGE_MAX, GRANTS_PER_CLIENT_MAX};
 use crate::{Action, Denial};
@@ -84,10 +84,9 @@ impl Session {
         self.principal.is_undisturbed()
     }
 
-    /// Changes whenever a change of authorization may concern the session or one of its grants: a reason to look at
-    /// [`Session::is_undisturbed`] and [`Grant::holds`] of what it holds.
-    pub fn disturbances(&self) -> watch::Receiver<u64> {
-        self.principal.disturbances.subscribe()
+    /// The changes of authorization from now on that may concern the session or one of its grants.
+    pub fn disturbances(&self) -> Disturbances {
+        Disturbances::of(&self.principal)
     }
 
     pub(crate) fn principal(&self) -> &Arc<Principal> {
@@ -162,7 +161,7 @@ pub(crate) struct Principal {
     client_id: ClientId,
     credential_id: CredentialId,
     is_disturbed: AtomicBool,
-    disturbances: watch::Sender<u64>,
+    pub(crate) disturbances: Counted,
     memory: RwLock<Vec<Remembered>>,
     lease: Lease,
     /// Held while one decision is being made, so that equal questions wait for one call.
@@ -189,7 +188,7 @@ impl Principal {
             client_id,
             credential_id,
             is_disturbed: AtomicBool::new(false),
-            disturbances: watch::Sender::new(0),
+            disturbances: Counted::default(),
             memory: RwLock::default(),
             lease,
             deciding: tokio::sync::Mutex::default(),
@@ -280,7 +279,7 @@ impl Principal {
         });
         drop(memory);
         if is_news {
-            self.disturbances.send_modify(|count| *count += 1);
+            self.disturbances.tell();
         }
     }
 

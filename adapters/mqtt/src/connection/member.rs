@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use trunkline_bus::log::{LogError, Page, ReadLimit, Shard};
-use trunkline_gate::Session;
+use trunkline_gate::{Disturbances, Session};
 use trunkline_mqtt_wire::QoS;
 
 use super::earlier::Earlier;
@@ -50,7 +49,7 @@ pub(super) struct Member {
     pub(super) earlier: Earlier,
     /// What an earlier connection sent and this one has still to send.
     pub(super) resending: Option<Box<Resending>>,
-    pub(super) disturbances: watch::Receiver<u64>,
+    pub(super) disturbances: Disturbances,
     /// What must be sent before anything else: it did not fit, or its permission is being asked for.
     pub(super) held: Option<Item>,
     /// Messages that were read from the log because the client was behind.

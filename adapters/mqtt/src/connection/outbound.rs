@@ -192,7 +192,7 @@ pub(super) async fn wait(member: &mut Option<Box<Member>>, has_room: bool) -> Ou
     tokio::select! {
         biased;
         () = seat.taken() => Outbound::Taken,
-        Ok(()) = disturbances.changed() => Outbound::Disturbed,
+        () = disturbances.changed() => Outbound::Disturbed,
         answer = finished(recheck) => Outbound::Rechecked(answer),
         answer = saved(keeping) => Outbound::Saved(answer),
         answer = fetched(resending) => Outbound::Fetched(answer),
