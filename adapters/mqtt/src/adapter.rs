@@ -189,7 +189,7 @@ impl Adapter {
     }
 
     /// A connection that comes now, if the unfinished handshakes are not too many.
-    pub(crate) fn arrival(&self, peer: SocketAddr) -> Option<Arrival> {
+    pub(crate) fn arrival(&self, peer: SocketAddr) -> Option<Box<Arrival>> {
         let handshake = Arc::clone(&self.handshakes).try_acquire_owned().ok()?;
         Some(Arrival::new(peer, Some(handshake)))
     }
@@ -208,7 +208,7 @@ impl Adapter {
         self: &Arc<Self>,
         layers: &Layers,
         stream: TcpStream,
-        mut arrival: Arrival,
+        mut arrival: Box<Arrival>,
         cancel: CancellationToken,
     ) {
         let opened = tokio::select! {
@@ -227,7 +227,7 @@ impl Adapter {
         }
     }
 
-    pub(crate) async fn connection<S>(self: &Arc<Self>, stream: S, arrival: Arrival, cancel: CancellationToken)
+    pub(crate) async fn connection<S>(self: &Arc<Self>, stream: S, arrival: Box<Arrival>, cancel: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {

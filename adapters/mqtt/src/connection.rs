@@ -39,10 +39,10 @@ use crate::limits::{
 use crate::machine::{Cause, Machine, Step};
 use crate::session::Content;
 use crate::transport::Arrival;
-use inbound::{Done, work_of};
+use inbound::Done;
 use io::Transfer;
 use member::Member;
-use outbound::Outbound;
+use outbound::{Outbound, finished};
 
 /// One connection.
 pub(crate) struct Connection<S> {
@@ -115,23 +115,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Serves the client to the end. Its place among unfinished handshakes is given back once it is admitted.
-    pub(crate) async fn run(mut self, arrival: Arrival, cancel: &CancellationToken) -> Cause {
-        let Arrival {
-            deadline,
-            handshake,
-            certified,
-            ..
-        } = arrival;
-        let cause = tokio::select! {
-            () = cancel.cancelled() => Err(Cause::Draining),
-            opened = timeout_at(deadline, self.open(certified)) => opened.unwrap_or(Err(Cause::Handshake)),
-        };
-        drop(handshake);
-        let cause = match cause {
-            Ok(()) => Box::pin(self.attend(cancel)).await,
+    /// Serves the client to the end.
+    pub(crate) async fn run(&mut self, arrival: Box<Arrival>, cancel: &CancellationToken) -> Cause {
+        // What is done once is boxed: its future is far larger than that of a client at rest, and would be as long there.
+        let cause = match Box::pin(self.begin(arrival, cancel)).await {
+            Ok(()) => self.attend(cancel).await,
             Err(cause) => cause,
         };
+        Box::pin(self.end(cause)).await;
+        cause
+    }
+
+    /// Has the client admitted in time. Its place among unfinished handshakes is given back then.
+    async fn begin(&mut self, arrival: Box<Arrival>, cancel: &CancellationToken) -> Result<(), Cause> {
+        let Arrival {
+            deadline,
+            handshake: _handshake,
+            certified,
+            ..
+        } = *arrival;
+        tokio::select! {
+            () = cancel.cancelled() => Err(Cause::Draining),
+            opened = timeout_at(deadline, self.open(certified)) => opened.unwrap_or(Err(Cause::Handshake)),
+        }
+    }
+
+    /// Leaves the session, and hands over what is written.
+    async fn end(&mut self, cause: Cause) {
         // What it acknowledged with its last bytes is not another member's.
         self.done_with_shares();
         let leaving = self.member.take().map(|member| self.leave(*member, cause));
@@ -145,7 +155,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         };
         tokio::join!(finished, leaving.clone());
-        cause
     }
 
     /// Leaves the session of a connection that ended by `cause`, and its will if that is owed.
@@ -253,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         tokio::select! {
             () = cancel.cancelled() => Event::Drain,
             outbound = outbound::wait(member, has_room) => Event::Outbound(outbound),
-            done = work_of(work) => Event::Done(done),
+            done = finished(work) => Event::Done(done),
             receipt = first_of(receipts) => Event::Receipt(receipt),
             transfer = io::transfer(stream, output, input, is_flushed, may_read) => Event::Transfer(transfer),
             () = timer => Event::Tick,

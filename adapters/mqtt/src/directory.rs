@@ -91,8 +91,8 @@ impl Seat {
     }
 
     /// Waits until another connection took the session. Cancel safe.
-    pub(crate) async fn taken(&self) {
-        self.taken.cancelled().await;
+    pub(crate) fn taken(&self) -> impl Future<Output = ()> {
+        self.taken.cancelled()
     }
 }
 

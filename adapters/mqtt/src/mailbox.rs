@@ -88,8 +88,8 @@ impl Mailbox {
     }
 
     /// Waits until something was put into the queue. Cancel safe.
-    pub(crate) async fn news(&self) {
-        self.news.notified().await;
+    pub(crate) fn news(&self) -> impl Future<Output = ()> {
+        self.news.notified()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -92,14 +92,14 @@ impl Listener {
 }
 
 impl Arrival {
-    /// A connection of now.
-    pub(crate) fn new(peer: SocketAddr, handshake: Option<OwnedSemaphorePermit>) -> Self {
-        Self {
+    /// A connection of now. Boxed, since whoever is at rest keeps nothing of it.
+    pub(crate) fn new(peer: SocketAddr, handshake: Option<OwnedSemaphorePermit>) -> Box<Self> {
+        Box::new(Self {
             peer,
             certified: None,
             deadline: Instant::now() + HANDSHAKE_TIME_MAX,
             handshake,
-        }
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages at QoS 2 that a client sends again after its node ended without a word. What of them is in the log is read from there: logs know
 //! a message id again for a while only, and a client may stay away for longer than that.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,7 +30,7 @@ pub(super) enum Earlier {
     /// It may be behind this place.
     After(u64),
     /// The places of these messages, by their ids.
-    Known(HashMap<Bytes, u64>),
+    Known(BTreeMap<Bytes, u64>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) fn read_earlier(
         &mut self,
         publish: Publish,
-        known: Result<HashMap<Bytes, u64>, LogError>,
+        known: Result<BTreeMap<Bytes, u64>, LogError>,
     ) -> Result<(), Cause> {
         let member = self.member.as_mut().ok_or(Cause::Failed)?;
         member.earlier = Earlier::Known(known.map_err(|_| Cause::Failed)?);
@@ -99,13 +99,13 @@ async fn earlier(
     replays: &Semaphore,
     (shard, after): (Shard, u64),
     session_id: SessionId,
-) -> Result<HashMap<Bytes, u64>, LogError> {
+) -> Result<BTreeMap<Bytes, u64>, LogError> {
     let limit = ReadLimit {
         entries: CATCH_UP_ENTRIES_MAX,
         bytes: CATCH_UP_BYTES_MAX,
     };
     let latest = log.latest(shard).await?;
-    let (mut known, mut next) = (HashMap::new(), after + 1);
+    let (mut known, mut next) = (BTreeMap::new(), after + 1);
     while next <= latest {
         let _turn = replays.acquire().await;
         match retry(READ_ATTEMPTS_MAX, || log.read(shard, next, limit)).await {

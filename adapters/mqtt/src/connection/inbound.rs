@@ -1,12 +1,11 @@
 //! What a client sends, once the machine has read it, and publishing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use trunkline_bus::envelope::id_bytes;
@@ -40,7 +39,7 @@ pub(super) enum Done {
     /// The log has room again and took the message at QoS 0, or that took too long.
     LetGo(Unanswered),
     /// It is known what the log has of the session.
-    Earlier(Publish, Result<HashMap<Bytes, u64>, LogError>),
+    Earlier(Publish, Result<BTreeMap<Bytes, u64>, LogError>),
     /// Each filter is decided.
     Filters(Subscribe, Vec<Result<Granted, ReasonCode>>),
 }
@@ -284,16 +283,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.adapter.note_unsupported(member.session.client_id(), feature);
         }
     }
-}
-
-/// What is being waited for; never, while that is nothing. Cancel safe.
-pub(super) async fn work_of(work: &mut Option<BoxFuture<'static, Done>>) -> Done {
-    let Some(pending) = work else {
-        return std::future::pending().await;
-    };
-    let done = pending.await;
-    *work = None;
-    done
 }
 
 /// Appends `entry`, which `publish` became, once there is room.

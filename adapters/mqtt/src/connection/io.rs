@@ -26,14 +26,14 @@ pub(super) enum Transfer {
 /// Waits until the stream takes output or, if it `may_read`, gives input. Cancel safe.
 ///
 /// What arrives is read through the stack, so that a connection that waits holds no buffer.
-pub(super) async fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut BytesMut,
     input: &mut BytesMut,
     is_flushed: &mut bool,
     may_read: bool,
-) -> io::Result<Transfer> {
-    poll_fn(|context| {
+) -> impl Future<Output = io::Result<Transfer>> {
+    poll_fn(move |context| {
         if let Poll::Ready(sent) = poll_send(Pin::new(&mut *stream), context, output, is_flushed) {
             return Poll::Ready(sent);
         }
@@ -42,7 +42,6 @@ pub(super) async fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
         }
         Poll::Pending
     })
-    .await
 }
 
 fn poll_send<S: AsyncWrite>(

@@ -1,5 +1,8 @@
 //! What a client gets: messages from its mailbox or, when it fell behind, from the log, each only as long as it may have it.
 
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_bus::log::{LogError, Page};
@@ -199,16 +202,17 @@ pub(super) async fn wait(member: &mut Option<Box<Member>>, has_room: bool) -> Ou
         answer = finished(page), if has_room => Outbound::Page(answer),
         answer = finished(lookup), if has_room => Outbound::Retained(answer),
         () = subscriber.mailbox.news(), if may_take => Outbound::News,
-        else => std::future::pending().await,
     }
 }
 
 /// The outcome of `future`; never, while there is none. Cancel safe.
-pub(super) async fn finished<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
-    let Some(pending) = future else {
-        return std::future::pending().await;
-    };
-    let outcome = pending.await;
-    *future = None;
-    outcome
+pub(super) fn finished<T>(future: &mut Option<BoxFuture<'static, T>>) -> impl Future<Output = T> {
+    poll_fn(move |context| {
+        let Some(pending) = future else {
+            return Poll::Pending;
+        };
+        let outcome = ready!(pending.as_mut().poll(context));
+        *future = None;
+        Poll::Ready(outcome)
+    })
 }

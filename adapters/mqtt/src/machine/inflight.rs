@@ -1,6 +1,6 @@
 //! What a client was sent at QoS 1 and 2 and has not answered to the end: packet ids, and what each waits for.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 use trunkline_mqtt_wire::{Ack, Packet, PacketId, QoS, ReasonCode, Version};
@@ -14,7 +14,7 @@ pub(super) struct Inflight {
     sent: VecDeque<Sent>,
     last: u16,
     /// Ids of an earlier connection of the session whose PUBLISH or PUBREL was not sent over this one.
-    unsent: HashSet<PacketId>,
+    unsent: BTreeSet<PacketId>,
 }
 
 impl Inflight {

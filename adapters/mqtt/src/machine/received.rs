@@ -1,6 +1,6 @@
 //! What a client sent at QoS 2 and has not released: ids whose message is in the log, so that a repeat of it is not published again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 use trunkline_mqtt_wire::{Ack, Packet, PacketId, Publish, QoS, ReasonCode, Version};
@@ -14,9 +14,9 @@ use crate::limits::{RECEIVED_KEPT_MAX, REPEATS_MAX};
 #[derive(Debug, Default)]
 pub(super) struct Received {
     /// How often each was repeated over this connection.
-    repeats: HashMap<PacketId, u8>,
+    repeats: BTreeMap<PacketId, u8>,
     /// Those that came over an earlier connection; the Receive Maximum is counted by connection.
-    earlier: HashSet<PacketId>,
+    earlier: BTreeSet<PacketId>,
 }
 
 impl Received {
@@ -32,9 +32,7 @@ impl Received {
 
     /// The ids, rising.
     pub(super) fn ids(&self) -> Vec<PacketId> {
-        let mut ids: Vec<_> = self.repeats.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+        self.repeats.keys().copied().collect()
     }
 
     pub(super) fn resume(&mut self, ids: &[PacketId]) {

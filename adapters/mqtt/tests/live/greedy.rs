@@ -20,14 +20,14 @@ const DUEL: usize = 1_000;
 const MISSED: u32 = WINDOW_MAX as u32 + 100;
 
 /// Bytes of this process that are in memory.
-fn resident_bytes() -> usize {
+pub(super) fn resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 /// Whether this test has a process of its own; else the memory of the process tells nothing of it.
-fn is_alone() -> bool {
+pub(super) fn is_alone() -> bool {
     std::env::var("NEXTEST_EXECUTION_MODE").is_ok_and(|mode| mode == "process-per-test")
 }
 

@@ -13,6 +13,7 @@ mod late;
 mod life;
 mod listener;
 mod nodes;
+mod rest;
 mod retained;
 mod sessions;
 mod shared;
