@@ -213,7 +213,8 @@ impl Adapter {
     ) {
         let opened = tokio::select! {
             () = cancel.cancelled() => return,
-            opened = timeout_at(arrival.deadline, layers.open(stream, &mut arrival)) => opened,
+            // Boxed, so that a client at rest keeps nothing of it.
+            opened = timeout_at(arrival.deadline, Box::pin(layers.open(stream, &mut arrival))) => opened,
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
         match opened.unwrap_or_else(|_| Err(late())) {
