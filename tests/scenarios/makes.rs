@@ -9,7 +9,6 @@ use self::driver::{MAKES, Make, Message, Task, VERSIONS, Work};
 scenarios!(
     every_make_is_told_that_its_password_is_wrong,
     what_one_make_publishes_every_make_receives_at_every_qos,
-    every_make_publishes_and_receives_at_qos_0,
     every_make_leaves_a_retained_message_and_is_given_it,
     the_will_of_every_make_is_published_when_it_dies_and_not_when_it_says_goodbye,
     every_make_is_given_what_was_published_while_it_was_away,
@@ -17,8 +16,6 @@ scenarios!(
 );
 
 const ALL_QOS: [u8; 3] = [0, 1, 2];
-/// Those at which a message that was published arrives.
-const LASTING_QOS: [u8; 2] = [1, 2];
 
 /// Every make in every version, with a name that no other has.
 fn everyone() -> impl Iterator<Item = (Make, u8, String)> {
@@ -97,7 +94,7 @@ async fn what_one_make_publishes_every_make_receives_at_every_qos(world: World) 
     let (channel, device) = plant.channel_with_device("boiler").await;
     let topic = plant.topic(&channel);
     for version in VERSIONS {
-        let count = MAKES.len() * LASTING_QOS.len();
+        let count = MAKES.len() * ALL_QOS.len();
         let mut receiving = Vec::new();
         for make in MAKES {
             for granted in ALL_QOS {
@@ -110,7 +107,7 @@ async fn what_one_make_publishes_every_make_receives_at_every_qos(world: World) 
         let mut published = Vec::new();
         for make in MAKES {
             let name = format!("{make:?}-publishes");
-            for qos in LASTING_QOS {
+            for qos in ALL_QOS {
                 let (below, payload) = (format!("{topic}/{make:?}/{qos}"), format!("{make:?} at {qos}"));
                 make.finish(&world, &task(&device, version, &name, publish(&below, qos, &payload)))
                     .await;
@@ -127,28 +124,6 @@ async fn what_one_make_publishes_every_make_receives_at_every_qos(world: World) 
             received.sort_by(|one, other| one.topic.cmp(&other.topic));
             assert_eq!(received, expected, "{receiver} in version {version}");
         }
-    }
-    world.stop().await;
-}
-
-async fn every_make_publishes_and_receives_at_qos_0(world: World) {
-    let plant = world.domain("plant").await;
-    let (channel, device) = plant.channel_with_device("boiler").await;
-    for (make, version, name) in everyone() {
-        let topic = format!("{}/{name}", plant.topic(&channel));
-        let receiver = task(&device, version, &name, receive(&topic, 0, 1));
-        let receiving = make.start(&world, &receiver).subscribed().await;
-        let receiving = tokio::spawn(receiving.finish());
-        let publisher = format!("{name}-publishes");
-        // At most once: one that is lost is published again.
-        trunkline_testkit::until(std::time::Duration::from_secs(20), || async {
-            let work = publish(&topic, 0, "a");
-            make.finish(&world, &task(&device, version, &publisher, work)).await;
-            receiving.is_finished()
-        })
-        .await;
-        let received = receiving.await.unwrap();
-        assert_eq!(received.first(), Some(&message(&topic, 0, "a")), "{name}");
     }
     world.stop().await;
 }

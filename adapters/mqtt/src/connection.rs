@@ -33,8 +33,8 @@ use trunkline_gate::PublishTrace;
 
 use crate::adapter::Adapter;
 use crate::limits::{
-    ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, LAST_READS_MAX, LEAVE_TIME_MAX, OUTPUT_BYTES_STOP,
-    STALL_TIME_MAX,
+    ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, HAND_OVER_TIME_MAX, LAST_READS_MAX, LEAVE_TIME_MAX,
+    OUTPUT_BYTES_STOP, STALL_TIME_MAX,
 };
 use crate::machine::{Cause, Machine, Step};
 use crate::session::Content;
@@ -69,7 +69,16 @@ pub(crate) struct Connection<S> {
     opened: Instant,
     /// When bytes were last taken by the peer, or there were none to take.
     moved: Instant,
-    is_draining: bool,
+    /// How it ends, once that is to be.
+    ending: Option<Ending>,
+}
+
+/// Ends that take their time.
+enum Ending {
+    /// The node ends.
+    Drain,
+    /// Another connection has the session.
+    HandOver,
 }
 
 /// A message that the log has taken.
@@ -111,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             member: None,
             opened: Instant::now(),
             moved: Instant::now(),
-            is_draining: false,
+            ending: None,
         }
     }
 
@@ -236,8 +245,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if let Err(cause) = self.handle(event) {
                 return cause;
             }
-            if self.is_draining {
-                return self.drain().await;
+            match self.ending {
+                Some(Ending::Drain) => return self.drain().await,
+                Some(Ending::HandOver) => return self.hand_over().await,
+                None => {}
             }
             if timer.is_elapsed() {
                 timer.as_mut().reset(self.next_tick());
@@ -286,31 +297,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Event::Outbound(outbound) => self.handle_outbound(outbound),
             Event::Tick => self.tick(),
             Event::Drain => {
-                self.is_draining = true;
+                self.ending = Some(Ending::Drain);
                 Ok(())
             }
         }
     }
 
-    /// Another connection has the session. What the client has said before is still heard: it may be a goodbye.
-    fn taken_over(&mut self) -> Result<(), Cause> {
+    /// Hears what the client has said before another connection got its session, as far as that takes little time: it may be a goodbye.
+    async fn hand_over(&mut self) -> Cause {
+        let deadline = Instant::now() + HAND_OVER_TIME_MAX;
         for _ in 0..LAST_READS_MAX {
-            let Self {
-                stream,
-                output,
-                input,
-                is_flushed,
-                ..
-            } = self;
-            let may_read = self.work.is_none() && self.machine.may_read();
-            match io::transfer(stream, output, input, is_flushed, may_read).now_or_never() {
-                Some(Ok(Transfer::Received)) => self.advance()?,
-                Some(Ok(Transfer::Sent | Transfer::Flushed)) => {}
-                Some(Ok(Transfer::End) | Err(_)) | None => break,
+            let heard = if let Some(work) = self.work.take() {
+                let Ok(done) = timeout_at(deadline, work).await else {
+                    break;
+                };
+                self.done(done)
+            } else {
+                let may_read = self.machine.may_read();
+                let (stream, output) = (&mut self.stream, &mut self.output);
+                let transfer = io::transfer(stream, output, &mut self.input, &mut self.is_flushed, may_read);
+                match transfer.now_or_never() {
+                    Some(Ok(Transfer::Received | Transfer::Sent | Transfer::Flushed)) => Ok(()),
+                    Some(Ok(Transfer::End) | Err(_)) | None => break,
+                }
+            };
+            if let Err(cause) = heard.and_then(|()| self.advance()) {
+                return cause;
             }
         }
-        let step = self.machine.taken_over(&mut self.output);
-        ended(&step)
+        match self.machine.taken_over(&mut self.output) {
+            Step::Close(cause) => cause,
+            _ => Cause::TakenOver,
+        }
     }
 
     /// Answers one receipt, and those after it that are there already.

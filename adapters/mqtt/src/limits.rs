@@ -110,6 +110,8 @@ pub const SAVE_PAUSE: Duration = Duration::from_secs(1);
 pub const SAVE_CHANGES_MAX: u64 = 512;
 /// Time that a session may take to be saved when its connection ends.
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
+/// Time for which a connection whose session was taken over still waits for what its client's last packets need.
+pub const HAND_OVER_TIME_MAX: Duration = Duration::from_millis(500);
 /// Time that a connection waits for the one before it to leave the session.
 pub const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long a node that does not say so any more is taken for running.

@@ -12,7 +12,7 @@ use super::keeping::{Saved, saved};
 use super::member::{Found, Member};
 use super::recheck::Recheck;
 use super::resend::{Fetched, fetched};
-use super::{Connection, ended};
+use super::{Connection, Ending, ended};
 use crate::limits::OUTPUT_BYTES_MAX;
 use crate::machine::{Cause, Delivered, Offer, Source};
 use crate::mailbox::Item;
@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         match outbound {
             Outbound::News => {}
-            Outbound::Taken => return self.taken_over(),
+            Outbound::Taken => self.ending = Some(Ending::HandOver),
             Outbound::Disturbed => {
                 if !member.is_current() {
                     member.start_recheck(&self.adapter.gate);

@@ -8,6 +8,7 @@
 mod deliver;
 mod exactly_once;
 mod greedy;
+mod handover;
 mod hostile;
 mod late;
 mod life;
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_bus::EmbeddedBus;
 use trunkline_core::SystemClock;
-use trunkline_gate::OpenGate;
+use trunkline_gate::{Gate, OpenGate};
 use trunkline_mqtt::{Adapter, Deps, Listener, Settings};
 use trunkline_mqtt_wire::{
     Ack, Connect, Decoder, Limits, Packet, PacketId, Publish, QoS, ReasonCode, Subscribe, SubscribeFilter,
@@ -78,9 +79,21 @@ impl Broker {
     }
 
     fn with(settings: Settings, bus: EmbeddedBus, folder: TempDir) -> Self {
+        Self::of(|deps| Adapter::open(deps, settings), bus, folder)
+    }
+
+    /// A node behind a gate of its own.
+    fn behind(gate: Arc<dyn Gate>, bus: EmbeddedBus, folder: TempDir) -> Self {
+        Self::of(
+            |deps| Adapter::open(Deps { gate, ..deps }, Settings::default()),
+            bus,
+            folder,
+        )
+    }
+
+    fn of(open: impl FnOnce(Deps) -> Arc<Adapter>, bus: EmbeddedBus, folder: TempDir) -> Self {
         let metrics = trunkline_telemetry::Metrics::new();
-        let deps = deps(&bus, &metrics);
-        let adapter = Adapter::open(deps, settings);
+        let adapter = open(deps(&bus, &metrics));
         let stop_router = CancellationToken::new();
         let router = tokio::spawn({
             let (adapter, stop) = (Arc::clone(&adapter), stop_router.clone());
