@@ -3,6 +3,7 @@
 
 mod broker;
 mod connects;
+mod crowd;
 mod fanout;
 mod idle;
 mod latency;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use broker::{Broker, Peer};
+use crowd::Crowd;
 use fanout::Fanout;
 use latency::Latencies;
 use outcome::{Measured, Table};
@@ -58,9 +60,14 @@ pub enum Measure {
     Idle,
     /// From publisher to subscriber at 30 % and 70 % of what the slower of the two brokers carries, at QoS 0 and 1.
     Latency,
+    /// The same at QoS 1 and a rate that leaves time to spare, with a crowd that means harm around it and without.
+    Hostile,
 }
 
-const MEASURES: [Measure; 7] = [
+/// Messages per second of those who behave, beside a crowd.
+const HOSTILE_RATE: f64 = 2_000.0;
+
+const MEASURES: [Measure; 8] = [
     Measure::Pairs0,
     Measure::Pairs1,
     Measure::Fanout100,
@@ -68,6 +75,7 @@ const MEASURES: [Measure; 7] = [
     Measure::Connects,
     Measure::Idle,
     Measure::Latency,
+    Measure::Hostile,
 ];
 
 impl Measure {
@@ -87,6 +95,7 @@ impl Measure {
             Self::Connects => &[Peer::Written, Peer::MosquittoPasswords, Peer::Mosquitto],
             Self::Idle => &[Peer::Written, Peer::Mosquitto, Peer::Rumqttd],
             Self::Latency => &[Peer::Written, Peer::Mosquitto, Peer::Loopback],
+            Self::Hostile => &[Peer::Besieged, Peer::Written],
         }
     }
 }
@@ -120,6 +129,10 @@ async fn compare(options: &Options, measure: Measure) -> Result<()> {
         let peers = measure.peers();
         for &peer in peers.iter().chain(peers.iter().rev()) {
             let broker = Broker::start(peer, options).await?;
+            let _crowd = match peer {
+                Peer::Besieged => Some(Crowd::gather(&broker)?),
+                _ => None,
+            };
             let measured = once(measure, &broker, options.time).await?;
             table.add(peer, measured);
         }
@@ -144,6 +157,10 @@ async fn once(measure: Measure, broker: &Broker, time: Duration) -> Result<Measu
         }
         Measure::Connects => connects::run(broker, time).await,
         Measure::Idle | Measure::Latency => idle::run(broker).await,
+        Measure::Hostile => {
+            let (qos, rate) = (1, HOSTILE_RATE);
+            Latencies { qos, rate, time }.run(broker).await
+        }
     }
 }
 
@@ -194,6 +211,7 @@ impl Measure {
             Self::Connects => format!("connects, {} at a time", connects::AT_ONCE),
             Self::Idle => format!("connections at rest, from {} to {}", idle::FROM, idle::TO),
             Self::Latency => "latency".to_owned(),
+            Self::Hostile => format!("latency at QoS 1, {HOSTILE_RATE:.0}/s, with a hostile crowd and without"),
         }
     }
 }

@@ -30,6 +30,8 @@ const PASSWORD: &str = "correct-horse-battery";
 pub(super) enum Peer {
     /// Trunkline whose acknowledgements mean written.
     Written,
+    /// The same with a crowd that means harm around it.
+    Besieged,
     /// Trunkline as it comes: they mean synced.
     Synced,
     /// Mosquitto that keeps nothing and asks nobody for a password.
@@ -47,6 +49,7 @@ impl Peer {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Written => "trunkline, written",
+            Self::Besieged => "trunkline, besieged",
             Self::Synced => "trunkline, synced",
             Self::Mosquitto => "mosquitto",
             Self::MosquittoPersistent => "mosquitto, kept",
@@ -73,7 +76,7 @@ enum Running {
 impl Broker {
     pub(super) async fn start(peer: Peer, options: &Options) -> Result<Self> {
         match peer {
-            Peer::Written => Self::trunkline(options, &[("TRUNKLINE_LOG__TIER", "written")]).await,
+            Peer::Written | Peer::Besieged => Self::trunkline(options, &[("TRUNKLINE_LOG__TIER", "written")]).await,
             Peer::Synced => Self::trunkline(options, &[]).await,
             Peer::Mosquitto => Self::mosquitto(options, "allow_anonymous true\npersistence false\n").await,
             Peer::MosquittoPersistent => Self::mosquitto(options, "allow_anonymous true\npersistence true\n").await,

@@ -1,7 +1,8 @@
 //! What a part came to, and what the parts of one measure come to together.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use super::broker::Peer;
 use crate::ingest::spread;
@@ -33,11 +34,14 @@ impl Measured {
     }
 
     /// What parts are compared by, with its name.
-    fn compared(&self) -> (&'static str, f64) {
+    fn compared(&self) -> Vec<(&'static str, f64)> {
+        let quantile = |latency: &Latency, quantile| latency.quantile(quantile).as_secs_f64();
         match (&self.bytes, &self.latency) {
-            (Some(bytes), _) => ("memory", *bytes),
-            (None, Some(latency)) => ("p50", latency.quantile(0.5).as_secs_f64()),
-            (None, None) => ("per second", self.per_second),
+            (Some(bytes), _) => vec![("memory", *bytes)],
+            (None, Some(latency)) => vec![("p50", quantile(latency, 0.5)), ("p99", quantile(latency, 0.99))],
+            (None, None) => iter::once(("per second", self.per_second))
+                .chain(self.processor_us.map(|processor_us| ("CPU", processor_us)))
+                .collect(),
         }
     }
 }
@@ -89,22 +93,14 @@ impl Table {
             }
         }
         for other in others {
-            let compared = of(own)
-                .zip(of(other))
-                .map(|(own, other)| own.compared().1 / other.compared().1);
-            let name = of(own).next().map_or("", |part| part.compared().0);
-            println!(
-                "  {} / {}, {name}: {}",
-                own.name(),
-                other.name(),
-                spread(compared.collect())
-            );
-            let worked: Option<Vec<f64>> = of(own)
-                .zip(of(other))
-                .map(|(own, other)| Some(own.processor_us? / other.processor_us?))
-                .collect();
-            if let Some(worked) = worked {
-                println!("  {} / {}, CPU: {}", own.name(), other.name(), spread(worked));
+            let mut ratios = BTreeMap::<_, Vec<f64>>::new();
+            for (one, another) in of(own).zip(of(other)) {
+                for ((name, one), (_, another)) in one.compared().into_iter().zip(another.compared()) {
+                    ratios.entry(name).or_default().push(one / another);
+                }
+            }
+            for (name, ratios) in ratios {
+                println!("  {} / {}, {name}: {}", own.name(), other.name(), spread(ratios));
             }
         }
     }
