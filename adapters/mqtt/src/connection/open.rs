@@ -13,6 +13,7 @@ use super::earlier::Earlier;
 use super::io::{self, Transfer};
 use super::keeping::Keeping;
 use super::member::Member;
+use super::shares::dealt_by;
 use crate::adapter::Adapter;
 use crate::directory::Seat;
 use crate::limits::TAKEOVER_TIME_MAX;
@@ -179,6 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Goes on with a session: its subscriptions are active again, and what it missed is read from the log.
     async fn resume(&mut self, resumed: Resumed) -> Result<(), Cause> {
+        let sent = self.machine.kept().sent;
         let Self { adapter, member, .. } = self;
         let member = member.as_mut().ok_or(Cause::Failed)?;
         let Resumed {
@@ -220,6 +222,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                             .join(key, member.subscriber.key, member.kept.clone())
                             .await
                         {
+                            // The node that dealt it may not have said so before it died.
+                            ticket.group().settle(&dealt_by(ticket.group(), &sent)).await;
                             member.add_share(&filter, &permit, options, ticket);
                         }
                         continue;

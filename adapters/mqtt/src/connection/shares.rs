@@ -47,19 +47,21 @@ pub(super) fn forget(tickets: &[Ticket], ended: &KeptMember) {
 /// Messages at QoS 2 that groups dealt and the client has, by group. Before the client is told that it may forget them, each group is to
 /// know that nobody else gets them.
 pub(super) fn received(tickets: &[Ticket], sent: &[Sent]) -> Received {
-    let received = |group: &Group| {
-        let completed = sent.iter().filter(|sent| sent.awaits == Awaits::Completed);
-        completed
-            .filter_map(|sent| match sent.source {
-                Source::Shared { group: id, sequence } => (id == group.id()).then_some(sequence),
-                Source::Log(_) | Source::Retained { .. } => None,
-            })
-            .collect::<Vec<_>>()
-    };
-    let groups = tickets
-        .iter()
-        .map(|ticket| (Arc::clone(ticket.group()), received(ticket.group())));
-    groups.filter(|(_, received)| !received.is_empty()).collect()
+    let completed = sent.iter().filter(|sent| sent.awaits == Awaits::Completed);
+    let completed: Vec<_> = completed.copied().collect();
+    let groups = tickets.iter().map(Ticket::group);
+    let received = groups.map(|group| (Arc::clone(group), dealt_by(group, &completed)));
+    received.filter(|(_, received)| !received.is_empty()).collect()
+}
+
+/// The places of the messages at QoS 2 among what was `sent` that a group dealt.
+pub(super) fn dealt_by(group: &Group, sent: &[Sent]) -> Vec<u64> {
+    let dealt = sent.iter().filter(|sent| sent.awaits != Awaits::Ack);
+    let places = dealt.filter_map(|sent| match sent.source {
+        Source::Shared { group: id, sequence } => (id == group.id()).then_some(sequence),
+        Source::Log(_) | Source::Retained { .. } => None,
+    });
+    places.collect()
 }
 
 /// Tells the groups which messages at QoS 2 are in the record of their member's session from now on: nobody else is to have them.

@@ -126,6 +126,12 @@ impl Dealer {
         self.held.clear();
     }
 
+    /// A message that a member here had is in the record of a session.
+    pub(super) fn forget(&mut self, sequence: u64) {
+        self.held.remove(&sequence);
+        self.returned.remove(&sequence);
+    }
+
     /// Somebody left a message undone.
     pub(super) fn again(&mut self, sequence: u64) {
         if !self.held.contains_key(&sequence) {

@@ -165,6 +165,8 @@ impl Group {
     pub(crate) async fn settle(&self, sequences: &[u64]) {
         let number = {
             let mut inner = self.lock();
+            // An earlier connection of the session may not have left yet.
+            sequences.iter().for_each(|sequence| inner.dealer.forget(*sequence));
             if inner.shares.are_past(sequences) {
                 return;
             }

@@ -130,9 +130,19 @@ impl Record {
     /// A message is in the record of a session, and nobody's to deal.
     pub(super) fn pass(&mut self, sequence: u64) {
         self.returned.remove(&sequence);
+        // The node that dealt it may be gone without being taken out yet. One that runs sees it missing.
+        for share in &mut self.nodes {
+            share.held.remove(&sequence);
+        }
         if sequence >= self.next {
             self.passed.insert(sequence);
         }
+    }
+
+    /// What the members on `node` have.
+    pub(super) fn held(&self, node: NodeId) -> Option<&BTreeSet<u64>> {
+        let mut shares = self.nodes.iter();
+        shares.find(|share| share.node == node).map(|share| &share.held)
     }
 
     /// Whether nobody is in the group any more.
@@ -264,6 +274,21 @@ mod tests {
         fn any_bytes_are_a_record_or_not(value in vec(any::<u8>(), 0..200)) {
             Record::decode(&value);
         }
+    }
+
+    #[test]
+    fn what_is_in_the_record_of_a_session_is_not_given_back_by_the_node_that_had_dealt_it() {
+        let gone = NodeId::new();
+        let mut record = Record::new(Incarnation(1), 8);
+        record.nodes.push(NodeShare {
+            node: gone,
+            has_room: true,
+            held: BTreeSet::from([6, 7]),
+        });
+        record.pass(7);
+        assert!(record.is_past(7) && !record.is_past(6));
+        record.remove(gone);
+        assert_eq!(record.returned, BTreeSet::from([6]));
     }
 
     #[test]

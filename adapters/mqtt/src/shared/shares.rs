@@ -161,11 +161,15 @@ impl Inner {
 
     /// Takes over what other nodes wrote.
     fn learn(&mut self, base: &Record, node: NodeId) {
-        let is_in = base.nodes.iter().any(|share| share.node == node);
         if let Some((known, _)) = &self.shares.known {
-            if !is_in && known.nodes.iter().any(|share| share.node == node) {
+            match (known.held(node), base.held(node)) {
                 // It was taken for gone, and what its members have is others'.
-                self.dealer.was_robbed();
+                (Some(_), None) => self.dealer.was_robbed(),
+                // Sessions that went on elsewhere have it.
+                (Some(before), Some(held)) => before
+                    .difference(held)
+                    .for_each(|sequence| self.dealer.forget(*sequence)),
+                (None, _) => {}
             }
             if self.dealer.is_on() && base.turn == Some(node) {
                 for sequence in base.returned.difference(&known.returned) {

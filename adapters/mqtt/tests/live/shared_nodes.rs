@@ -1,9 +1,19 @@
 //! Groups with members on two nodes.
 
+use trunkline_bus::state::{Expect, Key, Versioned};
+
 use super::nodes::{Ground, Node};
 use super::*;
 
 const SHARE: &str = "$share/group/a";
+
+impl Node {
+    /// The record of the only group, if there is one.
+    async fn group(&self) -> Option<(Key, Versioned)> {
+        let groups = self.bus.state.list(&Key::durable("mqtt.shared")).await;
+        groups.unwrap().pop()
+    }
+}
 
 async fn member(node: &Node, name: &str, receive_max: u16) -> Client {
     let mut connect = connect(name);
@@ -106,6 +116,44 @@ async fn what_members_have_on_a_node_that_is_lost_goes_to_members_on_another() {
         assert_eq!(number_of(&other.take().await), number);
     }
     other.is_quiet().await;
+    there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_session_has_at_qos_2_is_nobody_elses_when_it_goes_on_before_its_node_counts_for_gone() {
+    let ground = Ground::start().await;
+    let (lost, there) = (ground.node().await, ground.node().await);
+    let (mut first, _) = lost.back("first").await;
+    first.subscribe(SHARE, QoS::ExactlyOnce).await;
+    let before = there.group().await.unwrap().1;
+    let mut publisher = there.publisher().await;
+    publisher.publish("a", "0;", QoS::ExactlyOnce).await;
+    let id = first.message().await.packet_id.unwrap();
+    first.send(&Packet::PubRec(Ack::success(id))).await;
+    assert_eq!(first.receive().await, Packet::PubRel(Ack::success(id)));
+    lost.crash().await;
+    // As if the session had been the last that the node wrote.
+    let (key, now) = there.group().await.unwrap();
+    let back = there
+        .bus
+        .state
+        .compare_and_swap(&key, Expect::Revision(now.revision), before.value);
+    back.await.unwrap();
+    let (mut first, is_present) = there.back("first").await;
+    assert!(is_present);
+    assert_eq!(first.receive().await, Packet::PubRel(Ack::success(id)));
+    first.send(&Packet::PubComp(Ack::success(id))).await;
+    let (mut other, _) = there.back("other").await;
+    other.subscribe(SHARE, QoS::ExactlyOnce).await;
+    publisher.publish("a", "1;", QoS::ExactlyOnce).await;
+    let next = tokio::select! {
+        next = first.take() => next,
+        next = other.take() => next,
+    };
+    assert_eq!(number_of(&next), 1);
+    for member in [&mut first, &mut other] {
+        member.is_quiet().await;
+    }
     there.stop().await;
 }
 
