@@ -129,7 +129,7 @@ impl Dealer {
     /// A message that a member here had is in the record of a session.
     pub(super) fn forget(&mut self, sequence: u64) {
         self.held.remove(&sequence);
-        self.returned.remove(&sequence);
+        self.pass(sequence);
     }
 
     /// Somebody left a message undone.

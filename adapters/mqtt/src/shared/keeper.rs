@@ -10,7 +10,7 @@ use super::Shared;
 use super::dealer::Read;
 use super::group::Group;
 use super::record::{Record, domain_key};
-use super::shares::Follows;
+use super::shares::{Base, Follows};
 use crate::limits::{
     CATCH_UP_BYTES_MAX, CATCH_UP_ENTRIES_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, SHARED_GROUPS_MAX, SHARED_PAUSE,
 };
@@ -90,7 +90,7 @@ impl Shared {
         let comeback = self.sessions.standing().up().await;
         let (node, key) = (self.sessions.node_id(), &group.state_key);
         let found = self.state.get(key).await?;
-        let (mut base, revision) = match &found {
+        let (read, revision) = match &found {
             Some(found) => (self.understood(&found.value)?, found.revision),
             None if self.is_full(group).await? => {
                 group.refuse();
@@ -98,12 +98,18 @@ impl Shared {
             }
             None => (Record::new(self.log.incarnation(), self.latest(group).await? + 1), 0),
         };
-        let before = base.clone();
-        self.bury(key, &mut base).await?;
-        let was_asleep = found.is_some() && base.turn.is_none();
+        let mut cleared = read.clone();
+        self.bury(key, &mut cleared).await?;
+        let was_asleep = found.is_some() && cleared.turn.is_none();
+        let before = read.clone();
+        let base = Base {
+            read,
+            revision,
+            cleared,
+        };
         // Read before what is at hand is looked at: what came by by then has been put there.
         let routed = self.routed(group);
-        let draft = group.lock().draft((base, revision), (node, comeback, routed));
+        let draft = group.lock().draft(base, (node, comeback, routed));
         if !draft.is_whole(node, group.is_empty()) {
             group.refuse();
             return Ok(());

@@ -13,6 +13,8 @@ use crate::limits::{SAVE_LAG_MAX, SHARED_KEPT_MAX, SHARED_NODES_MAX, SHARED_TURN
 pub(super) struct Shares {
     /// The record as it was read or written last, and the change that wrote it.
     known: Option<(Record, u64)>,
+    /// What was to be written last, until that is known to be done.
+    pending: Option<Draft>,
     node: Option<NodeId>,
     /// Counts what changed here.
     pub(super) changes: u64,
@@ -34,9 +36,22 @@ pub(super) struct Shares {
     pub(super) is_full: bool,
 }
 
+/// The record of a group as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) read: Record,
+    /// The change that wrote it; 0 for none.
+    pub(super) revision: u64,
+    /// The same without the nodes that are gone.
+    pub(super) cleared: Record,
+}
+
 /// What is to be written, and the changes that are in it.
+#[derive(Debug, Clone)]
 pub(super) struct Draft {
     pub(super) record: Record,
+    /// What nodes that are gone had. It is to be dealt once the record says so.
+    left: BTreeSet<u64>,
     pub(super) changes: u64,
     wishes: HashMap<KeptMember, bool>,
     settling: BTreeSet<u64>,
@@ -120,18 +135,27 @@ impl Draft {
 impl Inner {
     /// The record as it is to be after `base`, which others may have written. While that is not known to be written, nothing is dealt that
     /// another node may deal then.
-    pub(super) fn draft(&mut self, base: (Record, u64), (node, comeback, routed): (NodeId, u64, u64)) -> Draft {
+    pub(super) fn draft(&mut self, base: Base, (node, comeback, routed): (NodeId, u64, u64)) -> Draft {
         self.shares.is_urgent = false;
         self.shares.node = Some(node);
-        let mut record = base.0.clone();
-        self.learn(&record, node);
-        self.shares.known = Some(base);
+        if let Some(pending) = self.shares.pending.take()
+            && pending.record == base.read
+            && self.dealer.is_on()
+            && base.read.turn == Some(node)
+        {
+            // It was done, and the answer was lost.
+            self.adopt(pending, node, base.revision);
+        }
+        self.learn(&base, node);
+        let mut record = base.cleared;
+        let left = record.returned.difference(&base.read.returned).copied().collect();
+        self.shares.known = Some((base.read, base.revision));
         if self.dealer.is_on() {
             for sequence in &self.shares.settling {
                 self.dealer.pass(*sequence);
             }
             record.next = self.dealer.next(routed);
-            record.returned = self.dealer.returned();
+            record.returned = &self.dealer.returned() | &left;
             record.passed.clone_from(self.dealer.passed());
         } else {
             record.returned.extend(self.dealer.returned());
@@ -150,19 +174,23 @@ impl Inner {
         }
         self.write_share(&mut record, node);
         self.shares.is_passing = self.dealer.is_on() && record.turn != Some(node);
-        Draft {
+        let draft = Draft {
             record,
+            left,
             changes: self.shares.changes,
             wishes: self.shares.wishes.clone(),
             settling: self.shares.settling.clone(),
             comeback,
-        }
+        };
+        self.shares.pending = Some(draft.clone());
+        draft
     }
 
-    /// Takes over what other nodes wrote.
-    fn learn(&mut self, base: &Record, node: NodeId) {
+    /// Takes over what other nodes wrote, and what sessions have.
+    fn learn(&mut self, base: &Base, node: NodeId) {
+        let (read, cleared) = (&base.read, &base.cleared);
         if let Some((known, _)) = &self.shares.known {
-            match (known.held(node), base.held(node)) {
+            match (known.held(node), cleared.held(node)) {
                 // It was taken for gone, and what its members have is others'.
                 (Some(_), None) => self.dealer.was_robbed(),
                 // Sessions that went on elsewhere have it.
@@ -171,16 +199,16 @@ impl Inner {
                     .for_each(|sequence| self.dealer.forget(*sequence)),
                 (None, _) => {}
             }
-            if self.dealer.is_on() && base.turn == Some(node) {
-                for sequence in base.returned.difference(&known.returned) {
+            if self.dealer.is_on() && read.turn == Some(node) {
+                for sequence in read.returned.difference(&known.returned) {
                     self.dealer.again(*sequence);
                 }
-                for sequence in base.passed.difference(&known.passed) {
+                for sequence in cleared.passed.difference(&known.passed) {
                     self.dealer.pass(*sequence);
                 }
             }
         }
-        if self.dealer.is_on() && base.turn != Some(node) {
+        if self.dealer.is_on() && read.turn != Some(node) {
             self.dealer.stop();
         }
     }
@@ -215,12 +243,14 @@ impl Inner {
     pub(super) fn adopt(&mut self, draft: Draft, node: NodeId, revision: u64) -> Follows {
         let Draft {
             record,
+            left,
             changes,
             wishes,
             settling,
             comeback,
         } = draft;
         let shares = &mut self.shares;
+        shares.pending = None;
         shares
             .wishes
             .retain(|member, is_kept| wishes.get(member) != Some(is_kept));
@@ -239,9 +269,15 @@ impl Inner {
                 self.dealer.was_taken(&record.returned);
                 Follows::Nothing
             }
-            (true, true) => Follows::Nothing,
+            (true, true) => {
+                left.iter().for_each(|sequence| self.dealer.again(*sequence));
+                Follows::Nothing
+            }
         };
         self.shares.known = Some((record, revision));
         follows
     }
 }
+
+#[cfg(test)]
+mod tests;

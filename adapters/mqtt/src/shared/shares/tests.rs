@@ -1,0 +1,106 @@
+//! What a node takes over from the record of a group, and when.
+
+use trunkline_bus::log::Incarnation;
+use trunkline_core::SessionId;
+
+use super::*;
+use crate::shared::dealer::{Deal, Read};
+
+/// A node with a member in a group.
+struct Scene {
+    node: NodeId,
+    inner: Inner,
+    /// What the record says.
+    record: Record,
+    revision: u64,
+}
+
+impl Scene {
+    /// It has the turn, and nothing was dealt.
+    fn start() -> Self {
+        let member = SessionId::new();
+        let mut inner = Inner::default();
+        inner.presences.entry(member).or_default();
+        inner.dealer.enter(member);
+        let mut scene = Self {
+            node: NodeId::new(),
+            inner,
+            record: Record::new(Incarnation(1), 5),
+            revision: 0,
+        };
+        let draft = scene.draft(|_| {});
+        scene.write(draft);
+        scene.inner.dealer.reaches(4, false);
+        scene
+    }
+
+    /// What is to be written, where `clear` is done for nodes that are gone.
+    fn draft(&mut self, clear: impl FnOnce(&mut Record)) -> Draft {
+        let read = self.record.clone();
+        let mut cleared = read.clone();
+        clear(&mut cleared);
+        let base = Base {
+            read,
+            revision: self.revision,
+            cleared,
+        };
+        self.inner.draft(base, (self.node, 0, 4))
+    }
+
+    fn write(&mut self, draft: Draft) {
+        self.revision += 1;
+        self.record = draft.record.clone();
+        self.inner.adopt(draft, self.node, self.revision);
+    }
+
+    /// The place that is to be dealt again next, if there is one.
+    fn again(&mut self) -> Option<u64> {
+        match self.inner.dealer.deal(|_, _| true) {
+            Deal::Read(Read::One(sequence)) => Some(sequence),
+            _ => None,
+        }
+    }
+
+    /// Another node has these.
+    fn share(&mut self, held: impl Into<BTreeSet<u64>>) -> NodeId {
+        let node = NodeId::new();
+        self.record.nodes.push(NodeShare {
+            node,
+            has_room: true,
+            held: held.into(),
+        });
+        node
+    }
+}
+
+#[test]
+fn what_a_node_had_that_is_gone_is_dealt_once_the_record_says_so() {
+    let mut scene = Scene::start();
+    let gone = scene.share([2]);
+    scene.draft(|record| record.remove(gone));
+    assert_eq!(scene.again(), None, "that was not written");
+    // It was heard of again.
+    let draft = scene.draft(|_| {});
+    assert!(draft.record.returned.is_empty());
+    scene.write(draft);
+    assert_eq!(scene.again(), None);
+    let draft = scene.draft(|record| record.remove(gone));
+    scene.write(draft);
+    assert_eq!(scene.again(), Some(2));
+}
+
+#[test]
+fn what_was_written_without_an_answer_is_not_taken_for_what_others_wrote() {
+    let mut scene = Scene::start();
+    let gone = scene.share([2]);
+    scene.inner.dealer.again(3);
+    let draft = scene.draft(|record| record.remove(gone));
+    assert_eq!(draft.record.returned, BTreeSet::from([2, 3]));
+    scene.record = draft.record;
+    // It was dealt meanwhile, and a session has it.
+    scene.inner.dealer.forget(3);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert!(scene.record.is_past(3) && !scene.record.is_past(2));
+    assert_eq!(scene.again(), Some(2));
+}
