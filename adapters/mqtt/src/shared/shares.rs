@@ -203,8 +203,10 @@ impl Inner {
                 for sequence in read.returned.difference(&known.returned) {
                     self.dealer.again(*sequence);
                 }
-                for sequence in cleared.passed.difference(&known.passed) {
-                    self.dealer.pass(*sequence);
+                let passed = cleared.passed.difference(&known.passed);
+                // Another node had it completed: its client was told that nobody else gets it.
+                for sequence in passed.chain(known.returned.difference(&cleared.returned)) {
+                    self.dealer.forget(*sequence);
                 }
             }
         }

@@ -90,6 +90,32 @@ fn what_a_node_had_that_is_gone_is_dealt_once_the_record_says_so() {
 }
 
 #[test]
+fn what_another_node_has_had_completed_is_not_dealt_again() {
+    let mut scene = Scene::start();
+    scene.inner.dealer.again(2);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert_eq!(scene.again(), Some(2));
+    scene.record.pass(2);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert_eq!((scene.again(), scene.record.is_past(2)), (None, true));
+}
+
+#[test]
+fn what_a_session_went_on_with_elsewhere_is_not_held_here_any_more() {
+    let mut scene = Scene::start();
+    let message = Message::new(Arc::default(), Some(5));
+    scene.inner.dealer.put(Arc::new(message));
+    assert!(matches!(scene.inner.dealer.deal(|_, _| true), Deal::To(..)));
+    // The record does not say yet that it was dealt.
+    scene.record.pass(5);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert!(scene.record.is_past(5));
+}
+
+#[test]
 fn what_was_written_without_an_answer_is_not_taken_for_what_others_wrote() {
     let mut scene = Scene::start();
     let gone = scene.share([2]);
