@@ -121,9 +121,10 @@ impl Dealer {
         self.returned.retain(|sequence, _| !returned.contains(sequence));
     }
 
-    /// What members have was taken from this node.
+    /// What members have was taken from this node, and what they gave back since: others deal it, or have dealt it.
     pub(super) fn was_robbed(&mut self) {
         self.held.clear();
+        self.returned.clear();
     }
 
     /// A message that a member here had is in the record of a session.

@@ -1,14 +1,18 @@
 //! What a node takes over from the record of a group, and when.
 
+use std::sync::Arc;
+
 use trunkline_bus::log::Incarnation;
 use trunkline_core::SessionId;
 
 use super::*;
+use crate::message::Message;
 use crate::shared::dealer::{Deal, Read};
 
 /// A node with a member in a group.
 struct Scene {
     node: NodeId,
+    member: SessionId,
     inner: Inner,
     /// What the record says.
     record: Record,
@@ -24,6 +28,7 @@ impl Scene {
         inner.dealer.enter(member);
         let mut scene = Self {
             node: NodeId::new(),
+            member,
             inner,
             record: Record::new(Incarnation(1), 5),
             revision: 0,
@@ -129,4 +134,27 @@ fn what_was_written_without_an_answer_is_not_taken_for_what_others_wrote() {
     scene.write(draft);
     assert!(scene.record.is_past(3) && !scene.record.is_past(2));
     assert_eq!(scene.again(), Some(2));
+}
+
+#[test]
+fn what_was_taken_from_a_node_is_not_given_back_by_it_as_well() {
+    let mut scene = Scene::start();
+    let message = |sequence| {
+        let envelope = trunkline_proto::messages::v1::Envelope::default();
+        Arc::new(Message::new(Arc::new(envelope), Some(sequence)))
+    };
+    for sequence in [5, 6] {
+        scene.inner.dealer.put(message(sequence));
+        assert!(matches!(scene.inner.dealer.deal(|_, _| true), Deal::To(..)));
+    }
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    let other = scene.share([]);
+    scene.record.remove(scene.node);
+    scene.record.turn = Some(other);
+    // Others have dealt one of them, and it is done.
+    scene.record.returned.remove(&5);
+    scene.inner.dealer.leave(scene.member);
+    let draft = scene.draft(|_| {});
+    assert_eq!(draft.record.returned, BTreeSet::from([6]));
 }
