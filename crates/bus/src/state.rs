@@ -179,6 +179,12 @@ pub trait State: Send + Sync + 'static {
     /// # Errors
     /// As [`State::get`].
     async fn leases(&self, prefix: &Key) -> Result<Vec<Lease>, StateError>;
+
+    /// Whether the backend is in the process of whoever asks. Then it is there whenever they are, and a lease lapses for no other reason than
+    /// that its holder is gone. Anywhere else leases lapse while the backend is away, too.
+    fn is_in_process(&self) -> bool {
+        false
+    }
 }
 
 /// Checks a key or prefix.

@@ -81,6 +81,11 @@ impl Sessions {
         Ok(node_id == self.node_id || !self.state.leases(&node_key(node_id)).await?.is_empty())
     }
 
+    /// Whether who has no lease is gone. A node that was just started knows so, too, where nothing but itself can have kept state away.
+    pub(crate) fn may_judge(&self) -> bool {
+        self.state.is_in_process() || self.nodes.is_steady()
+    }
+
     /// Shows others that this node runs and looks who else does, until `cancel`.
     pub(super) async fn show(&self, directory: &Directory, cancel: &CancellationToken) {
         // Beside the renewals: looking may take longer than a lease.

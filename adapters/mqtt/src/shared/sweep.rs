@@ -83,7 +83,8 @@ impl Shared {
                 gone.push(node);
             }
         }
-        if gone.is_empty() {
+        // While shared state was away nobody renewed: who looks gone may only not have been heard yet.
+        if gone.is_empty() || !self.sessions.may_judge() {
             return Ok(());
         }
         gone.into_iter().for_each(|node| record.remove(node));

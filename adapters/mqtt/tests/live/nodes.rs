@@ -45,6 +45,24 @@ impl Ground {
     }
 
     /// The same over a line of its own to the server.
+    pub(super) async fn node_on_a_line(&self) -> (Node, Proxy) {
+        let line = Proxy::before(self.nats.url().trim_start_matches("nats://")).await;
+        let node = self.node_by(format!("nats://{}", line.address())).await;
+        (node, line)
+    }
+
+    /// The server is away for long enough for all leases to lapse. When this returns `one` has been back for two seconds, and who is on `line`
+    /// has not.
+    pub(super) async fn be_away(&self, one: &Node, line: &Proxy) {
+        self.nats.freeze();
+        line.hold();
+        let lapsed = trunkline_mqtt::limits::NODE_LEASE + Duration::from_secs(1);
+        throughout(lapsed, async || self.nats.pid() > 0).await;
+        self.nats.thaw();
+        until(PATIENCE, async || one.sees_running(1).await).await;
+        throughout(Duration::from_secs(2), async || one.sees_running(1).await).await;
+    }
+
     async fn node_by(&self, url: String) -> Node {
         let config = NatsConfig {
             urls: vec![url],
@@ -103,6 +121,12 @@ impl Node {
 
     pub(super) async fn publisher(&self) -> Client {
         Client::connected(self.stream(), Version::V5, connect("publisher")).await
+    }
+
+    /// Whether so many nodes count for running.
+    pub(super) async fn sees_running(&self, count: usize) -> bool {
+        let leases = self.bus.state.leases(&Key::volatile("mqtt.node")).await;
+        leases.is_ok_and(|leases| leases.len() == count)
     }
 
     pub(super) async fn stop(self) {
@@ -296,30 +320,16 @@ async fn a_will_that_waits_is_published_by_another_node_when_its_own_has_stopped
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_taken_for_dead_who_is_back_later_than_others_when_shared_state_was_away() {
     let ground = Ground::start().await;
-    let line = Proxy::before(ground.nats.url().trim_start_matches("nats://")).await;
-    let (one, other) = (
-        ground.node().await,
-        ground.node_by(format!("nats://{}", line.address())).await,
-    );
+    let one = ground.node().await;
+    let (other, line) = ground.node_on_a_line().await;
     let mut clients = Vec::new();
     for (node, name) in [(&one, "first"), (&other, "second")] {
         clients.push(node.mortal(mortal(name)).await);
     }
-    // Long enough for all leases to lapse.
-    ground.nats.freeze();
-    line.hold();
-    let lapsed = trunkline_mqtt::limits::NODE_LEASE + Duration::from_secs(1);
-    throughout(lapsed, async || ground.nats.pid() > 0).await;
-    ground.nats.thaw();
-    let nodes = Key::volatile("mqtt.node");
-    let is_there = async |count| {
-        let leases = one.bus.state.leases(&nodes).await;
-        leases.is_ok_and(|leases| leases.len() == count)
-    };
-    until(PATIENCE, async || is_there(1).await).await;
-    throughout(Duration::from_secs(2), async || one.kept().await == 2).await;
+    ground.be_away(&one, &line).await;
+    assert_eq!(one.kept().await, 2);
     line.heal();
-    until(PATIENCE, async || is_there(2).await).await;
+    until(PATIENCE, async || one.sees_running(2).await).await;
     let steady = trunkline_mqtt::limits::NODE_STEADY_TIME + Duration::from_secs(2);
     throughout(steady, async || one.kept().await == 2).await;
     for client in &mut clients {

@@ -1,6 +1,7 @@
 //! Groups with members on two nodes.
 
 use trunkline_bus::state::{Expect, Key, Versioned};
+use trunkline_testkit::until;
 
 use super::nodes::{Ground, Node};
 use super::*;
@@ -155,6 +156,28 @@ async fn what_a_session_has_at_qos_2_is_nobody_elses_when_it_goes_on_before_its_
         member.is_quiet().await;
     }
     there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_members_have_stays_theirs_when_their_node_is_back_later_than_another_from_an_outage() {
+    let ground = Ground::start().await;
+    let one = ground.node().await;
+    let (other, line) = ground.node_on_a_line().await;
+    let mut holder = member(&other, "holder", 100).await;
+    let mut publisher = one.publisher().await;
+    publisher.publish("a", "0;", QoS::AtLeastOnce).await;
+    let held = holder.message().await;
+    let mut robber = member(&one, "robber", 100).await;
+    ground.be_away(&one, &line).await;
+    robber.is_quiet().await;
+    line.heal();
+    until(PATIENCE, async || one.sees_running(2).await).await;
+    holder.send(&ack(&held)).await;
+    publisher.publish("a", "1;", QoS::AtLeastOnce).await;
+    let (_, next) = either(&mut holder, &mut robber).await;
+    assert_eq!(number_of(&next), 1);
+    one.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

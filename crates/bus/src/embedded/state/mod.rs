@@ -303,6 +303,10 @@ impl State for EmbeddedState {
             })
             .collect())
     }
+
+    fn is_in_process(&self) -> bool {
+        true
+    }
 }
 
 impl EmbeddedState {
