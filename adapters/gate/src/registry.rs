@@ -294,11 +294,22 @@ mod tests {
     fn what_is_forgotten_for_want_of_room_holds_no_longer() {
         let scene = scene();
         let first = scene.grant("0");
-        for number in 1..=crate::limits::GRANTS_PER_CLIENT_MAX {
+        let used: Vec<_> = (1..=crate::limits::GRANTS_PER_CLIENT_MAX)
+            .map(|number| scene.grant(&number.to_string()))
+            .collect();
+        assert!(!first.holds());
+        assert!(used.iter().all(|grant| grant.holds()) && scene.is_granted("1"));
+    }
+
+    #[test]
+    fn what_a_subscription_lives_by_is_not_forgotten_for_what_nobody_has_any_more() {
+        let scene = scene();
+        let subscribed = scene.grant("0");
+        for number in 1..=2 * crate::limits::GRANTS_PER_CLIENT_MAX {
             scene.grant(&number.to_string());
         }
-        assert!(!first.holds());
-        assert!(scene.is_granted("1"));
+        assert!(subscribed.holds());
+        assert!(!scene.is_granted("1"));
     }
 
     #[test]

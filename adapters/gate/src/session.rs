@@ -248,7 +248,9 @@ impl Principal {
             return true;
         }
         if memory.len() >= GRANTS_PER_CLIENT_MAX {
-            memory.remove(0).outcome.forget();
+            // Whoever uses a grant has to ask again once it is forgotten.
+            let unused = memory.iter().position(|known| !known.outcome.is_in_use());
+            memory.remove(unused.unwrap_or(0)).outcome.forget();
         }
         memory.push(Remembered {
             action,
@@ -300,6 +302,11 @@ impl Principal {
 }
 
 impl Outcome {
+    /// Whether a session or a subscription has the grant.
+    fn is_in_use(&self) -> bool {
+        matches!(self, Self::Granted(grant) if Arc::strong_count(grant) > 1)
+    }
+
     /// What is remembered no longer is not reached by changes, so whoever holds it must ask again.
     fn forget(&self) {
         if let Self::Granted(grant) = self {
