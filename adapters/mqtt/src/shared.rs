@@ -215,3 +215,6 @@ impl Shared {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,6 +144,7 @@ impl Member {
             options: subscription.options(),
             since: subscription.since(),
             unsent: self.unsent(&subscription),
+            group: subscription.group().map(|group| group.id()),
         });
         Content {
             expiry_s,

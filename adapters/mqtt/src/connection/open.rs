@@ -214,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                         options,
                         since,
                         unsent,
+                        ..
                     } = stored;
                     if let Ok(Some((name, asked))) = topic::shared(&filter) {
                         let key = GroupKey::new(name, asked, &permit);

@@ -110,7 +110,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         ticket: Ticket,
     ) -> Result<ReasonCode, ReasonCode> {
         let member = self.member.as_mut().ok_or(ReasonCode::UnspecifiedError)?;
-        if renewed(member, &self.adapter, asked, options, permit)?.is_none() {
+        let known = renewed(member, &self.adapter, asked, options, permit).inspect_err(|_| {
+            if let Some(kept) = &member.kept {
+                ticket.group().keep(kept.clone(), false);
+            }
+        });
+        if known?.is_none() {
             member.add_share(&asked.filter, permit, options, ticket);
         }
         Ok(granted(options.qos))

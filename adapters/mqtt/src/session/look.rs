@@ -2,23 +2,48 @@
 
 use std::sync::Arc;
 
-use trunkline_bus::state::{Key, StateError};
-use trunkline_core::{NodeId, SessionId};
+use trunkline_bus::state::StateError;
+use trunkline_core::NodeId;
 
-use super::record::Record;
+use super::record::{Record, Stored};
 use super::store::{Owned, Sessions};
-use crate::machine::Sent;
+use crate::machine::{Sent, Source};
 use crate::shared::{KeptMember, Standing};
 
+/// What the record of a session says.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// What it was sent and has not answered.
+    pub(crate) sent: Vec<Sent>,
+    subscriptions: Vec<Stored>,
+    /// Whether it has a connection, or its node has died and nobody has looked after it yet.
+    has_owner: bool,
+}
+
+impl Look {
+    /// Whether a group has to wait for the session.
+    pub(crate) fn is_in(&self, group: u64) -> bool {
+        let is_of_group = |sent: &Sent| matches!(sent.source, Source::Shared { group: of, .. } if of == group);
+        let mut subscriptions = self.subscriptions.iter();
+        // What it subscribes to now is not in the record yet.
+        self.has_owner || subscriptions.any(|stored| stored.may_be_of(group)) || self.sent.iter().any(is_of_group)
+    }
+}
+
 impl Sessions {
-    /// The session under a key, and what it was sent and has not answered, as its record says.
+    /// The session of a member, if there still is one.
     ///
     /// # Errors
     /// Shared state does not answer.
-    pub(crate) async fn look(&self, key: &Key) -> Result<Option<(SessionId, Vec<Sent>)>, StateError> {
-        let found = self.state.get(key).await?;
+    pub(crate) async fn look(&self, member: &KeptMember) -> Result<Option<Look>, StateError> {
+        let found = self.state.get(&member.key).await?;
         let record = found.and_then(|found| Record::decode(&found.value));
-        Ok(record.map(|record| (record.session_id, record.content.kept.sent)))
+        let record = record.filter(|record| record.session_id == member.session_id);
+        Ok(record.map(|record| Look {
+            sent: record.content.kept.sent,
+            subscriptions: record.content.subscriptions,
+            has_owner: record.owner.is_some(),
+        }))
     }
 
     /// This node, for as long as it runs.

@@ -70,6 +70,8 @@ pub(crate) struct Stored {
     pub(crate) since: u64,
     /// Retained messages that it was not given.
     pub(crate) unsent: Option<Unsent>,
+    /// What stands for the group of a shared one.
+    pub(crate) group: Option<u64>,
 }
 
 /// Which retained messages a subscription is still to be given.
@@ -249,6 +251,11 @@ impl Stored {
         self.filter.starts_with("$share/")
     }
 
+    /// Whether it may be a share of what `group` is dealt.
+    pub(crate) fn may_be_of(&self, group: u64) -> bool {
+        self.is_shared() && self.group.is_none_or(|of| of == group)
+    }
+
     fn encode(&self, value: &mut Vec<u8>) {
         let Options {
             qos,
@@ -261,7 +268,8 @@ impl Stored {
             qos as u8
                 | u8::from(no_local) << 2
                 | u8::from(retain_as_published) << 3
-                | u8::from(self.unsent.is_some()) << 4,
+                | u8::from(self.unsent.is_some()) << 4
+                | u8::from(self.group.is_some()) << 5,
         );
         put_number(value, id.map_or(0, |id| id.get().into()));
         put_number(value, self.since);
@@ -269,6 +277,9 @@ impl Stored {
             put_number(value, *up_to);
             value.put_u8(after.is_some().into());
             put_long(value, after.as_deref().unwrap_or_default().as_bytes());
+        }
+        if let Some(group) = self.group {
+            value.put_u64(group);
         }
     }
 
@@ -292,12 +303,18 @@ impl Stored {
                 0 => None,
                 _ => Some(Unsent::decode(reader)?),
             },
+            group: match flags & GROUP {
+                0 => None,
+                _ => Some(reader.u64()?),
+            },
         })
     }
 }
 
 /// Marks a subscription that was not given all that was retained for it.
 const UNSENT: u8 = 16;
+/// Marks one that says its group: those of earlier versions do not.
+const GROUP: u8 = 32;
 
 impl Unsent {
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {

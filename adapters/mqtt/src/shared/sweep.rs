@@ -43,7 +43,7 @@ impl Shared {
         }
     }
 
-    async fn sweep(&self) -> Result<(), StateError> {
+    pub(super) async fn sweep(&self) -> Result<(), StateError> {
         for (key, found) in self.state.list(&all_key()).await? {
             match self.sweep_one(&key, found).await {
                 // Somebody has come to it, or another node sweeps.
@@ -60,9 +60,11 @@ impl Shared {
         };
         let mut record = before.clone();
         self.bury(key, &mut record).await?;
+        // A client that was refused, was cut off before it had its answer, or may not subscribe any more, is not waited for either.
+        let group = id_of(key);
         for member in &before.kept {
-            let session = self.sessions.look(&member.key).await?;
-            if session.is_none_or(|(session_id, _)| session_id != member.session_id) {
+            let session = self.sessions.look(member).await?;
+            if session.is_none_or(|session| !session.is_in(group)) {
                 record.kept.remove(member);
             }
         }
@@ -90,9 +92,8 @@ impl Shared {
         gone.into_iter().for_each(|node| record.remove(node));
         let group = id_of(key);
         for member in record.kept.clone() {
-            let session = self.sessions.look(&member.key).await?;
-            let session = session.filter(|(session_id, _)| *session_id == member.session_id);
-            for sent in session.into_iter().flat_map(|(_, sent)| sent) {
+            let session = self.sessions.look(&member).await?.unwrap_or_default();
+            for sent in session.sent {
                 if let Source::Shared { group: of, sequence } = sent.source
                     && of == group
                 {

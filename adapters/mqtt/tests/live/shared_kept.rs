@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use trunkline_bus::state::Key;
-use trunkline_mqtt::limits::NODE_STEADY_TIME;
+use trunkline_mqtt::limits::{NODE_STEADY_TIME, SUBSCRIPTIONS_MAX};
 use trunkline_mqtt_wire::Unsubscribe;
 use trunkline_testkit::until;
 
@@ -83,6 +83,20 @@ async fn a_group_ends_with_its_last_member() {
     away.vanish().await;
     let broker = Broker::again(broker.stop().await).await;
     assert_eq!(broker.groups().await, 1, "it waits for its member");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_does_not_wait_for_a_client_that_was_refused() {
+    let broker = Broker::start().await;
+    let (mut client, _) = broker.back(Version::V5, "greedy").await;
+    for number in 0..SUBSCRIPTIONS_MAX {
+        client.subscribe(&format!("b/{number}"), QoS::AtMostOnce).await;
+    }
+    let answer = client.subscribe(SHARE, QoS::AtLeastOnce).await;
+    assert_eq!(answer, ReasonCode::QuotaExceeded);
+    until(PATIENCE, async || broker.groups().await == 0).await;
+    client.is_quiet().await;
     broker.stop().await;
 }
 

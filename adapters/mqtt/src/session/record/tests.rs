@@ -18,7 +18,9 @@ fn stored() -> impl Strategy<Value = Stored> {
         proptest::option::of(1_u32..1_000_000),
     );
     let unsent = proptest::option::of((any::<u64>(), proptest::option::of("[a-z/é]{0,9}")));
-    ("[a-z/#+é]{1,40}", options, any::<u64>(), unsent).prop_map(|(filter, options, since, unsent)| Stored {
+    let group = proptest::option::of(any::<u64>());
+    let stored = ("[a-z/#+é]{1,40}", options, any::<u64>(), unsent, group);
+    stored.prop_map(|(filter, options, since, unsent, group)| Stored {
         filter: filter.into(),
         options: Options {
             qos: QoS::from_u8(options.0).unwrap(),
@@ -31,6 +33,7 @@ fn stored() -> impl Strategy<Value = Stored> {
             up_to,
             after: after.map(Into::into),
         }),
+        group,
     })
 }
 
@@ -125,6 +128,7 @@ fn the_largest_record_is_within_its_limit() {
             up_to: u64::MAX,
             after: None,
         }),
+        group: Some(u64::MAX),
     };
     let mut subscriptions = vec![stored; SUBSCRIPTIONS_MAX];
     // One at a time is under way.

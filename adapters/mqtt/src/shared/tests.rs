@@ -1,0 +1,158 @@
+//! The records of groups beside those of sessions, in the state of one process.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use trunkline_bus::EmbeddedBus;
+use trunkline_core::{ClientId, SystemClock};
+use trunkline_gate::OpenGate;
+use trunkline_mqtt_wire::{QoS, Utf8Bytes};
+use trunkline_testkit::until;
+
+use super::record::Record;
+use super::*;
+use crate::session::{Content, Owned, Stored, Wish};
+use crate::subscription::Options;
+use crate::{Adapter, Deps, Settings};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node.
+struct Scene {
+    adapter: Arc<Adapter>,
+    bus: EmbeddedBus,
+    run: JoinHandle<()>,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock);
+        let bus = EmbeddedBus::open(folder.path(), Default::default(), clock.clone());
+        let bus = bus.await.unwrap();
+        let deps = Deps {
+            gate: Arc::new(OpenGate::new(Vec::new())),
+            log: bus.log.clone(),
+            live: bus.live.clone(),
+            state: bus.state.clone(),
+            clock,
+            metrics: trunkline_telemetry::Metrics::new(),
+            tracer: Default::default(),
+        };
+        let adapter = Adapter::open(deps, Settings::default());
+        let stop = CancellationToken::new();
+        let run = tokio::spawn({
+            let (adapter, stop) = (Arc::clone(&adapter), stop.clone());
+            async move { adapter.run(stop).await }
+        });
+        Self {
+            adapter,
+            bus,
+            run,
+            stop,
+            _folder: folder,
+        }
+    }
+
+    /// A new session that lasts.
+    async fn session(&self) -> Owned {
+        let wish = Wish {
+            client_id: ClientId::new(),
+            mqtt_client_id: &Utf8Bytes::default(),
+            has_new_id: true,
+            session_id: SessionId::new(),
+            is_clean_start: true,
+            expiry_s: 3_600,
+            head: 0,
+            will: None,
+        };
+        self.adapter.sessions.claim(&wish).await.unwrap().owned.unwrap().0
+    }
+
+    async fn join(&self, key: &GroupKey, kept: Option<KeptMember>) -> Ticket {
+        let joined = self.adapter.shared.join(key.clone(), SessionId::new(), kept);
+        joined.await.unwrap()
+    }
+
+    /// What `State` says of a group.
+    async fn record(&self, key: &GroupKey) -> Option<Record> {
+        let found = self.bus.state.get(&record::key_of(key)).await.unwrap();
+        found.map(|found| Record::decode(&found.value).unwrap())
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.run.await.unwrap();
+        self.bus.close().await;
+    }
+}
+
+fn group_key() -> GroupKey {
+    GroupKey {
+        place: (DomainId::new(), ChannelId::new()),
+        name: "group".into(),
+        pattern: "a".into(),
+        is_free: false,
+    }
+}
+
+fn stored(filter: &str, group: Option<u64>) -> Stored {
+    Stored {
+        filter: filter.into(),
+        options: Options {
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            id: None,
+        },
+        since: 0,
+        unsent: None,
+        group,
+    }
+}
+
+#[tokio::test]
+async fn a_group_waits_for_nobody_whose_session_says_that_it_is_not_in_it() {
+    let scene = Scene::start().await;
+    let keys = [(); 4].map(|()| group_key());
+    let id = |key: &GroupKey| Some(record::id_of(&record::key_of(key)));
+    let other = id(&group_key());
+    let subscriptions = [
+        stored("$share/group/a", id(&keys[0])),
+        // As earlier versions wrote it.
+        stored("$share/group/a", None),
+        stored("$share/group/b", other),
+        stored("a", None),
+    ];
+    let mut sessions = Vec::new();
+    for (key, subscription) in keys.iter().zip(subscriptions) {
+        let owned = scene.session().await;
+        let ticket = scene.join(key, Some(owned.member())).await;
+        drop(ticket);
+        until(PATIENCE, async || scene.record(key).await.unwrap().nodes.is_empty()).await;
+        let content = Content {
+            expiry_s: 3_600,
+            subscriptions: vec![subscription],
+            ..Content::default()
+        };
+        sessions.push((owned, content));
+    }
+    let waiting = async || {
+        scene.adapter.shared.sweep().await.unwrap();
+        let mut waiting = Vec::new();
+        for key in &keys {
+            waiting.push(scene.record(key).await.is_some());
+        }
+        waiting
+    };
+    assert_eq!(waiting().await, [true; 4], "they have connections");
+    for (owned, content) in &mut sessions {
+        scene.adapter.sessions.leave(owned, content).await.unwrap();
+    }
+    assert_eq!(waiting().await, [true, true, false, false]);
+    drop(sessions);
+    scene.stop().await;
+}
