@@ -67,9 +67,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         options: Options,
         permit: &Permit,
     ) -> Result<ReasonCode, ReasonCode> {
+        let renewed = self.renewed(asked, options, permit)?;
         let member = self.member.as_mut().ok_or(ReasonCode::UnspecifiedError)?;
         let (router, log) = (&self.adapter.router, &self.adapter.log);
-        let renewed = renewed(member, &self.adapter, asked, options, permit)?;
         let is_new = renewed.is_none();
         let subscription = renewed.unwrap_or_else(|| {
             let subscription = Arc::new(Subscription::new(&asked.filter, permit, options));
@@ -109,8 +109,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         permit: &Permit,
         ticket: Ticket,
     ) -> Result<ReasonCode, ReasonCode> {
+        let known = self.renewed(asked, options, permit);
         let member = self.member.as_mut().ok_or(ReasonCode::UnspecifiedError)?;
-        let known = renewed(member, &self.adapter, asked, options, permit).inspect_err(|_| {
+        let known = known.inspect_err(|_| {
             if let Some(kept) = &member.kept {
                 ticket.group().keep(kept.clone(), false);
             }
@@ -119,6 +120,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             member.add_share(&asked.filter, permit, options, ticket);
         }
         Ok(granted(options.qos))
+    }
+
+    /// The subscription that is there already, with other options from now on; `None` where there is none and it may be made. One that leads
+    /// to another channel by now ends.
+    ///
+    /// # Errors
+    /// The client has as many as it may have.
+    fn renewed(
+        &self,
+        asked: &SubscribeFilter,
+        options: Options,
+        permit: &Permit,
+    ) -> Result<Option<Arc<Subscription>>, ReasonCode> {
+        let member = self.member.as_ref().ok_or(ReasonCode::UnspecifiedError)?;
+        let subscriber = &member.subscriber;
+        if let Some(known) = subscriber.find(&asked.filter) {
+            if known.renew(permit) {
+                known.change(options);
+                subscriber.changed();
+                return Ok(Some(known));
+            }
+            self.remove(member, &known);
+        }
+        let is_over =
+            member.keeping.is_some() && subscriber.filter_bytes() + asked.filter.len() > SESSION_FILTER_BYTES_MAX;
+        match is_over || subscriber.len() >= SUBSCRIPTIONS_MAX {
+            true => Err(ReasonCode::QuotaExceeded),
+            false => Ok(None),
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, packet_id: PacketId, filters: &[Utf8Bytes]) {
@@ -159,33 +189,6 @@ impl Member {
             self.tickets.push(ticket);
         }
         group.enter(&self.subscriber, &subscription);
-    }
-}
-
-/// The subscription that is there already, with other options from now on; `None` where there is none and it may be made.
-///
-/// # Errors
-/// The client has as many as it may have.
-fn renewed(
-    member: &Member,
-    adapter: &Adapter,
-    asked: &SubscribeFilter,
-    options: Options,
-    permit: &Permit,
-) -> Result<Option<Arc<Subscription>>, ReasonCode> {
-    if let Some(known) = member.subscriber.find(&asked.filter) {
-        if known.renew(permit) {
-            known.change(options);
-            member.subscriber.changed();
-            return Ok(Some(known));
-        }
-        member.remove(&adapter.router, &known);
-    }
-    let is_over =
-        member.keeping.is_some() && member.subscriber.filter_bytes() + asked.filter.len() > SESSION_FILTER_BYTES_MAX;
-    match is_over || member.subscriber.len() >= SUBSCRIPTIONS_MAX {
-        true => Err(ReasonCode::QuotaExceeded),
-        false => Ok(None),
     }
 }
 
