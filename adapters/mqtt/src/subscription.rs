@@ -96,6 +96,13 @@ impl Subscriber {
             .clone()
     }
 
+    /// Whether one of them is a share of what `group` is dealt.
+    pub(crate) fn has_share_of(&self, group: &Arc<Group>) -> bool {
+        let subscriptions = self.subscriptions.read().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = subscriptions.iter().filter_map(|subscription| subscription.group());
+        groups.any(|of| Arc::ptr_eq(of, group))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.subscriptions.read().unwrap_or_else(PoisonError::into_inner).len()
     }

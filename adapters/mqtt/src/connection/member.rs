@@ -67,6 +67,8 @@ pub(super) struct Member {
     pub(super) kept: Option<KeptMember>,
     /// The groups that it is or was a member of.
     pub(super) tickets: Vec<Ticket>,
+    /// The change of its subscriptions by which it had left the groups that it unsubscribed from.
+    pub(super) left_at: u64,
     /// Messages that groups dealt to it and that were sent, or dropped, since they were told of its room.
     pub(super) shares_taken: usize,
     /// Messages at QoS 1 and 2 up to this place of the log were given to the client, or are not for it.
@@ -104,6 +106,7 @@ impl Member {
             uncertain_since: None,
             kept: None,
             tickets: Vec::new(),
+            left_at: 0,
             shares_taken: 0,
             position: 0,
             topic: String::new(),

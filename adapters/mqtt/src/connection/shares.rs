@@ -12,7 +12,7 @@ use crate::shared::{Group, KeptMember, Ticket};
 pub(super) type Received = Vec<(Arc<Group>, Vec<u64>)>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
-    /// Tells the groups what the client has acknowledged at QoS 1.
+    /// Tells the groups what the client has acknowledged at QoS 1, and leaves those that it has unsubscribed from once it has nothing of them.
     pub(super) fn done_with_shares(&mut self) {
         let Some(member) = self.member.as_ref().filter(|member| !member.tickets.is_empty()) else {
             return;
@@ -21,6 +21,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if let Some(ticket) = member.tickets.iter().find(|ticket| ticket.group().id() == id) {
                 ticket.group().done(sequence);
             }
+        }
+        if member.subscriber.changes() != member.left_at {
+            self.leave_groups();
+        }
+    }
+
+    fn leave_groups(&mut self) {
+        let Some(member) = &mut self.member else { return };
+        let changes = member.subscriber.changes();
+        let is_in = |ticket: &Ticket| member.subscriber.has_share_of(ticket.group());
+        let stays = |ticket: &Ticket| is_in(ticket) || self.machine.has_any_of(ticket.group().id());
+        let left = member.tickets.extract_if(.., |ticket| !stays(ticket));
+        for ticket in left {
+            if let Some(kept) = &member.kept {
+                ticket.group().keep(kept.clone(), false);
+            }
+        }
+        if member.tickets.iter().all(is_in) {
+            member.left_at = changes;
         }
     }
 

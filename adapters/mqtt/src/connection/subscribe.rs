@@ -169,9 +169,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) fn remove(&self, member: &Member, subscription: &Arc<Subscription>) {
         member.remove(&self.adapter.router, subscription);
         if let Some(group) = subscription.group() {
-            if let Some(kept) = &member.kept {
-                group.keep(kept.clone(), false);
-            }
             group.step_out(&member.subscriber, |sequence| {
                 self.machine.has_shared(group.id(), sequence)
             });

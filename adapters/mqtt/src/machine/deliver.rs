@@ -63,6 +63,12 @@ impl Machine {
         self.inflight.sent().any(|sent| sent.source == source)
     }
 
+    /// Whether any message that a group dealt was sent and waits for the client.
+    pub fn has_any_of(&self, group: u64) -> bool {
+        let is_of_group = |sent: Sent| matches!(sent.source, Source::Shared { group: of, .. } if of == group);
+        self.inflight.sent().any(is_of_group)
+    }
+
     /// Writes a message to the client at the wall-clock time `now_ns`, if it may have it.
     pub fn deliver(&mut self, offer: &Offer<'_>, now_ns: i64, out: &mut BytesMut) -> Delivered {
         let left_ns = offer.expires_at_ns.saturating_sub(now_ns);

@@ -44,7 +44,7 @@ use trunkline_gate::{Gate, OpenGate};
 use trunkline_mqtt::{Adapter, Deps, Listener, Settings};
 use trunkline_mqtt_wire::{
     Ack, Connect, Decoder, Limits, Packet, PacketId, Publish, QoS, ReasonCode, Subscribe, SubscribeFilter,
-    SubscribeProperties, Utf8Bytes, Version,
+    SubscribeProperties, Unsubscribe, Utf8Bytes, Version,
 };
 
 /// Time after which something that must happen has not happened.
@@ -335,6 +335,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         match self.receive().await {
             Packet::SubAck(suback) => suback.reasons,
             other => panic!("expected SUBACK, got {other:?}"),
+        }
+    }
+
+    async fn unsubscribe(&mut self, filter: &str) -> ReasonCode {
+        let unsubscribe = Unsubscribe {
+            packet_id: PacketId::MIN,
+            filters: vec![text(filter)],
+            properties: Default::default(),
+        };
+        self.send(&Packet::Unsubscribe(unsubscribe)).await;
+        match self.receive().await {
+            // 3.1.1 has none.
+            Packet::UnsubAck(answer) => answer.reasons.first().copied().unwrap_or(ReasonCode::Success),
+            other => panic!("expected UNSUBACK, got {other:?}"),
         }
     }
 

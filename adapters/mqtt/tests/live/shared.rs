@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use trunkline_mqtt_wire::{SubscriptionId, Unsubscribe};
+use trunkline_mqtt_wire::SubscriptionId;
+use trunkline_testkit::until;
 
 use super::*;
 
@@ -198,13 +199,7 @@ async fn who_unsubscribes_still_acknowledges_what_it_was_sent_and_gets_no_more()
     let mut publisher = publisher(&broker).await;
     publisher.publish("a/b", "0;", QoS::AtLeastOnce).await;
     let sent = first.message().await;
-    let unsubscribe = Unsubscribe {
-        packet_id: PacketId::MIN,
-        filters: vec![text(SHARE)],
-        properties: Default::default(),
-    };
-    first.send(&Packet::Unsubscribe(unsubscribe)).await;
-    assert!(matches!(first.receive().await, Packet::UnsubAck(_)));
+    assert_eq!(first.unsubscribe(SHARE).await, ReasonCode::Success);
     for number in 1..4 {
         publisher.publish("a/b", format!("{number};"), QoS::AtLeastOnce).await;
         assert_eq!(number_of(&second.take().await), number);
@@ -214,6 +209,31 @@ async fn who_unsubscribes_still_acknowledges_what_it_was_sent_and_gets_no_more()
     first.vanish().await;
     second.is_quiet().await;
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_leaves_a_group_once_it_has_unsubscribed_and_has_nothing_of_it() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let broker = Broker::start().await;
+        let (mut member, _) = broker.back(Version::V5, "member").await;
+        member.subscribe(SHARE, qos).await;
+        let mut publisher = publisher(&broker).await;
+        publisher.publish("a/b", "0;", qos).await;
+        let id = member.message().await.packet_id.unwrap();
+        assert_eq!(member.unsubscribe(SHARE).await, ReasonCode::Success);
+        publisher.is_quiet().await;
+        assert_eq!(broker.groups().await, 1, "it still has a message");
+        if qos == QoS::AtLeastOnce {
+            member.send(&Packet::PubAck(Ack::success(id))).await;
+        } else {
+            member.send(&Packet::PubRec(Ack::success(id))).await;
+            assert_eq!(member.receive().await, Packet::PubRel(Ack::success(id)));
+            member.send(&Packet::PubComp(Ack::success(id))).await;
+        }
+        until(PATIENCE, async || broker.groups().await == 0).await;
+        member.is_quiet().await;
+        broker.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use trunkline_bus::state::Key;
 use trunkline_mqtt::limits::{NODE_STEADY_TIME, SUBSCRIPTIONS_MAX};
-use trunkline_mqtt_wire::Unsubscribe;
 use trunkline_testkit::until;
 
 use super::*;
@@ -14,7 +13,7 @@ const SHARE: &str = "$share/group/a";
 
 impl Broker {
     /// The groups that `State` keeps.
-    async fn groups(&self) -> usize {
+    pub(super) async fn groups(&self) -> usize {
         let prefix = Key::durable("mqtt.shared");
         self.bus.state.list(&prefix).await.unwrap().len()
     }
@@ -66,13 +65,7 @@ async fn a_group_ends_with_its_last_member() {
     short.vanish().await;
     until(PATIENCE, async || broker.groups().await == 0).await;
     let mut lasting = broker.member("lasting", QoS::AtLeastOnce).await;
-    let unsubscribe = Unsubscribe {
-        packet_id: PacketId::MIN,
-        filters: vec![text(SHARE)],
-        properties: Default::default(),
-    };
-    lasting.send(&Packet::Unsubscribe(unsubscribe)).await;
-    assert!(matches!(lasting.receive().await, Packet::UnsubAck(_)));
+    assert_eq!(lasting.unsubscribe(SHARE).await, ReasonCode::Success);
     lasting.vanish().await;
     until(PATIENCE, async || broker.groups().await == 0).await;
     let mut ending = broker.member("ending", QoS::AtLeastOnce).await;
