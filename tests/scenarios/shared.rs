@@ -9,6 +9,7 @@ scenarios!(
     a_message_is_handed_to_one_member_and_spelled_as_its_filter,
     what_a_member_may_not_have_any_more_is_handed_to_one_that_may,
     a_group_is_of_one_domain,
+    a_client_that_spells_a_channel_in_two_ways_is_in_two_groups,
 );
 
 async fn a_message_is_handed_to_one_member_and_spelled_as_its_filter(world: World) {
@@ -88,5 +89,27 @@ async fn a_group_is_of_one_domain(world: World) {
         assert_eq!(members[turn].0.message().await.payload, "only here");
         assert!(members[1 - turn].0.settle().await.is_empty());
     }
+    world.stop().await;
+}
+
+async fn a_client_that_spells_a_channel_in_two_ways_is_in_two_groups(world: World) {
+    let plant = world.domain("plant").await;
+    let (channel, device) = plant.channel_with_device("boiler").await;
+    let topics = [plant.topic(&channel), "m/plant/c/boiler".to_owned()];
+    let mut member = log_in_as(&world, Version::V5, &device, "member").await;
+    let share = |topic: &str| format!("$share/workers/{topic}");
+    for topic in &topics {
+        assert!(!member.subscribe(&share(topic), QoS::AtLeastOnce).await.is_error());
+    }
+    let mut publisher = log_in_as(&world, Version::V5, &device, "publisher").await;
+    publisher.publish(&topics[0], QoS::AtLeastOnce, "for both").await;
+    let mut spellings = vec![member.message().await.topic, member.message().await.topic];
+    spellings.sort();
+    assert!(spellings.iter().all(|spelling| topics.contains(&spelling.to_string())));
+    assert_ne!(spellings[0], spellings[1]);
+    member.unsubscribe(&share(&topics[0])).await;
+    publisher.publish(&topics[0], QoS::AtLeastOnce, "for one").await;
+    assert_eq!(*member.message().await.topic, *topics[1]);
+    assert!(member.settle().await.is_empty());
     world.stop().await;
 }

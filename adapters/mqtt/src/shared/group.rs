@@ -20,11 +20,14 @@ use crate::mailbox::Item;
 use crate::message::Message;
 use crate::subscription::{Subscriber, Subscription, matches};
 
-/// What a group is known by: equal names stand for different groups on different filters, and in different channels.
+/// What a group is known by: equal names stand for different groups on different filters, and in different channels. A channel has an id and
+/// a name, so two filters may ask for the same and are two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct GroupKey {
     pub(crate) place: (DomainId, ChannelId),
     pub(crate) name: Box<str>,
+    /// Its filter as it is spelled.
+    pub(crate) filter: Box<str>,
     /// What its filter asks for below the channel.
     pub(crate) pattern: Box<str>,
     /// Whether topics are free, and the pattern is the whole filter.
@@ -95,6 +98,7 @@ impl GroupKey {
         Self {
             place: (permit.domain_id(), permit.channel_id()),
             name: name.into(),
+            filter: asked.into(),
             pattern: permit.subtopic(asked).into(),
             is_free: permit.subtopic_at == 0,
         }

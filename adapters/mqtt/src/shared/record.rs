@@ -70,7 +70,7 @@ pub(super) fn domain_key(domain_id: DomainId) -> Key {
 /// The key of a group. Names and filters may have any character, so a digest stands for them.
 pub(super) fn key_of(group: &GroupKey) -> Key {
     let (domain_id, channel_id) = group.place;
-    let parts = [group.name.as_bytes(), group.pattern.as_bytes()];
+    let parts = [group.name.as_bytes(), group.filter.as_bytes()];
     let digest = DigestKey::new([0; KEY_BYTES]).digest(&parts);
     let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Key::durable(format!("{}.{channel_id}.{name}", domain_key(domain_id).name()))

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use trunkline_bus::EmbeddedBus;
-use trunkline_core::{ClientId, SystemClock};
-use trunkline_gate::OpenGate;
+use trunkline_core::{ClientId, Secret, SystemClock};
+use trunkline_gate::{Action, Credentials, Gate as _, OpenGate, Permit};
 use trunkline_mqtt_wire::{QoS, Utf8Bytes};
 use trunkline_testkit::until;
 
@@ -94,6 +94,7 @@ fn group_key() -> GroupKey {
     GroupKey {
         place: (DomainId::new(), ChannelId::new()),
         name: "group".into(),
+        filter: "a".into(),
         pattern: "a".into(),
         is_free: false,
     }
@@ -155,4 +156,23 @@ async fn a_group_waits_for_nobody_whose_session_says_that_it_is_not_in_it() {
     assert_eq!(waiting().await, [true, true, false, false]);
     drop(sessions);
     scene.stop().await;
+}
+
+#[tokio::test]
+async fn two_spellings_of_a_filter_are_two_groups() {
+    let gate = OpenGate::new(Vec::new());
+    let anybody = Credentials::of_client("", Secret::new(String::new()));
+    let session = gate.connect(anybody).await.unwrap();
+    let permit = gate.may(&session, Action::Subscribe, "a").await.unwrap();
+    let group = |channel: &str| {
+        let permit = Permit {
+            subtopic_at: channel.len(),
+            ..permit.clone()
+        };
+        GroupKey::new("group", &format!("{channel}#"), &permit)
+    };
+    let (by_id, by_name) = (group("m/d/c/1/"), group("m/d/c/name/"));
+    assert_eq!((&by_id.place, &by_id.pattern), (&by_name.place, &by_name.pattern));
+    assert_ne!(by_id, by_name);
+    assert_ne!(record::key_of(&by_id), record::key_of(&by_name));
 }
