@@ -131,12 +131,16 @@ impl Shared {
         let joined = self.find_or_open(key, member);
         let ticket = joined.inspect_err(|cause| self.metrics.shared_refused(*cause).increment())?;
         let group = ticket.group();
-        let number = match kept {
-            Some(kept) => group.keep(kept, true),
+        let number = match &kept {
+            Some(kept) => group.keep(kept.clone(), true),
             None => group.changes(),
         };
-        if group.is_saved(number).await {
+        group.is_saved(number).await;
+        if group.has(kept.as_ref()) {
             return Ok(ticket);
+        }
+        if let Some(kept) = kept {
+            group.keep(kept, false);
         }
         self.metrics.shared_refused(NotJoined::Groups).increment();
         Err(NotJoined::Groups)

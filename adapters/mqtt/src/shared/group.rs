@@ -45,8 +45,8 @@ pub(crate) struct Group {
     inner: Mutex<Inner>,
     /// Whether a member that has room again is to say so.
     is_waiting: AtomicBool,
-    /// The last change here that is in the record; `None` when the group may not be.
-    pub(super) saved: watch::Sender<Option<u64>>,
+    /// The last change here that is in the record, or has no place in it.
+    pub(super) saved: watch::Sender<u64>,
     /// There is something to be done by the group's task.
     pub(super) work: Notify,
 }
@@ -115,7 +115,7 @@ impl Group {
             standing,
             inner: Mutex::default(),
             is_waiting: AtomicBool::new(false),
-            saved: watch::Sender::new(Some(0)),
+            saved: watch::Sender::new(0),
             work: Notify::new(),
         }
     }
@@ -180,11 +180,16 @@ impl Group {
         self.is_saved(number).await;
     }
 
-    /// Waits until a change is in the record; `false` when the group may not have one. Cancel safe.
-    pub(super) async fn is_saved(&self, number: u64) -> bool {
+    /// Waits until a change is in the record, or has no place in it. Cancel safe.
+    pub(super) async fn is_saved(&self, number: u64) {
         let mut saved = self.saved.subscribe();
-        let answer = saved.wait_for(|saved| saved.is_none_or(|saved| saved >= number)).await;
-        answer.is_ok_and(|saved| saved.is_some())
+        // It ends with the group, which whoever waits has.
+        let _ = saved.wait_for(|saved| *saved >= number).await;
+    }
+
+    /// Whether the record says that this node has members, and that the group waits for the `kept` one.
+    pub(super) fn has(&self, kept: Option<&KeptMember>) -> bool {
+        self.lock().shares.has(kept)
     }
 
     /// Whether the record is to be looked at: now, or where that is asked `now_and_then` since something may wait for it.
@@ -217,15 +222,11 @@ impl Group {
         inner.shares.changes
     }
 
-    /// Whether no connection here has the group.
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().presences.is_empty()
-    }
-
-    /// What is asked for here is over a limit.
+    /// There may not be another group.
     pub(super) fn refuse(&self) {
-        self.lock().shares.give_up();
-        self.saved.send_replace(None);
+        let mut inner = self.lock();
+        inner.shares.give_up();
+        self.saved.send_replace(inner.shares.changes);
     }
 
     /// Whether no connection here has the group, and the record says so.

@@ -110,10 +110,6 @@ impl Shared {
         // Read before what is at hand is looked at: what came by by then has been put there.
         let routed = self.routed(group);
         let draft = group.lock().draft(base, (node, comeback, routed));
-        if !draft.is_whole(node, group.is_empty()) {
-            group.refuse();
-            return Ok(());
-        }
         let revision = match (&found, draft.record.is_over()) {
             (None, true) => revision,
             (Some(_), false) if draft.record == before => revision,
@@ -131,7 +127,7 @@ impl Shared {
         };
         let saved = draft.changes;
         let follows = group.lock().adopt(draft, node, revision);
-        group.saved.send_replace(Some(saved));
+        group.saved.send_replace(saved);
         match follows {
             // What was stored before the router gave the group anything is read from the log.
             Follows::Turn => group.reaches(self.latest(group).await?, was_asleep),

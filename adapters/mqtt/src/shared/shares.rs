@@ -90,11 +90,21 @@ impl Shares {
         self.changes == self.saved
     }
 
-    /// What is asked for here is over a limit, so there is nothing to be said in the record.
+    /// There is no record and may be none, so there is nothing to be said in it.
     pub(super) fn give_up(&mut self) {
         self.saved = self.changes;
         self.is_urgent = false;
         self.wishes.clear();
+        self.settling.clear();
+        (self.known, self.pending) = (None, None);
+    }
+
+    /// Whether the record says that this node has members, and that the group waits for the `kept` one, or is about to say so again.
+    pub(super) fn has(&self, kept: Option<&KeptMember>) -> bool {
+        let known = self.known.iter().map(|(record, _)| record);
+        let mut records = known.chain(self.pending.iter().map(|draft| &draft.record));
+        let is_here = |record: &Record| self.node.is_some_and(|node| record.held(node).is_some());
+        records.any(|record| is_here(record) && kept.is_none_or(|kept| record.kept.contains(kept)))
     }
 
     /// Whether the record is far behind what came by.
@@ -120,15 +130,6 @@ impl Shares {
     pub(super) fn is_due(&mut self) -> bool {
         self.is_late = true;
         !self.is_saved() || self.others().next().is_some()
-    }
-}
-
-impl Draft {
-    /// Whether all that was asked for is in it: the node, and whom the group is to wait for.
-    pub(super) fn is_whole(&self, node: NodeId, is_empty: bool) -> bool {
-        let mut kept = self.wishes.iter().filter(|(_, is_kept)| **is_kept);
-        let has_node = is_empty || self.record.nodes.iter().any(|share| share.node == node);
-        has_node && kept.all(|(member, _)| self.record.kept.contains(member))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use trunkline_bus::EmbeddedBus;
+use trunkline_bus::state::{Expect, Key};
 use trunkline_core::{ClientId, Secret, SystemClock};
 use trunkline_gate::{Action, Credentials, Gate as _, OpenGate, Permit};
 use trunkline_mqtt_wire::{QoS, Utf8Bytes};
@@ -12,6 +13,7 @@ use trunkline_testkit::until;
 
 use super::record::Record;
 use super::*;
+use crate::limits::SHARED_KEPT_MAX;
 use crate::session::{Content, Owned, Stored, Wish};
 use crate::subscription::Options;
 use crate::{Adapter, Deps, Settings};
@@ -175,4 +177,40 @@ async fn two_spellings_of_a_filter_are_two_groups() {
     assert_eq!((&by_id.place, &by_id.pattern), (&by_name.place, &by_name.pattern));
     assert_ne!(by_id, by_name);
     assert_ne!(record::key_of(&by_id), record::key_of(&by_name));
+}
+
+#[tokio::test]
+async fn who_is_one_too_many_is_refused_alone() {
+    let scene = Scene::start().await;
+    let key = group_key();
+    let first = scene.session().await;
+    let ticket = scene.join(&key, Some(first.member())).await;
+    let state_key = record::key_of(&key);
+    let found = scene.bus.state.get(&state_key).await.unwrap().unwrap();
+    let mut record = Record::decode(&found.value).unwrap();
+    while record.kept.len() < SHARED_KEPT_MAX {
+        record.kept.insert(KeptMember {
+            key: Key::durable(format!("away.{}", record.kept.len())),
+            session_id: SessionId::new(),
+        });
+    }
+    let sequence = record.next + 3;
+    let full = scene
+        .bus
+        .state
+        .compare_and_swap(&state_key, Expect::Revision(found.revision), record.encode());
+    full.await.unwrap();
+    let last = scene.session().await;
+    let settling = [sequence];
+    let join = |kept| scene.adapter.shared.join(key.clone(), SessionId::new(), kept);
+    let (refused, joined, ()) = tokio::join!(
+        join(Some(last.member())),
+        join(None),
+        ticket.group().settle(&settling)
+    );
+    assert_eq!(refused.err(), Some(NotJoined::Groups));
+    assert!(joined.is_ok());
+    assert!(scene.record(&key).await.unwrap().is_past(sequence));
+    drop((ticket, joined, first, last));
+    scene.stop().await;
 }
