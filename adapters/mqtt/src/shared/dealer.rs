@@ -205,6 +205,11 @@ impl Dealer {
         self.held.remove(&sequence).is_some()
     }
 
+    /// Whether members have as many messages as they may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.held.len() >= SHARED_HELD_MAX
+    }
+
     /// Whether there is a message to be dealt.
     pub(super) fn is_waiting(&self) -> bool {
         !self.returned.is_empty() || !self.caught.is_empty() || !self.feed.is_idle()
@@ -215,7 +220,7 @@ impl Dealer {
         if !self.is_on {
             return Deal::Nothing;
         }
-        if self.held.len() >= SHARED_HELD_MAX || self.turns.is_empty() {
+        if self.is_full() || self.turns.is_empty() {
             return if self.is_waiting() { Deal::Full } else { Deal::Nothing };
         }
         loop {

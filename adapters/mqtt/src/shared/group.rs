@@ -371,10 +371,11 @@ impl Group {
 }
 
 impl Inner {
-    /// Whether a member here has room for a message that is to be acknowledged.
+    /// Whether a member here has room for a message that is to be acknowledged, and may have one more.
     pub(super) fn has_room(&self) -> bool {
         let mut seats = self.presences.values().filter_map(|presence| presence.seat.as_ref());
-        seats.any(|seat| seat.subscription.holds() && seat.subscriber.room.has(QoS::AtLeastOnce))
+        !self.dealer.is_full()
+            && seats.any(|seat| seat.subscription.holds() && seat.subscriber.room.has(QoS::AtLeastOnce))
     }
 }
 

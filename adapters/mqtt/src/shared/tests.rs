@@ -13,9 +13,9 @@ use trunkline_testkit::until;
 
 use super::record::Record;
 use super::*;
-use crate::limits::SHARED_KEPT_MAX;
+use crate::limits::{SHARED_HELD_MAX, SHARED_KEPT_MAX};
 use crate::session::{Content, Owned, Stored, Wish};
-use crate::subscription::Options;
+use crate::subscription::{Options, Subscriber, Subscription};
 use crate::{Adapter, Deps, Settings};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -213,4 +213,33 @@ async fn who_is_one_too_many_is_refused_alone() {
     assert!(scene.record(&key).await.unwrap().is_past(sequence));
     drop((ticket, joined, first, last));
     scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_members_have_as_much_as_they_may_does_not_ask_for_the_turn() {
+    let gate = OpenGate::new(Vec::new());
+    let anybody = Credentials::of_client("", Secret::new(String::new()));
+    let session = gate.connect(anybody).await.unwrap();
+    let permit = gate.may(&session, Action::Subscribe, "a").await.unwrap();
+    let group = Arc::new(Group::new(group_key(), Arc::default()));
+    let subscriber = Arc::new(Subscriber::new(session.id()));
+    let options = stored("a", None).options;
+    let subscription = Subscription::shared("$share/group/a", &permit, options, Arc::clone(&group));
+    let ticket = group.admit(subscriber.key).unwrap();
+    group.enter(&subscriber, &Arc::new(subscription));
+    subscriber.room.tell(1, 0);
+    let mut inner = group.lock();
+    inner.dealer.start(1, &Default::default(), &Default::default());
+    inner.dealer.reaches(0, false);
+    for sequence in 1..=SHARED_HELD_MAX as u64 {
+        assert!(inner.has_room(), "{sequence}");
+        let message = Message::new(Default::default(), Some(sequence));
+        inner.dealer.put(Arc::new(message));
+        assert!(matches!(inner.dealer.deal(|_, _| true), dealer::Deal::To(..)));
+    }
+    assert!(!inner.has_room());
+    inner.dealer.done(7);
+    assert!(inner.has_room());
+    drop(inner);
+    drop(ticket);
 }
