@@ -55,7 +55,8 @@ pub(crate) struct Group {
 pub(super) struct Inner {
     pub(super) dealer: Dealer,
     pub(super) presences: HashMap<SessionId, Presence>,
-    read: Option<Read>,
+    /// What is to be read from the log, for the turn that this node has.
+    pub(super) read: Option<Read>,
     pub(super) shares: Shares,
 }
 

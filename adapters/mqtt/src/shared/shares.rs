@@ -187,6 +187,12 @@ impl Inner {
         draft
     }
 
+    /// Deals nothing any more, and has no use for what was to be read.
+    fn stop(&mut self) {
+        self.dealer.stop();
+        self.read = None;
+    }
+
     /// Takes over what other nodes wrote, and what sessions have.
     fn learn(&mut self, base: &Base, node: NodeId) {
         let (read, cleared) = (&base.read, &base.cleared);
@@ -212,7 +218,7 @@ impl Inner {
             }
         }
         if self.dealer.is_on() && read.turn != Some(node) {
-            self.dealer.stop();
+            self.stop();
         }
     }
 
@@ -268,7 +274,7 @@ impl Inner {
                 Follows::Turn
             }
             (false, _) => {
-                self.dealer.stop();
+                self.stop();
                 self.dealer.was_taken(&record.returned);
                 Follows::Nothing
             }

@@ -158,3 +158,13 @@ fn what_was_taken_from_a_node_is_not_given_back_by_it_as_well() {
     let draft = scene.draft(|_| {});
     assert_eq!(draft.record.returned, BTreeSet::from([6]));
 }
+
+#[test]
+fn what_was_to_be_read_in_one_turn_is_not_taken_for_what_the_next_one_asks_for() {
+    let mut scene = Scene::start();
+    scene.inner.read = Some(Read::From(40));
+    scene.record.turn = Some(scene.share([]));
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert_eq!(scene.inner.read, None);
+}
