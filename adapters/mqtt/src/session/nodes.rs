@@ -32,6 +32,8 @@ fn node_key(node_id: NodeId) -> Key {
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     renewals: Mutex<Option<Renewals>>,
+    /// Those that ran when this node looked last, every second or so.
+    seen: Mutex<HashSet<Key>>,
     /// A node is gone, or may have gone unseen.
     pub(super) gone: Notify,
     /// This node's lease had lapsed and is held again.
@@ -86,6 +88,12 @@ impl Sessions {
         self.state.is_in_process() || self.nodes.is_steady()
     }
 
+    /// Whether a node ran when this one looked last.
+    pub(crate) fn saw(&self, node_id: NodeId) -> bool {
+        let seen = self.nodes.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.contains(&node_key(node_id))
+    }
+
     /// Shows others that this node runs and looks who else does, until `cancel`.
     pub(super) async fn show(&self, directory: &Directory, cancel: &CancellationToken) {
         // Beside the renewals: looking may take longer than a lease.
@@ -108,7 +116,6 @@ impl Sessions {
         let key = node_key(self.node_id);
         let mut renewals = interval(NODE_RENEWAL_PAUSE);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = HashSet::new();
         loop {
             renewals.tick().await;
             let begun = Instant::now();
@@ -121,10 +128,11 @@ impl Sessions {
             self.nodes.renewed(begun);
             // Asking for longer would cost the lease.
             if let Ok(Ok(present)) = timeout(NODE_RENEWAL_PAUSE, self.present()).await {
+                let mut seen = self.nodes.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 if !seen.is_subset(&present) {
                     self.nodes.gone.notify_one();
                 }
-                seen = present;
+                *seen = present;
             }
         }
     }

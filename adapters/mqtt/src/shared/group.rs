@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use trunkline_bus::log::Page;
 use trunkline_bus::state::Key;
-use trunkline_core::{ChannelId, DomainId, SessionId};
+use trunkline_core::{ChannelId, DomainId, NodeId, SessionId};
 use trunkline_gate::Permit;
 use trunkline_mqtt_wire::QoS;
 
@@ -193,12 +193,17 @@ impl Group {
         self.lock().shares.has(kept)
     }
 
-    /// Whether the record is to be looked at: now, or where that is asked `now_and_then` since something may wait for it.
-    pub(super) fn is_due(&self, routed: u64, now_and_then: bool) -> bool {
+    /// Whether the record is to be looked at now.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.lock().shares.is_urgent
+    }
+
+    /// Once a while: whether something may wait for the record to be looked at, as far as it is known who `runs`.
+    pub(super) fn is_due(&self, routed: u64, runs: impl Fn(NodeId) -> bool) -> bool {
         let mut inner = self.lock();
         let is_behind = inner.shares.is_behind(routed);
         let is_lapsed = !self.standing.holds_since(inner.shares.comeback);
-        inner.shares.is_urgent || (now_and_then && (inner.shares.is_due() || is_behind || is_lapsed))
+        inner.shares.is_due(runs) || is_behind || is_lapsed
     }
 
     /// The record was changed by `revision`.

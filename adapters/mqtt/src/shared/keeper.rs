@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use trunkline_bus::log::{LogError, Page, ReadLimit};
 use trunkline_bus::state::{Expect, StateError};
 
@@ -45,12 +45,14 @@ impl Shared {
 
     async fn work(&self, group: &Arc<Group>) -> Result<(), LogError> {
         let mut pauses = interval(SHARED_PAUSE);
+        pauses.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let now_and_then = tokio::select! {
                 () = group.work.notified() => false,
                 _ = pauses.tick() => true,
             };
-            if group.is_due(self.routed(group), now_and_then) {
+            let is_due = || group.is_due(self.routed(group), |node| self.sessions.saw(node));
+            if group.is_urgent() || (now_and_then && is_due()) {
                 self.sync(group).await?;
             }
             if self.close(group) {

@@ -126,10 +126,10 @@ impl Shares {
         (self.is_full || dealt >= SHARED_TURN_MAX || (self.is_late && dealt > 0)) && others.any(|share| share.has_room)
     }
 
-    /// Once a while: whether something is to be saved that could wait.
-    pub(super) fn is_due(&mut self) -> bool {
+    /// Once a while: whether something is to be saved that could wait, or another node may be gone as far as `runs` knows.
+    pub(super) fn is_due(&mut self, runs: impl Fn(NodeId) -> bool) -> bool {
         self.is_late = true;
-        !self.is_saved() || self.others().next().is_some()
+        !self.is_saved() || !self.has(None) || self.others().any(|node| !runs(node))
     }
 }
 
@@ -155,9 +155,12 @@ impl Inner {
             for sequence in &self.shares.settling {
                 self.dealer.pass(*sequence);
             }
-            record.next = self.dealer.next(routed);
+            // While nothing is dealt, only others' messages come by. To say so is not worth a write.
+            if !self.shares.is_saved() || self.shares.is_behind(routed) {
+                record.next = self.dealer.next(routed);
+                record.passed.clone_from(self.dealer.passed());
+            }
             record.returned = &self.dealer.returned() | &left;
-            record.passed.clone_from(self.dealer.passed());
         } else {
             record.returned.extend(self.dealer.returned());
         }

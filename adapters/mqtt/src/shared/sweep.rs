@@ -1,6 +1,6 @@
 //! Groups and the nodes and sessions that are gone: what these had is dealt again, and groups without members are removed.
 
-use tokio::time::{Instant, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use trunkline_bus::feed::FeedError;
 use trunkline_bus::state::{Expect, Key, StateError, Versioned};
 
@@ -35,6 +35,7 @@ impl Shared {
     /// Looks at every group, again and again.
     pub(super) async fn sweep_on(&self) {
         let mut sweeps = interval_at(Instant::now() + SHARED_SWEEP_PAUSE, SHARED_SWEEP_PAUSE);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             sweeps.tick().await;
             if let Err(error) = self.sweep().await {

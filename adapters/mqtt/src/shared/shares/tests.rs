@@ -17,6 +17,8 @@ struct Scene {
     /// What the record says.
     record: Record,
     revision: u64,
+    /// Everything up to this place came by.
+    routed: u64,
 }
 
 impl Scene {
@@ -32,6 +34,7 @@ impl Scene {
             inner,
             record: Record::new(Incarnation(1), 5),
             revision: 0,
+            routed: 4,
         };
         let draft = scene.draft(|_| {});
         scene.write(draft);
@@ -49,7 +52,7 @@ impl Scene {
             revision: self.revision,
             cleared,
         };
-        self.inner.draft(base, (self.node, 0, 4))
+        self.inner.draft(base, (self.node, 0, self.routed))
     }
 
     fn write(&mut self, draft: Draft) {
@@ -167,4 +170,25 @@ fn what_was_to_be_read_in_one_turn_is_not_taken_for_what_the_next_one_asks_for()
     let draft = scene.draft(|_| {});
     scene.write(draft);
     assert_eq!(scene.inner.read, None);
+}
+
+#[test]
+fn a_group_that_has_nothing_to_say_writes_nothing_and_looks_at_nothing() {
+    let mut scene = Scene::start();
+    let other = scene.share([]);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    scene.routed = SAVE_LAG_MAX;
+    assert_eq!(scene.draft(|_| {}).record, scene.record);
+    let shares = &mut scene.inner.shares;
+    assert!(!shares.is_due(|node| node == other) && shares.is_due(|_| false));
+    // Far behind, a node that begins to deal would have much to read.
+    scene.routed = SAVE_LAG_MAX + 5;
+    let draft = scene.draft(|_| {});
+    assert_eq!(draft.record.next, SAVE_LAG_MAX + 6);
+    scene.write(draft);
+    scene.inner.shares.changes += 1;
+    scene.routed += 1;
+    assert_eq!(scene.draft(|_| {}).record.next, SAVE_LAG_MAX + 7);
+    assert!(scene.inner.shares.is_due(|_| true));
 }
