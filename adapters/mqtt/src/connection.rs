@@ -183,8 +183,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             },
         };
         member.leave(&adapter);
-        let tickets = std::mem::take(&mut member.tickets);
-        let ended = member.kept.take().filter(|_| expiry_s == 0);
+        let mut tickets = std::mem::take(&mut member.tickets);
+        let kept = member.kept.take();
         let time_max = match cause {
             _ if !has_will => LEAVE_TIME_MAX,
             Cause::Draining => DRAIN_TIME_MAX,
@@ -205,19 +205,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     None => owned,
                 };
                 let sent = content.kept.sent.clone();
-                if let Some(owned) = owned
-                    && will::leave(owned, content, &session, &adapter).await
-                {
+                let is_left = match owned {
+                    Some(owned) => will::leave(owned, content, &session, &adapter).await,
+                    None => false,
+                };
+                if is_left {
                     shares::pass_on(&tickets, &sent);
                 }
+                is_left
             };
-            if timeout(time_max, leaving).await.is_err() {
+            let is_left = timeout(time_max, leaving).await;
+            if is_left.is_err() {
                 tracing::warn!("a session could not be saved in time when its connection ended");
             }
-            if let Some(ended) = ended {
-                shares::forget(&tickets, &ended);
-            }
             // What is not in the session's record is another member's.
+            match kept {
+                Some(ended) if expiry_s == 0 => shares::forget(&tickets, &ended),
+                Some(kept) if is_left != Ok(true) && !tickets.is_empty() => {
+                    adapter.shared.give_back_later(std::mem::take(&mut tickets), kept);
+                }
+                Some(_) | None => {}
+            }
             drop(tickets);
             // Only now may the next connection have the session.
             drop(seat);

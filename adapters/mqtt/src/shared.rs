@@ -168,6 +168,22 @@ impl Shared {
         Ok(ticket)
     }
 
+    /// Gives back what the connection of a session has that could not leave it in order, once it is known what of that the session has.
+    pub(crate) fn give_back_later(self: &Arc<Self>, tickets: Vec<Ticket>, member: KeptMember) {
+        let (shared, stop) = (Arc::clone(self), self.stop.clone());
+        self.tasks.spawn(async move {
+            let settled = async {
+                let session = shared.sessions.look_at_last(&member).await.unwrap_or_default();
+                for group in tickets.iter().map(Ticket::group) {
+                    session.sent_by(group.id()).for_each(|sequence| group.done(sequence));
+                    // What it completed elsewhere since is in the record of the group.
+                    group.catch_up().await;
+                }
+            };
+            stop.run_until_cancelled(settled).await;
+        });
+    }
+
     /// Gives every group that asks for it a message that came by in the log.
     pub(crate) fn route(&self, message: &Arc<Message>) {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);

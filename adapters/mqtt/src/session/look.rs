@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::sleep;
 use trunkline_bus::state::StateError;
 use trunkline_core::NodeId;
 
 use super::record::{Record, Stored};
 use super::store::{Owned, Sessions};
+use crate::limits::RECHECK_PAUSE;
 use crate::machine::{Sent, Source};
 use crate::shared::{KeptMember, Standing};
 
@@ -14,19 +16,28 @@ use crate::shared::{KeptMember, Standing};
 #[derive(Debug, Default)]
 pub(crate) struct Look {
     /// What it was sent and has not answered.
-    pub(crate) sent: Vec<Sent>,
+    sent: Vec<Sent>,
     subscriptions: Vec<Stored>,
-    /// Whether it has a connection, or its node has died and nobody has looked after it yet.
-    has_owner: bool,
+    /// The node that has its connection, or died and nobody has looked after it yet.
+    owner: Option<NodeId>,
 }
 
 impl Look {
+    /// The places of the messages at QoS 2 that it was sent by a group.
+    pub(crate) fn sent_by(&self, group: u64) -> impl Iterator<Item = u64> {
+        self.sent.iter().filter_map(move |sent| match sent.source {
+            Source::Shared { group: of, sequence } => (of == group).then_some(sequence),
+            Source::Log(_) | Source::Retained { .. } => None,
+        })
+    }
+
     /// Whether a group has to wait for the session.
     pub(crate) fn is_in(&self, group: u64) -> bool {
-        let is_of_group = |sent: &Sent| matches!(sent.source, Source::Shared { group: of, .. } if of == group);
         let mut subscriptions = self.subscriptions.iter();
         // What it subscribes to now is not in the record yet.
-        self.has_owner || subscriptions.any(|stored| stored.may_be_of(group)) || self.sent.iter().any(is_of_group)
+        self.owner.is_some()
+            || subscriptions.any(|stored| stored.may_be_of(group))
+            || self.sent_by(group).next().is_some()
     }
 }
 
@@ -42,8 +53,22 @@ impl Sessions {
         Ok(record.map(|record| Look {
             sent: record.content.kept.sent,
             subscriptions: record.content.subscriptions,
-            has_owner: record.owner.is_some(),
+            owner: record.owner,
         }))
+    }
+
+    /// The same once shared state answers, and no connection that has ended can write it any more. Cancel safe.
+    pub(crate) async fn look_at_last(&self, member: &KeptMember) -> Option<Look> {
+        loop {
+            if let Ok(look) = self.look(member).await {
+                let owner = look.as_ref().and_then(|look| look.owner);
+                if owner != Some(self.node_id) || self.is_held(&member.key) {
+                    return look;
+                }
+            }
+            // It is about to be put back.
+            sleep(RECHECK_PAUSE).await;
+        }
     }
 
     /// This node, for as long as it runs.

@@ -282,6 +282,12 @@ impl Group {
         }
     }
 
+    /// Takes over what other nodes wrote up to now. Cancel safe.
+    pub(super) async fn catch_up(&self) {
+        let number = self.change(&mut self.lock());
+        self.is_saved(number).await;
+    }
+
     /// Looks again who has room, if something waits for that.
     pub(crate) fn has_room_again(&self) {
         if self.is_waiting.load(Ordering::SeqCst) {

@@ -7,7 +7,6 @@ use trunkline_bus::state::{Expect, Key, StateError, Versioned};
 use super::Shared;
 use super::record::{Record, all_key, id_of};
 use crate::limits::{RETRY_PAUSE_MAX, SHARED_SWEEP_PAUSE};
-use crate::machine::Source;
 
 impl Shared {
     /// Has the groups here look at their records when other nodes write them.
@@ -94,13 +93,7 @@ impl Shared {
         let group = id_of(key);
         for member in record.kept.clone() {
             let session = self.sessions.look(&member).await?.unwrap_or_default();
-            for sent in session.sent {
-                if let Source::Shared { group: of, sequence } = sent.source
-                    && of == group
-                {
-                    record.pass(sequence);
-                }
-            }
+            session.sent_by(group).for_each(|sequence| record.pass(sequence));
         }
         Ok(())
     }

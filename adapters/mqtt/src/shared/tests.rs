@@ -8,12 +8,13 @@ use trunkline_bus::EmbeddedBus;
 use trunkline_bus::state::{Expect, Key};
 use trunkline_core::{ClientId, Secret, SystemClock};
 use trunkline_gate::{Action, Credentials, Gate as _, OpenGate, Permit};
-use trunkline_mqtt_wire::{QoS, Utf8Bytes};
+use trunkline_mqtt_wire::{PacketId, QoS, Utf8Bytes};
 use trunkline_testkit::until;
 
 use super::record::Record;
 use super::*;
 use crate::limits::{SHARED_HELD_MAX, SHARED_KEPT_MAX};
+use crate::machine::{Awaits, Sent, Source};
 use crate::session::{Content, Owned, Stored, Wish};
 use crate::subscription::{Options, Subscriber, Subscription};
 use crate::{Adapter, Deps, Settings};
@@ -242,4 +243,50 @@ async fn a_node_whose_members_have_as_much_as_they_may_does_not_ask_for_the_turn
     assert!(inner.has_room());
     drop(inner);
     drop(ticket);
+}
+
+#[tokio::test]
+async fn what_a_session_has_is_not_given_back_though_its_connection_could_not_leave_it() {
+    let scene = Scene::start().await;
+    let key = group_key();
+    let mut owned = scene.session().await;
+    let (member, kept) = (SessionId::new(), owned.member());
+    let ticket = scene.adapter.shared.join(key.clone(), member, Some(kept.clone()));
+    let ticket = ticket.await.unwrap();
+    let _other = scene.join(&key, None).await;
+    let group = Arc::clone(ticket.group());
+    until(PATIENCE, async || {
+        let inner = group.lock();
+        inner.dealer.is_on() && !inner.dealer.is_waiting()
+    })
+    .await;
+    let first = scene.record(&key).await.unwrap().next;
+    let sequences = [first, first + 1];
+    for sequence in sequences {
+        let mut inner = group.lock();
+        inner.dealer.enter(member);
+        inner
+            .dealer
+            .put(Arc::new(Message::new(Default::default(), Some(sequence))));
+        assert!(matches!(inner.dealer.deal(|_, _| true), dealer::Deal::To(..)));
+    }
+    let sent = Sent {
+        id: PacketId::MIN,
+        awaits: Awaits::Received,
+        source: Source::Shared {
+            group: group.id(),
+            sequence: first,
+        },
+    };
+    let mut content = Content {
+        expiry_s: 3_600,
+        ..Content::default()
+    };
+    content.kept.sent = vec![sent];
+    scene.adapter.sessions.save(&mut owned, &content).await.unwrap();
+    drop(owned);
+    scene.adapter.shared.give_back_later(vec![ticket], kept);
+    until(PATIENCE, async || group.lock().dealer.held().is_empty()).await;
+    assert_eq!(group.lock().dealer.returned(), [first + 1].into());
+    scene.stop().await;
 }
