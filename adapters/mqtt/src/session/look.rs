@@ -20,6 +20,8 @@ pub(crate) struct Look {
     subscriptions: Vec<Stored>,
     /// The node that has its connection, or died and nobody has looked after it yet.
     owner: Option<NodeId>,
+    /// Whether it is not known what it says.
+    is_unreadable: bool,
 }
 
 impl Look {
@@ -35,7 +37,8 @@ impl Look {
     pub(crate) fn is_in(&self, group: u64) -> bool {
         let mut subscriptions = self.subscriptions.iter();
         // What it subscribes to now is not in the record yet.
-        self.owner.is_some()
+        self.is_unreadable
+            || self.owner.is_some()
             || subscriptions.any(|stored| stored.may_be_of(group))
             || self.sent_by(group).next().is_some()
     }
@@ -47,13 +50,21 @@ impl Sessions {
     /// # Errors
     /// Shared state does not answer.
     pub(crate) async fn look(&self, member: &KeptMember) -> Result<Option<Look>, StateError> {
-        let found = self.state.get(&member.key).await?;
-        let record = found.and_then(|found| Record::decode(&found.value));
-        let record = record.filter(|record| record.session_id == member.session_id);
-        Ok(record.map(|record| Look {
+        let Some(found) = self.state.get(&member.key).await? else {
+            return Ok(None);
+        };
+        let Some(record) = Record::decode(&found.value) else {
+            return Ok(Some(Look {
+                is_unreadable: true,
+                ..Look::default()
+            }));
+        };
+        let is_it = record.session_id == member.session_id;
+        Ok(is_it.then_some(Look {
             sent: record.content.kept.sent,
             subscriptions: record.content.subscriptions,
             owner: record.owner,
+            is_unreadable: false,
         }))
     }
 

@@ -162,6 +162,23 @@ async fn a_group_waits_for_nobody_whose_session_says_that_it_is_not_in_it() {
 }
 
 #[tokio::test]
+async fn a_group_waits_for_a_session_that_this_node_cannot_read() {
+    let scene = Scene::start().await;
+    let key = group_key();
+    let kept = KeptMember {
+        key: Key::durable("later.version"),
+        session_id: SessionId::new(),
+    };
+    let written = scene.bus.state.compare_and_swap(&kept.key, Expect::Absent, "?".into());
+    written.await.unwrap();
+    drop(scene.join(&key, Some(kept)).await);
+    until(PATIENCE, async || scene.record(&key).await.unwrap().nodes.is_empty()).await;
+    scene.adapter.shared.sweep().await.unwrap();
+    assert!(scene.record(&key).await.is_some());
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn two_spellings_of_a_filter_are_two_groups() {
     let gate = OpenGate::new(Vec::new());
     let anybody = Credentials::of_client("", Secret::new(String::new()));
