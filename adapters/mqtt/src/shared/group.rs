@@ -228,9 +228,10 @@ impl Group {
         inner.shares.changes
     }
 
-    /// There may not be another group.
+    /// There may not be another group, or none that is understood.
     pub(super) fn refuse(&self) {
         let mut inner = self.lock();
+        inner.stop();
         inner.shares.give_up();
         self.saved.send_replace(inner.shares.changes);
     }

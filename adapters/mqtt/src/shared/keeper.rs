@@ -22,6 +22,8 @@ enum NotSynced {
     Conflict,
     /// Shared state does not answer.
     State(StateError),
+    /// The record is of another version, or damaged.
+    Unreadable,
     /// The log has ended.
     Log(LogError),
 }
@@ -78,6 +80,15 @@ impl Shared {
             match self.try_sync(group).await {
                 Ok(()) => return Ok(()),
                 Err(NotSynced::Conflict) => {}
+                Err(NotSynced::Unreadable) => {
+                    let key = group.state_key.name();
+                    tracing::error!(
+                        key,
+                        "the record of a shared subscription is not understood, so it has no members here"
+                    );
+                    group.refuse();
+                    return Ok(());
+                }
                 Err(NotSynced::Log(error)) => return Err(error),
                 Err(NotSynced::State(error)) => {
                     tracing::warn!(%error, "the place of a shared subscription could not be saved, which is tried again");
@@ -140,12 +151,8 @@ impl Shared {
 
     /// A record in the log of now.
     fn understood(&self, value: &[u8]) -> Result<Record, NotSynced> {
-        let record = Record::decode(value).map(|record| record.adopted(self.log.incarnation()));
-        record.ok_or_else(|| {
-            NotSynced::State(StateError::Unavailable(
-                "the record of a group is not understood".to_owned(),
-            ))
-        })
+        let record = Record::decode(value).ok_or(NotSynced::Unreadable)?;
+        Ok(record.adopted(self.log.incarnation()))
     }
 
     async fn is_full(&self, group: &Group) -> Result<bool, NotSynced> {

@@ -90,7 +90,7 @@ impl Shares {
         self.changes == self.saved
     }
 
-    /// There is no record and may be none, so there is nothing to be said in it.
+    /// There is no record to say anything in.
     pub(super) fn give_up(&mut self) {
         self.saved = self.changes;
         self.is_urgent = false;
@@ -191,7 +191,7 @@ impl Inner {
     }
 
     /// Deals nothing any more, and has no use for what was to be read.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.dealer.stop();
         self.read = None;
     }

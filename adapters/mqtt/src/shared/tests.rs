@@ -179,6 +179,20 @@ async fn a_group_waits_for_a_session_that_this_node_cannot_read() {
 }
 
 #[tokio::test]
+async fn who_joins_a_group_that_this_node_cannot_read_is_refused_at_once() {
+    let scene = Scene::start().await;
+    let key = group_key();
+    let state_key = record::key_of(&key);
+    let written = scene.bus.state.compare_and_swap(&state_key, Expect::Absent, "?".into());
+    let revision = written.await.unwrap();
+    let join = || scene.adapter.shared.join(key.clone(), SessionId::new(), None);
+    assert_eq!(join().await.err(), Some(NotJoined::Groups));
+    scene.bus.state.delete(&state_key, revision).await.unwrap();
+    assert!(join().await.is_ok());
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn two_spellings_of_a_filter_are_two_groups() {
     let gate = OpenGate::new(Vec::new());
     let anybody = Credentials::of_client("", Secret::new(String::new()));
