@@ -7,6 +7,7 @@ mod packets;
 mod partitions;
 mod revocations;
 mod sessions;
+mod shared;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

@@ -13,13 +13,17 @@ use tokio::time::timeout;
 use trunkline_bench::site::Access;
 use trunkline_bench::{Place, Row, process, store};
 use trunkline_testkit::http::Client as Http;
-use trunkline_testkit::{Nats, PostgresServer, Proxy, TempDir};
+use trunkline_testkit::{Nats, PostgresServer, Proxy, TempDir, throughout};
 use trunkline_tests::{Domain, PASSWORD, Role, nats_settings, nats_user};
+
+use crate::kill::variable;
 
 /// How long a start may take on a busy machine.
 const START_WAIT: Duration = Duration::from_secs(60);
 /// Bytes of the log: servers of tests set aside little.
 const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Seconds that NATS stands still unless `TRUNKLINE_TEST_FREEZE_SECONDS` says otherwise: longer than any lease.
+const FREEZE_SECONDS: u64 = 4;
 const EMAIL: &str = "admin@example.com";
 const LISTENERS: [&str; 5] = ["http", "grpc", "mqtt", "ops", "internal"];
 
@@ -192,6 +196,14 @@ impl Ground {
     /// Lets a process go on that stood still.
     pub(crate) async fn thaw(&self, part: Part) {
         self.signal(part, "-CONT").await;
+    }
+
+    /// Has NATS stand still until all leases have lapsed.
+    pub(crate) async fn freeze_nats_for_a_while(&self) {
+        self.nats.freeze();
+        let seconds = variable("TRUNKLINE_TEST_FREEZE_SECONDS").unwrap_or(FREEZE_SECONDS);
+        throughout(Duration::from_secs(seconds), async || self.nats.pid() > 0).await;
+        self.nats.thaw();
     }
 
     async fn signal(&self, part: Part, signal: &str) {

@@ -7,7 +7,7 @@ use trunkline_bench::Place;
 use trunkline_bench::chance::Chance;
 use trunkline_bench::ledger::Book;
 use trunkline_bench::site::Access;
-use trunkline_testkit::{Proxy, throughout};
+use trunkline_testkit::Proxy;
 
 use super::ground::{Ground, Part};
 use crate::estate::Estate;
@@ -16,11 +16,9 @@ use crate::sessions::{WORKING, Witnesses, start_loads, works};
 use crate::trial::{PROBE_NAME, Trial, assert_clean_beside};
 
 /// Rounds unless `TRUNKLINE_TEST_SESSION_ROUNDS` says otherwise.
-const ROUNDS: u64 = 10;
-/// Seconds that NATS stands still unless `TRUNKLINE_TEST_FREEZE_SECONDS` says otherwise.
-const FREEZE_SECONDS: u64 = 4;
+pub(super) const ROUNDS: u64 = 10;
 /// A fault comes at a moment of this time after everything works again.
-const FAULT_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const FAULT_WITHIN: Duration = Duration::from_secs(1);
 
 /// What happens in a round.
 #[derive(Debug, Clone, Copy)]
@@ -142,10 +140,7 @@ impl Nodes {
                 self.ground.thaw(still).await;
             }
             Fault::NatsFrozen => {
-                self.ground.nats.freeze();
-                let seconds = variable("TRUNKLINE_TEST_FREEZE_SECONDS").unwrap_or(FREEZE_SECONDS);
-                throughout(Duration::from_secs(seconds), async || self.ground.nats.pid() > 0).await;
-                self.ground.nats.thaw();
+                self.ground.freeze_nats_for_a_while().await;
                 ends().await;
             }
         }
@@ -160,6 +155,7 @@ impl Nodes {
     }
 }
 
-fn address(ground: &Ground, part: Part) -> String {
+/// Where clients come to a node.
+pub(super) fn address(ground: &Ground, part: Part) -> String {
     ground.process(part).address("mqtt").unwrap().to_string()
 }
