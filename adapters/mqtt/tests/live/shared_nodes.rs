@@ -123,7 +123,16 @@ async fn what_members_have_on_a_node_that_is_lost_goes_to_members_on_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_session_has_at_qos_2_is_nobody_elses_when_it_goes_on_before_its_node_counts_for_gone() {
     let ground = Ground::start().await;
-    let (lost, there) = (ground.node().await, ground.node().await);
+    let lost = ground.node().await;
+    let lease = lost
+        .bus
+        .state
+        .leases(&Key::volatile("mqtt.node"))
+        .await
+        .unwrap()
+        .remove(0)
+        .key;
+    let there = ground.node().await;
     let (mut first, _) = lost.back("first").await;
     first.subscribe(SHARE, QoS::ExactlyOnce).await;
     let before = there.group().await.unwrap().1;
@@ -133,17 +142,19 @@ async fn what_a_session_has_at_qos_2_is_nobody_elses_when_it_goes_on_before_its_
     first.send(&Packet::PubRec(Ack::success(id))).await;
     assert_eq!(first.receive().await, Packet::PubRel(Ack::success(id)));
     lost.crash().await;
+    let state = &there.bus.state;
+    state.renew(&lease, Bytes::new(), PATIENCE).await.unwrap();
     // As if the session had been the last that the node wrote.
     let (key, now) = there.group().await.unwrap();
-    let back = there
-        .bus
-        .state
-        .compare_and_swap(&key, Expect::Revision(now.revision), before.value);
-    back.await.unwrap();
+    let expect = Expect::Revision(now.revision);
+    state.compare_and_swap(&key, expect, before.value).await.unwrap();
     let (mut first, is_present) = there.back("first").await;
     assert!(is_present);
     assert_eq!(first.receive().await, Packet::PubRel(Ack::success(id)));
     first.send(&Packet::PubComp(Ack::success(id))).await;
+    // The record of the session is written, and knows nothing of the message any more.
+    first.subscribe("b", QoS::AtMostOnce).await;
+    state.release(&lease).await.unwrap();
     let (mut other, _) = there.back("other").await;
     other.subscribe(SHARE, QoS::ExactlyOnce).await;
     publisher.publish("a", "1;", QoS::ExactlyOnce).await;
