@@ -35,8 +35,8 @@ struct Inner {
     queue: Queue<Item>,
     /// What groups gave to it. They look at the room of the session before.
     dealt: VecDeque<Item>,
-    /// Whether what was taken last was dealt.
-    took_dealt: bool,
+    /// Whether what was dealt goes before what waits in the queue, when there is both.
+    is_dealt_next: bool,
 }
 
 impl Mailbox {
@@ -73,13 +73,18 @@ impl Mailbox {
         self.news.notify_one();
     }
 
-    /// The next message: what was dealt by turns with everything else.
+    /// The next message: what was dealt by turns with everything else. That begins, since what is dealt comes from the log, and so later than
+    /// what a client sent before it.
     pub(crate) fn take(&self) -> Next<Item> {
         let mut inner = self.lock();
-        let is_its_turn = !inner.took_dealt || !matches!(inner.queue.peek(), Next::Item(_));
-        let dealt = inner.dealt.pop_front_if(|_| is_its_turn);
-        inner.took_dealt = dealt.is_some();
-        dealt.map_or_else(|| inner.queue.take(), Next::Item)
+        let is_its_turn = inner.is_dealt_next || !matches!(inner.queue.peek(), Next::Item(_));
+        if let Some(dealt) = inner.dealt.pop_front_if(|_| is_its_turn) {
+            inner.is_dealt_next = false;
+            return Next::Item(dealt);
+        }
+        let next = inner.queue.take();
+        inner.is_dealt_next = matches!(next, Next::Item(_));
+        next
     }
 
     /// As [`Queue::has_caught_up`].
@@ -163,6 +168,20 @@ mod tests {
         assert!(mailbox.put(item(&subscription, full + 8)));
         assert_eq!(next(&mailbox), Some(Ok(full + 8)));
         assert_eq!(next(&mailbox), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_dealt_comes_by_turns_after_what_else_waits() {
+        let subscription = subscription(QoS::AtLeastOnce).await;
+        let mailbox = Mailbox::default();
+        for _ in 0..2 {
+            mailbox.deal(item(&subscription, 2));
+            mailbox.deal(item(&subscription, 4));
+            assert!(mailbox.put(item(&subscription, 1)));
+            assert!(mailbox.put(item(&subscription, 3)));
+            let taken: Vec<_> = std::iter::from_fn(|| next(&mailbox)).collect();
+            assert_eq!(taken, [Ok(1), Ok(2), Ok(3), Ok(4)]);
+        }
     }
 
     #[tokio::test]
