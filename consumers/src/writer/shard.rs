@@ -184,12 +184,13 @@ impl ShardWriter {
             if self.pending.records.len() >= BATCH_RECORDS_MIN || Instant::now() >= deadline {
                 return Ok(());
             }
+            // One wait for all that is missing, since the log has news with each of its commits. Places rise by one for an entry, or by more.
+            let missing = (BATCH_RECORDS_MIN - self.pending.records.len()) as u64;
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                news = timeout_at(deadline, self.context.log.wait(self.shard, self.next - 1)) => match news {
-                    Ok(news) => news?,
-                    Err(_) => return Ok(()),
-                },
+                news = timeout_at(deadline, self.context.log.wait(self.shard, self.next + missing - 2)) => {
+                    news.unwrap_or(Ok(()))?;
+                }
             }
         }
     }
