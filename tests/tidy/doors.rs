@@ -18,7 +18,7 @@ struct Door {
 
 const DOORS: [Door; 7] = [
     Door {
-        crates: &["sqlx"],
+        crates: &["sqlx", "rusqlite"],
         folders: &[],
         is_open: |file| {
             let is_embedded_log =

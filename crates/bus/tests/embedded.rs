@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,10 +11,12 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 use trunkline_bus::conformance::log::{LogLimits, LogWorld, append_until_killed, check_after_kill};
 use trunkline_bus::conformance::{entry, in_time};
-use trunkline_bus::embedded::{Config, EmbeddedLive};
-use trunkline_bus::log::AppendError;
+use trunkline_bus::embedded::{Config, ConfiguredTier, EmbeddedLive};
+use trunkline_bus::log::{AppendError, TryAppendError};
 use trunkline_bus::{EmbeddedBus, Live, Log, State, live_conformance, log_conformance, state_conformance};
 use trunkline_core::{DomainId, SystemClock};
+
+const MIB: u64 = 1024 * 1024;
 
 /// A folder, and the bus that is open in it.
 struct World {
@@ -105,6 +108,77 @@ async fn what_was_acknowledged_survives_kill_9() {
     assert_eq!(told.len(), ROUNDS * ACKNOWLEDGED);
 }
 
+/// Another program's connection to the log of the folder.
+async fn intruder(dir: &TempDir) -> sqlx::SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("log.db"));
+    sqlx::ConnectOptions::connect(&options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_full_queue_gives_the_entry_back_and_room_comes_with_a_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        queue_bytes_max: 4 * MIB,
+        ..Config::default()
+    };
+    let bus = EmbeddedBus::open(dir.path(), config, Arc::new(SystemClock))
+        .await
+        .unwrap();
+    // While another program has the file, nothing is committed, so the queue fills.
+    let mut intruder = intruder(&dir).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut intruder).await.unwrap();
+    let domain = DomainId::new();
+    let mut receipts = Vec::new();
+    let refused = loop {
+        match bus.log.try_append(entry(domain, vec![0; 100_000])) {
+            Ok(receipt) => receipts.push(receipt),
+            Err(refused) => break refused,
+        }
+    };
+    let TryAppendError::Busy(refused) = refused else {
+        panic!("the queue is full, not {refused:?}");
+    };
+    assert!((30..=42).contains(&receipts.len()));
+    // What has no promise waits for room as well, and is not dropped for want of it at once.
+    let unacknowledged = bus.log.try_append_unacknowledged(refused.clone());
+    assert!(
+        matches!(unacknowledged, Err(TryAppendError::Busy(_))),
+        "{unacknowledged:?}"
+    );
+    assert_eq!(bus.log.stats().dropped, 0);
+    sqlx::raw_sql("ROLLBACK").execute(&mut intruder).await.unwrap();
+    let last = in_time("room", bus.log.append(refused)).await.unwrap();
+    let appended = in_time("the append", last).await.unwrap();
+    assert_eq!(appended.sequence, receipts.len() as u64 + 1);
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_begins_anew_though_appends_never_pause() {
+    const ENTRIES: usize = 1_600;
+    const UNDER_WAY: usize = 32;
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        tier: ConfiguredTier::Written,
+        ..Config::default()
+    };
+    let bus = EmbeddedBus::open(dir.path(), config, Arc::new(SystemClock))
+        .await
+        .unwrap();
+    let domain = DomainId::new();
+    let mut receipts = VecDeque::new();
+    for _ in 0..ENTRIES {
+        receipts.push_back(bus.log.append(entry(domain, vec![0; 100_000])).await.unwrap());
+        if receipts.len() == UNDER_WAY {
+            receipts.pop_front().unwrap().await.unwrap();
+        }
+    }
+    let bytes = std::fs::metadata(dir.path().join("log.db-wal")).unwrap().len();
+    assert!(
+        bytes < 80 * MIB,
+        "of {ENTRIES} entries {bytes} bytes are still to be copied"
+    );
+}
+
 #[tokio::test]
 async fn a_log_that_cannot_write_acknowledges_nothing_and_says_that_it_failed() {
     let dir = tempfile::tempdir().unwrap();
@@ -115,10 +189,9 @@ async fn a_log_that_cannot_write_acknowledges_nothing_and_says_that_it_failed() 
     bus.log.append(entry(domain, "x")).await.unwrap().await.unwrap();
     // Another program takes the file apart, as a failing disk would: the next statement finds no table.
     let shard = bus.log.shard_of(domain);
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("log.db"));
-    let mut vandal = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let mut intruder = intruder(&dir).await;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TABLE log_{shard}")))
-        .execute(&mut vandal)
+        .execute(&mut intruder)
         .await
         .unwrap();
     let receipt = bus.log.append(entry(domain, "y")).await.unwrap();

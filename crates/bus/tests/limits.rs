@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use trunkline_bus::conformance::{entry, in_time};
 use trunkline_bus::embedded::{Config, OpenError};
-use trunkline_bus::log::{AppendError, ReadLimit, Shard, TryAppendError};
+use trunkline_bus::log::{AppendError, ReadLimit, Shard};
 use trunkline_bus::{EmbeddedBus, EnvelopeError, NewEntry};
 use trunkline_core::{DomainId, SystemClock};
 use trunkline_proto::messages::v1::Envelope;
@@ -43,39 +43,6 @@ async fn a_disk_below_its_watermark_refuses_until_there_is_room_again() {
         }
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_full_queue_gives_the_entry_back_and_room_comes_with_a_commit() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        queue_bytes_max: 4 * MIB,
-        ..Config::default()
-    };
-    let bus = open(dir.path(), config).await.unwrap();
-    // On one thread the owner does not run until this test waits, so the queue fills.
-    let domain = DomainId::new();
-    let mut receipts = Vec::new();
-    let refused = loop {
-        match bus.log.try_append(entry(domain, vec![0; 100_000])) {
-            Ok(receipt) => receipts.push(receipt),
-            Err(refused) => break refused,
-        }
-    };
-    let TryAppendError::Busy(refused) = refused else {
-        panic!("the queue is full, not {refused:?}");
-    };
-    assert!((30..=42).contains(&receipts.len()));
-    // What has no promise waits for room as well, and is not dropped for want of it at once.
-    let unacknowledged = bus.log.try_append_unacknowledged(refused.clone());
-    assert!(
-        matches!(unacknowledged, Err(TryAppendError::Busy(_))),
-        "{unacknowledged:?}"
-    );
-    assert_eq!(bus.log.stats().dropped, 0);
-    let last = in_time("room", bus.log.append(refused)).await.unwrap();
-    let appended = in_time("the append", last).await.unwrap();
-    assert_eq!(appended.sequence, receipts.len() as u64 + 1);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use trunkline_core::Clock;
 
 pub use config::{Config, ConfiguredTier, SHARDS_DEFAULT, SHARDS_MAX};
@@ -68,7 +68,8 @@ pub struct EmbeddedBus {
     pub state: Arc<dyn State>,
     embedded_log: Arc<EmbeddedLog>,
     embedded_state: Arc<EmbeddedState>,
-    owner: JoinHandle<()>,
+    /// Resolves, to nothing, when the log's owner has ended.
+    owner: oneshot::Receiver<()>,
 }
 
 impl EmbeddedBus {
@@ -107,9 +108,8 @@ impl EmbeddedBus {
     pub async fn close(self) {
         self.embedded_log.close().await;
         self.embedded_state.close().await;
-        if let Err(cause) = self.owner.await {
-            tracing::error!(error = %cause, "the owner of the log ended badly");
-        }
+        // An owner that panicked has said so, and failed the log.
+        let _ = self.owner.await;
     }
 }
 

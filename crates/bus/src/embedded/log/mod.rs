@@ -1,40 +1,40 @@
-//! `Log` on SQLite: one file in write-ahead mode, one owner task, group commit, and the newest entries in memory.
+//! `Log` on SQLite: one file in write-ahead mode, one thread that owns it, group commit, and the newest entries in memory.
 //!
 //! **Invariants:** one connection writes; a receipt resolves after the commit that holds its entry; sequences of a shard have no
 //! holes as given; an error of a commit ends the log, but for a full disk, which is undone and refused.
 
 mod books;
+mod copier;
 mod job;
+mod opened;
 mod owner;
 mod pace;
+mod reader;
 mod recent;
 mod room;
 mod shared;
 mod store;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqlitePoolOptions;
-use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use trunkline_core::Clock;
 use trunkline_proto::messages::v1::Envelope;
 
-use self::books::Books;
+use self::copier::Copier;
 use self::job::{Job, Position};
+use self::opened::{Opened, unusable};
 use self::owner::Owner;
 use self::pace::Pace;
-use self::recent::{RECENT_IDS_MAX, Recent};
-use self::shared::{Counters, Ending, Group, Shared, cost};
-use self::store::{FORMAT, Store};
-use super::config::SHARDS_DEFAULT;
+use self::reader::Reader;
+use self::shared::{Counters, Ending, Shared, cost};
 use super::{Config, DiskProbe, OpenError};
 use crate::envelope::{self, NewEntry, StoredEntry};
 use crate::feed::{Feed, FeedLimit, Source, locked};
@@ -46,10 +46,6 @@ use crate::ring::Ring;
 
 /// The log's file in the data folder.
 const FILE: &str = "log.db";
-/// Connections that read behind the rings.
-const READERS_MAX: u32 = 2;
-/// How long a reading connection may idle before it is closed.
-const READER_IDLE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Bounds of what a holder of [`Log::tap`] may be behind.
 const TAP_LIMIT: FeedLimit = FeedLimit {
     items: 16_384,
@@ -59,40 +55,31 @@ const TAP_LIMIT: FeedLimit = FeedLimit {
 /// The embedded log.
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
-    jobs: mpsc::UnboundedSender<Job>,
-    readers: SqlitePool,
+    jobs: mpsc::Sender<Job>,
+    reader: Reader,
     in_vain: InVain,
 }
 
 impl EmbeddedLog {
-    /// Opens the log in `dir`, making it if there is none, and starts its owner.
+    /// Opens the log in `dir`, making it if there is none, and starts its owner. What is returned beside it resolves, to nothing, when the
+    /// owner has ended.
     pub(super) async fn open(
         dir: &Path,
         config: Config,
         clock: Arc<dyn Clock>,
         disk_free: DiskProbe,
-    ) -> Result<(Arc<Self>, JoinHandle<()>), OpenError> {
+    ) -> Result<(Arc<Self>, oneshot::Receiver<()>), OpenError> {
         let path = dir.join(FILE);
         let tier = Tier::from(config.tier);
-        let unusable = |cause: sqlx::Error| OpenError::Unusable {
-            file: FILE,
-            cause: cause.to_string(),
-        };
-        let mut store = Store::open(&path, tier).await.map_err(unusable)?;
-        let format = store.meta("format", FORMAT).await.map_err(unusable)?;
-        if format != FORMAT {
-            return Err(OpenError::Format { file: FILE, format });
-        }
-        let shards = shards_of(&mut store, config.shards).await?;
-        let made_at = clock.now().micros();
-        let incarnation = Incarnation(store.meta("incarnation", made_at).await.map_err(unusable)?);
-        store.make_shards(shards).await.map_err(unusable)?;
-        let books = load(&mut store, shards).await.map_err(unusable)?;
-        let groups = load_groups(&mut store, shards).await.map_err(unusable)?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .idle_timeout(READER_IDLE)
-            .connect_lazy_with(store::options(&path, tier).read_only(true));
+        let (file, made_at, shards) = (path.clone(), clock.now().micros(), config.shards);
+        let opening = spawn_blocking(move || Opened::open(&file, tier, shards, made_at));
+        let Opened {
+            store,
+            shards,
+            incarnation,
+            books,
+            groups,
+        } = opening.await.map_err(|cause| unusable(&cause))??;
 
         let shared = Arc::new(Shared {
             room: Semaphore::new(usize::try_from(config.queue_bytes_max).unwrap_or(usize::MAX >> 4)),
@@ -114,37 +101,42 @@ impl EmbeddedLog {
         });
         shared.count_held(&books);
         shared.look_at_disk();
-        let (jobs, queue) = mpsc::unbounded_channel();
+        let (jobs, queue) = mpsc::channel();
         let heads = books.iter().map(|books| books.head).collect();
         let owner = Owner {
             store,
             pace: Pace::new(heads, shared.config.ring_bytes_max),
             books,
+            copier: Copier::new(path.clone()),
             shared: shared.clone(),
             jobs: queue,
             // What an end without a close left in the write-ahead log is copied after the first commit.
             wal_bytes: owner::CHECKPOINT_BYTES,
             full_at: None,
             waiting: None,
+            house_at: Instant::now(),
         };
-        let watch = shared::Watch(Arc::clone(&shared));
-        let task = tokio::spawn(async move {
+        let (watch, (end, ended)) = (shared::Watch(Arc::clone(&shared)), oneshot::channel());
+        let owning = move || {
+            let _end: oneshot::Sender<()> = end;
             let _watch = watch;
-            owner.run().await;
-        });
+            owner.run();
+        };
+        let thread = std::thread::Builder::new().name("log".to_owned());
+        thread.spawn(owning).map_err(|cause| unusable(&cause))?;
         let log = Self {
             shared,
             jobs,
-            readers,
+            reader: Reader::new(path),
             in_vain: InVain::default(),
         };
-        Ok((Arc::new(log), task))
+        Ok((Arc::new(log), ended))
     }
 
     /// Commits what was taken and closes the file. Appends from now on are refused as [`AppendError::Closed`].
     pub(super) async fn close(&self) {
         self.shared.room.close();
-        self.readers.close().await;
+        self.reader.close().await;
         let (done, closed) = oneshot::channel();
         if self.jobs.send(Job::Close { done }).is_ok() {
             // An owner that failed meanwhile drops the sender, which is an end too.
@@ -216,11 +208,7 @@ impl EmbeddedLog {
 
     /// Reads entries that left the ring, which starts at `until`.
     async fn read_behind(&self, shard: Shard, from: u64, until: u64, limit: ReadLimit) -> Result<Page, LogError> {
-        let failed = |cause: sqlx::Error| LogError::Failed(cause.to_string());
-        let mut connection = self.readers.acquire().await.map_err(failed)?;
-        let (rows, is_cut) = store::read(&mut connection, shard, from..until, limit)
-            .await
-            .map_err(failed)?;
+        let (rows, is_cut) = self.reader.read(shard, from..until, limit).await?;
         let mut next = match rows.last() {
             Some((last, _)) if is_cut => last + 1,
             _ => until,
@@ -420,54 +408,6 @@ impl Log for EmbeddedLog {
             }
         }
     }
-}
-
-/// The number of shards that the log has, or is made with now.
-async fn shards_of(store: &mut Store, configured: Option<u16>) -> Result<u16, OpenError> {
-    let fresh = configured.unwrap_or(SHARDS_DEFAULT);
-    let shards = store
-        .meta("shards", fresh.into())
-        .await
-        .map_err(|cause| OpenError::Unusable {
-            file: FILE,
-            cause: cause.to_string(),
-        })?;
-    match (u16::try_from(shards), configured) {
-        (Ok(shards), None) => Ok(shards),
-        (Ok(shards), Some(configured)) if shards == configured => Ok(shards),
-        _ => Err(OpenError::Shards {
-            shards,
-            configured: fresh,
-        }),
-    }
-}
-
-/// Counts what every shard holds: what was recorded, and what came after.
-async fn load(store: &mut Store, shards: u16) -> Result<Vec<Books>, sqlx::Error> {
-    let mut all = Vec::new();
-    for shard in (0..shards).map(Shard) {
-        let recorded_head = store.recorded_head(shard).await?;
-        let (added, head) = store.held_after(shard, recorded_head).await?;
-        let recent = Recent::new(store.id_max(shard).await?, RECENT_IDS_MAX);
-        let mut books = Books::new(head, recorded_head, recent);
-        for (domain, held) in store.recorded_held(shard).await?.into_iter().chain(added) {
-            books.load(domain, held);
-        }
-        all.push(books);
-    }
-    Ok(all)
-}
-
-async fn load_groups(store: &mut Store, shards: u16) -> Result<BTreeMap<String, Group>, sqlx::Error> {
-    let mut groups = BTreeMap::new();
-    for (name, is_required) in store.groups().await? {
-        let mut committed = Vec::new();
-        for shard in (0..shards).map(Shard) {
-            committed.push(store.position(&name, shard).await?.unwrap_or(0));
-        }
-        groups.insert(name, Group { is_required, committed });
-    }
-    Ok(groups)
 }
 
 #[cfg(test)]

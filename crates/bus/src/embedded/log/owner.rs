@@ -1,21 +1,27 @@
-//! The one task that writes the log. Everything that waits goes into one transaction and is answered after its commit.
+//! The one thread that writes the log. Everything that waits goes into one transaction and is answered after its commit.
+//!
+//! It is a thread and no task, since it blocks on the file; and the file is its own, since between a message and its receipt every
+//! change of threads is time that all the next ones wait, too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use rusqlite::ErrorCode;
+use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::books::Books;
+use super::copier::{Copier, Progress};
 use super::job::{Batch, Job, Position};
+use super::opened;
 use super::pace::Pace;
 use super::recent::Known;
 use super::room::TRIM_ENTRIES_MAX;
 use super::shared::{Group, Shared, cost};
-use super::store::{NewRow, Store};
+use super::store::{Error, NewRow, Store};
 use crate::envelope::{NewEntry, StoredEntry};
 use crate::feed::locked;
 use crate::log::{AppendError, Appended, LogError, ReceiptSender, Shard};
@@ -26,6 +32,8 @@ const BATCH_JOBS_MAX: usize = 4_096;
 pub(super) const RECORD_EVERY: u64 = 16_384;
 /// Bytes of the write-ahead log after which it is copied into the file.
 pub(super) const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of the write-ahead log at which appends wait for the copy.
+const WAL_BYTES_MAX: u64 = 4 * CHECKPOINT_BYTES;
 /// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.
 const POSITIONS_WAIT: Duration = Duration::from_millis(10);
 /// How long appends have the log to themselves between two rounds of trimming.
@@ -41,7 +49,8 @@ pub(super) struct Owner {
     pub(super) store: Store,
     pub(super) books: Vec<Books>,
     pub(super) shared: Arc<Shared>,
-    pub(super) jobs: mpsc::UnboundedReceiver<Job>,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) copier: Copier,
     /// Bytes written to the write-ahead log since it was copied last, about.
     pub(super) wal_bytes: u64,
     /// Positions that wait for entries, and until when.
@@ -49,73 +58,97 @@ pub(super) struct Owner {
     /// The sum of the committed positions at which nothing was found to make room with.
     pub(super) full_at: Option<u64>,
     pub(super) pace: Pace,
+    /// When the disk is looked at and old entries are looked for next.
+    pub(super) house_at: Instant,
 }
 
-/// Waits until the positions that wait are due; for ever when none do.
-async fn elapsed(waiting: Option<&(Batch, Instant)>) {
-    match waiting {
-        Some((_, due)) => tokio::time::sleep_until(*due).await,
-        None => std::future::pending().await,
-    }
+/// What the owner woke up for.
+enum Wake {
+    /// Jobs, or positions that waited long enough.
+    Jobs,
+    /// The disk and old entries.
+    House,
+    /// Nobody can send jobs any more.
+    Abandoned,
 }
 
 impl Owner {
     /// Works until told to close, until nobody can send jobs, or until the disk fails.
-    pub(super) async fn run(mut self) {
+    pub(super) fn run(mut self) {
         let mut jobs = Vec::new();
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            // All branches are cancel safe: jobs not received stay queued, and the times are absolute.
-            let outcome = tokio::select! {
-                biased;
-                // First, since under load there is always another job: the disk must be looked at all the same.
-                _ = tick.tick() => self.keep_house(&mut tick).await.map(|()| None),
-                count = self.jobs.recv_many(&mut jobs, BATCH_JOBS_MAX) => match count {
-                    0 => return self.end(None).await,
-                    _ => self.work(&mut jobs).await,
-                },
-                () = elapsed(self.waiting.as_ref()) => self.work(&mut jobs).await,
+            let outcome = match self.wait(&mut jobs) {
+                // Looked for first, since under load there is always another job: the disk must be looked at all the same.
+                Wake::House => self.keep_house().map(|()| None),
+                Wake::Jobs => self.work(&mut jobs),
+                Wake::Abandoned => return self.end(None),
             };
             match outcome {
                 Ok(None) => {}
-                Ok(Some(done)) => return self.end(Some(done)).await,
+                Ok(Some(done)) => return self.end(Some(done)),
                 Err(cause) => return self.fail(&cause),
             }
         }
     }
 
+    /// Waits for something to do, and takes all the jobs that are there, as many as go into one transaction.
+    fn wait(&self, jobs: &mut Vec<Job>) -> Wake {
+        let due = self.waiting.as_ref().map(|(_, due)| *due);
+        let until = due.map_or(self.house_at, |due| due.min(self.house_at));
+        if Instant::now() >= self.house_at {
+            return Wake::House;
+        }
+        match self.jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(job) => {
+                jobs.push(job);
+                jobs.extend(self.jobs.try_iter().take(BATCH_JOBS_MAX - 1));
+                Wake::Jobs
+            }
+            Err(RecvTimeoutError::Timeout) if due == Some(until) => Wake::Jobs,
+            Err(RecvTimeoutError::Timeout) => Wake::House,
+            Err(RecvTimeoutError::Disconnected) => Wake::Abandoned,
+        }
+    }
+
     /// Does `jobs` in one transaction. Gives whom to tell when one of them was to close.
-    async fn work(&mut self, jobs: &mut Vec<Job>) -> Result<Option<oneshot::Sender<()>>, sqlx::Error> {
+    fn work(&mut self, jobs: &mut Vec<Job>) -> Result<Option<oneshot::Sender<()>>, Error> {
         let (mut batch, due) = match self.waiting.take() {
             Some((batch, due)) => (batch, due),
             None => (Batch::default(), Instant::now() + POSITIONS_WAIT),
         };
         let is_due = jobs.is_empty() || Instant::now() >= due;
-        let planned = self.plan(jobs, &mut batch).await;
+        let planned = self.plan(jobs, &mut batch);
         if planned.is_ok() && !is_due && batch.is_positions_only() && !self.store.is_in_transaction() {
             self.waiting = Some((batch, due));
             return Ok(None);
         }
         let outcome = match planned {
-            Ok(()) => self.write(&mut batch).await,
+            Ok(()) => self.write(&mut batch),
             Err(cause) => Err(cause),
         };
         let closing = match outcome {
             Ok(()) => self.settle(batch),
-            Err(cause) if is_disk_full(&cause) => self.refuse(batch, jobs, &cause).await?,
+            Err(cause) if is_disk_full(&cause) => self.refuse(batch, jobs, &cause)?,
             Err(cause) => return Err(cause),
         };
-        self.checkpoint().await?;
+        self.checkpoint()?;
         Ok(closing)
     }
 
-    /// Copies the write-ahead log into the file when it has grown; a disk without room for that puts it off.
-    async fn checkpoint(&mut self) -> Result<(), sqlx::Error> {
-        if self.wal_bytes < CHECKPOINT_BYTES {
-            return Ok(());
-        }
-        match self.store.checkpoint().await {
+    /// Has the write-ahead log copied into the file when it has grown; a disk without room for that puts it off.
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        let outcome = match self.copier.look() {
+            Progress::Running if self.wal_bytes < WAL_BYTES_MAX => return Ok(()),
+            // The disk is slower than publishers are: they wait.
+            Progress::Running => self.copier.end(),
+            Progress::None if self.wal_bytes < CHECKPOINT_BYTES => return Ok(()),
+            Progress::None if self.copier.start().is_ok() => return Ok(()),
+            // Without a thread for it, all of it is copied here.
+            Progress::None => Ok(()),
+            Progress::Ended(outcome) => outcome,
+        };
+        // What was committed since the copy began is little. Once that is copied too, the write-ahead log begins anew.
+        match outcome.and_then(|()| self.store.checkpoint()) {
             Ok(true) => self.wal_bytes = 0,
             // A reader is in the way. Trying after each commit would cost a sync each.
             Ok(false) => self.wal_bytes = CHECKPOINT_BYTES / 2,
@@ -125,12 +158,12 @@ impl Owner {
         Ok(())
     }
 
-    async fn plan(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), sqlx::Error> {
+    fn plan(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), Error> {
         // In the order in which they came; after an error the rest stays for `refuse`.
         jobs.reverse();
         while let Some(job) = jobs.pop() {
             match job {
-                Job::Append { entry, receipt } => self.append(entry, receipt, batch).await?,
+                Job::Append { entry, receipt } => self.append(entry, receipt, batch)?,
                 Job::Commit { position, done } => {
                     self.move_group(position, done, batch);
                     self.set_pace();
@@ -140,11 +173,11 @@ impl Owner {
                     is_required,
                     done,
                 } => {
-                    self.join(&group, is_required).await?;
+                    self.join(&group, is_required)?;
                     batch.committed.push(done);
                 }
                 Job::Trim { done } => {
-                    let removed = self.trim_by_age(batch).await?;
+                    let removed = self.trim_by_age(batch)?;
                     batch.trimmed.push((done, removed));
                 }
                 Job::Close { done } => batch.closing = Some(done),
@@ -153,19 +186,14 @@ impl Owner {
         Ok(())
     }
 
-    async fn append(
-        &mut self,
-        entry: NewEntry,
-        receipt: Option<ReceiptSender>,
-        batch: &mut Batch,
-    ) -> Result<(), sqlx::Error> {
+    fn append(&mut self, entry: NewEntry, receipt: Option<ReceiptSender>, batch: &mut Batch) -> Result<(), Error> {
         batch.cost += cost(&entry);
         batch.appends += 1;
         let shard = self.shared.shard_of(entry.domain());
         let known = match self.books[usize::from(shard.0)].recent.look_up(entry.id()) {
             Known::At(sequence) => Some(sequence),
             Known::New => None,
-            Known::Unknown => self.store.find(shard, entry.id()).await?,
+            Known::Unknown => self.store.find(shard, entry.id())?,
         };
         let tier = self.shared.tier;
         if let Some(sequence) = known {
@@ -180,7 +208,7 @@ impl Owner {
             return Ok(());
         }
         let bytes = entry.encoded().len() as u64;
-        if let Some(refusal) = self.make_room(shard, entry.domain(), bytes, batch).await? {
+        if let Some(refusal) = self.make_room(shard, entry.domain(), bytes, batch)? {
             self.shared.refused(receipt, refusal);
             return Ok(());
         }
@@ -230,17 +258,17 @@ impl Owner {
         }
     }
 
-    async fn join(&mut self, group: &str, is_required: bool) -> Result<(), sqlx::Error> {
-        self.store.put_group(group, is_required).await?;
+    fn join(&mut self, group: &str, is_required: bool) -> Result<(), Error> {
+        self.store.put_group(group, is_required)?;
         let mut committed = Vec::new();
         for shard in self.shared.all_shards() {
-            let position = match self.store.position(group, shard).await? {
+            let position = match self.store.position(group, shard)? {
                 Some(position) => position,
                 None => {
                     let durable_head = self.books[usize::from(shard.0)].durable_head;
-                    let oldest = self.store.oldest_at(shard).await?;
+                    let oldest = self.store.oldest_at(shard)?;
                     let before = oldest.map_or(durable_head, |(sequence, _)| sequence - 1);
-                    self.store.put_position(group, shard, before).await?;
+                    self.store.put_position(group, shard, before)?;
                     before
                 }
             };
@@ -259,32 +287,25 @@ impl Owner {
         self.shared.set_open(self.pace.is_open(Instant::now()));
     }
 
-    async fn write(&mut self, batch: &mut Batch) -> Result<(), sqlx::Error> {
-        let inserts = batch.rows.values();
-        let is_one_insert = inserts.len() == 1 && inserts.clone().all(|rows| Store::is_one_statement(rows.len()));
-        let is_single = batch.positions.len() + usize::from(is_one_insert) == 1 && inserts.len() <= 1;
-        let is_recording = self.shared.all_shards().any(|shard| self.is_record_due(shard, batch));
-        if !is_single || is_recording {
-            // All or nothing: what is durable is not refused because something after it failed.
-            self.store.begin().await?;
-        }
+    /// All or nothing: what is durable is not refused because something after it failed.
+    fn write(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let mut wal_bytes = 4_096 * (2 * batch.rows.len() + 1) as u64;
         for (shard, rows) in std::mem::take(&mut batch.rows) {
             wal_bytes += rows.iter().map(|row| row.envelope.len() as u64 + 96).sum::<u64>();
-            self.store.insert(shard, rows).await?;
+            self.store.insert(shard, &rows)?;
         }
         for ((group, shard), position) in &batch.positions {
-            self.store.put_position(group, *shard, *position).await?;
+            self.store.put_position(group, *shard, *position)?;
         }
         for shard in self.shared.all_shards() {
             if self.is_record_due(shard, batch) {
                 let books = &mut self.books[usize::from(shard.0)];
                 let unrecorded = books.take_unrecorded();
                 wal_bytes += 4_096 + 64 * unrecorded.len() as u64;
-                self.store.record(shard, books.head, &unrecorded).await?;
+                self.store.record(shard, books.head, &unrecorded)?;
             }
         }
-        self.store.commit().await?;
+        self.store.commit()?;
         self.wal_bytes += wal_bytes;
         batch.is_written = true;
         Ok(())
@@ -342,15 +363,15 @@ impl Owner {
     }
 
     /// The disk had no room for the transaction: undoes it, counts anew and refuses its entries.
-    async fn refuse(
+    fn refuse(
         &mut self,
         mut batch: Batch,
         jobs: &mut Vec<Job>,
-        cause: &sqlx::Error,
-    ) -> Result<Option<oneshot::Sender<()>>, sqlx::Error> {
+        cause: &Error,
+    ) -> Result<Option<oneshot::Sender<()>>, Error> {
         warn!(error = %cause, "the log's disk is full, appends are refused");
-        self.store.roll_back().await?;
-        self.books = super::load(&mut self.store, self.shared.shards).await?;
+        self.store.roll_back()?;
+        self.books = opened::load(&mut self.store, self.shared.shards)?;
         self.full_at = None;
         self.shared.set_disk_low(true);
         for job in jobs.drain(..).rev() {
@@ -383,44 +404,42 @@ impl Owner {
     }
 
     /// Looks at the disk and removes some of what is old; comes again soon while there is more.
-    async fn keep_house(&mut self, tick: &mut Interval) -> Result<(), sqlx::Error> {
+    fn keep_house(&mut self) -> Result<(), Error> {
+        self.house_at = Instant::now() + TICK;
         self.shared.look_at_disk();
         // Consumers that stand still are seen here alone, since nobody tells of them.
         self.set_pace();
         let mut batch = Batch::default();
-        match self.trim_some(&mut batch, tick).await {
+        match self.trim_some(&mut batch) {
             Ok(()) => drop(self.settle(batch)),
-            Err(cause) if is_disk_full(&cause) => drop(self.refuse(batch, &mut Vec::new(), &cause).await?),
+            Err(cause) if is_disk_full(&cause) => drop(self.refuse(batch, &mut Vec::new(), &cause)?),
             Err(cause) => return Err(cause),
         }
         Ok(())
     }
 
-    async fn trim_some(&mut self, batch: &mut Batch, tick: &mut Interval) -> Result<(), sqlx::Error> {
+    fn trim_some(&mut self, batch: &mut Batch) -> Result<(), Error> {
         for shard in self.shared.all_shards() {
-            if self.trim_some_by_age(shard, batch).await? >= u64::from(TRIM_ENTRIES_MAX) {
-                tick.reset_after(TRIM_PAUSE);
+            if self.trim_some_by_age(shard, batch)? >= u64::from(TRIM_ENTRIES_MAX) {
+                self.house_at = Instant::now() + TRIM_PAUSE;
             }
         }
         if batch.removed.is_empty() {
             return Ok(());
         }
-        self.write(batch).await
+        self.write(batch)
     }
 
     /// Writes the books down and closes the file.
-    async fn end(mut self, done: Option<oneshot::Sender<()>>) {
+    fn end(mut self, done: Option<oneshot::Sender<()>>) {
         for shard in self.shared.all_shards() {
             let books = &mut self.books[usize::from(shard.0)];
             let unrecorded = books.take_unrecorded();
-            if let Err(cause) = self.store.record(shard, books.head, &unrecorded).await {
+            if let Err(cause) = self.store.record(shard, books.head, &unrecorded) {
                 return self.fail(&cause);
             }
         }
-        let outcome = match self.store.commit().await {
-            Ok(()) => self.store.close().await,
-            Err(cause) => Err(cause),
-        };
+        let outcome = self.store.commit().and(self.copier.end()).and(self.store.close());
         match outcome {
             Ok(()) => self.shared.close(),
             Err(cause) => self.shared.fail(&cause.to_string()),
@@ -431,7 +450,7 @@ impl Owner {
     }
 
     /// Ends for good. A sync that failed is never tried again: the kernel may have dropped the pages (reliability.md B4-13).
-    fn fail(self, cause: &sqlx::Error) {
+    fn fail(self, cause: &Error) {
         error!(error = %cause, "the log failed, nothing more is acknowledged");
         self.shared.fail(&cause.to_string());
     }
@@ -445,7 +464,6 @@ pub(super) const fn disk_low() -> AppendError {
 }
 
 /// Whether SQLite says that the disk has no room (`SQLITE_FULL`), which a rollback mends.
-fn is_disk_full(cause: &sqlx::Error) -> bool {
-    const SQLITE_FULL: &str = "13";
-    matches!(cause, sqlx::Error::Database(database) if database.code().as_deref() == Some(SQLITE_FULL))
+fn is_disk_full(cause: &Error) -> bool {
+    cause.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }

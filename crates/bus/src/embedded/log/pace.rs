@@ -6,9 +6,7 @@
 //! publishers: for four entries that they take, three are let in.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::log::Shard;
 use crate::ring::ENTRY_OVERHEAD_BYTES;

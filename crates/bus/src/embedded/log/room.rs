@@ -4,7 +4,7 @@ use trunkline_core::DomainId;
 
 use super::job::Batch;
 use super::owner::{Owner, RETRY_AFTER, disk_low};
-use super::store::Removed;
+use super::store::{Error, Removed};
 use crate::feed::locked;
 use crate::log::{AppendError, Quota, Shard};
 
@@ -17,13 +17,13 @@ const TRIM_FRACTION: u64 = 64;
 
 impl Owner {
     /// Frees room for `bytes` of `domain` if need be, or says why there is none.
-    pub(super) async fn make_room(
+    pub(super) fn make_room(
         &mut self,
         shard: Shard,
         domain: DomainId,
         bytes: u64,
         batch: &mut Batch,
-    ) -> Result<Option<AppendError>, sqlx::Error> {
+    ) -> Result<Option<AppendError>, Error> {
         if self.shared.is_disk_low() {
             return Ok(Some(disk_low()));
         }
@@ -37,7 +37,7 @@ impl Owner {
         };
         while self.books[usize::from(shard.0)].held(domain).bytes + bytes > domain_bytes_max {
             let needed = bytes.max(domain_bytes_max / TRIM_FRACTION);
-            if self.trim_domain(shard, domain, needed, batch).await? == 0 {
+            if self.trim_domain(shard, domain, needed, batch)? == 0 {
                 return Ok(full(Quota::Domain));
             }
         }
@@ -47,7 +47,7 @@ impl Owner {
             if self.full_at == Some(committed) {
                 return Ok(full(Quota::Total));
             }
-            if self.trim_oldest(batch).await? == 0 {
+            if self.trim_oldest(batch)? == 0 {
                 self.full_at = Some(committed);
             }
         }
@@ -55,13 +55,7 @@ impl Owner {
     }
 
     /// Frees at least `needed` bytes of `domain` if as many are committed; returns the bytes freed.
-    async fn trim_domain(
-        &mut self,
-        shard: Shard,
-        domain: DomainId,
-        needed: u64,
-        batch: &mut Batch,
-    ) -> Result<u64, sqlx::Error> {
+    fn trim_domain(&mut self, shard: Shard, domain: DomainId, needed: u64, batch: &mut Batch) -> Result<u64, Error> {
         let through = self.committed_by_all(shard);
         let mut freed = 0;
         while freed < needed {
@@ -71,8 +65,7 @@ impl Owner {
             }
             let removed = self
                 .store
-                .remove_of_domain(shard, domain, first..=through, TRIM_DOMAIN_ENTRIES_MAX)
-                .await?;
+                .remove_of_domain(shard, domain, first..=through, TRIM_DOMAIN_ENTRIES_MAX)?;
             if removed.is_empty() {
                 self.books[usize::from(shard.0)].holds_nothing_through(domain, through);
                 break;
@@ -83,10 +76,10 @@ impl Owner {
     }
 
     /// Removes some of the oldest committed entries of the shard whose oldest is oldest; returns the bytes freed.
-    async fn trim_oldest(&mut self, batch: &mut Batch) -> Result<u64, sqlx::Error> {
+    fn trim_oldest(&mut self, batch: &mut Batch) -> Result<u64, Error> {
         let mut by_age = Vec::new();
         for shard in self.shared.all_shards() {
-            if let Some((sequence, appended_at)) = self.store.oldest_at(shard).await?
+            if let Some((sequence, appended_at)) = self.store.oldest_at(shard)?
                 && sequence <= self.committed_by_all(shard)
             {
                 by_age.push((appended_at, shard));
@@ -98,17 +91,16 @@ impl Owner {
         let through = self.committed_by_all(shard);
         let removed = self
             .store
-            .remove_oldest(shard, through, i64::MAX, TRIM_DOMAIN_ENTRIES_MAX)
-            .await?;
+            .remove_oldest(shard, through, i64::MAX, TRIM_DOMAIN_ENTRIES_MAX)?;
         Ok(self.took_off(shard, &removed, batch))
     }
 
     /// Removes all that is older than the configuration keeps and committed by every required group.
-    pub(super) async fn trim_by_age(&mut self, batch: &mut Batch) -> Result<u64, sqlx::Error> {
+    pub(super) fn trim_by_age(&mut self, batch: &mut Batch) -> Result<u64, Error> {
         let mut count = 0;
         for shard in self.shared.all_shards() {
             loop {
-                let removed = self.trim_some_by_age(shard, batch).await?;
+                let removed = self.trim_some_by_age(shard, batch)?;
                 count += removed;
                 if removed < u64::from(TRIM_ENTRIES_MAX) {
                     break;
@@ -118,17 +110,14 @@ impl Owner {
         Ok(count)
     }
 
-    pub(super) async fn trim_some_by_age(&mut self, shard: Shard, batch: &mut Batch) -> Result<u64, sqlx::Error> {
+    pub(super) fn trim_some_by_age(&mut self, shard: Shard, batch: &mut Batch) -> Result<u64, Error> {
         let through = self.committed_by_all(shard);
         let before = self.shared.keep_from_ms();
-        match self.store.oldest_at(shard).await? {
+        match self.store.oldest_at(shard)? {
             Some((sequence, appended_at)) if sequence <= through && appended_at < before => {}
             _ => return Ok(0),
         }
-        let removed = self
-            .store
-            .remove_oldest(shard, through, before, TRIM_ENTRIES_MAX)
-            .await?;
+        let removed = self.store.remove_oldest(shard, through, before, TRIM_ENTRIES_MAX)?;
         self.took_off(shard, &removed, batch);
         Ok(removed.len() as u64)
     }

@@ -2,7 +2,7 @@
 
 use trunkline_core::{DomainId, SystemClock};
 
-use super::store::NewRow;
+use super::store::{NewRow, Store};
 use super::*;
 use crate::conformance::{entry, in_time};
 
@@ -21,9 +21,9 @@ async fn open(dir: &Path) -> Arc<EmbeddedLog> {
 }
 
 /// The file of a log that is closed or has failed.
-async fn stored(dir: &Path) -> Store {
-    let mut store = Store::open(&dir.join(FILE), Tier::Written).await.unwrap();
-    store.make_shards(1).await.unwrap();
+fn stored(dir: &Path) -> Store {
+    let mut store = Store::open(&dir.join(FILE), Tier::Written).unwrap();
+    store.make_shards(1).unwrap();
     store
 }
 
@@ -47,10 +47,11 @@ fn sequences(page: &Page) -> Vec<u64> {
 async fn a_damaged_entry_hides_neither_those_before_it_nor_those_after() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).await.close().await;
-    let mut store = stored(dir.path()).await;
+    let mut store = stored(dir.path());
     let rows = vec![row(1, None), row(2, None), row(3, Some(b"\xff")), row(4, None)];
-    store.insert(SHARD, rows).await.unwrap();
-    store.close().await.unwrap();
+    store.insert(SHARD, &rows).unwrap();
+    store.commit().unwrap();
+    store.close().unwrap();
 
     let log = open(dir.path()).await;
     let page = log.read(SHARD, 1, ReadLimit::default()).await.unwrap();
@@ -72,13 +73,13 @@ async fn a_damaged_entry_hides_neither_those_before_it_nor_those_after() {
 async fn an_entry_is_not_kept_when_the_books_of_its_transaction_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).await.close().await;
-    let mut store = stored(dir.path()).await;
-    store.begin().await.unwrap();
-    let rows = (1..=owner::RECORD_EVERY).map(|sequence| row(sequence, None));
-    store.insert(SHARD, rows.collect()).await.unwrap();
-    store.commit().await.unwrap();
-    store.forbid_records().await.unwrap();
-    store.close().await.unwrap();
+    let mut store = stored(dir.path());
+    store.begin().unwrap();
+    let rows: Vec<_> = (1..=owner::RECORD_EVERY).map(|sequence| row(sequence, None)).collect();
+    store.insert(SHARD, &rows).unwrap();
+    store.commit().unwrap();
+    store.forbid_records().unwrap();
+    store.close().unwrap();
 
     let log = open(dir.path()).await;
     let entry = entry(DomainId::new(), "x");
@@ -86,8 +87,8 @@ async fn an_entry_is_not_kept_when_the_books_of_its_transaction_cannot_be_writte
     let receipt = log.append(entry).await.unwrap();
     assert_eq!(receipt.await, Err(AppendError::Closed));
     in_time("the failure", log.failed()).await;
-    let mut store = stored(dir.path()).await;
-    assert_eq!(store.find(SHARD, id).await.unwrap(), None);
+    let mut store = stored(dir.path());
+    assert_eq!(store.find(SHARD, id).unwrap(), None);
 }
 
 #[tokio::test]
