@@ -34,6 +34,13 @@ pub(super) enum Job {
     Close { done: oneshot::Sender<()> },
 }
 
+impl Job {
+    /// Whether nobody waits for it: an append without promise.
+    pub(super) const fn is_patient(&self) -> bool {
+        matches!(self, Self::Append { receipt: None, .. })
+    }
+}
+
 /// What a group is done with in a shard.
 pub(super) struct Position {
     pub(super) group: String,

@@ -36,6 +36,9 @@ pub(super) const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
 const WAL_BYTES_MAX: u64 = 4 * CHECKPOINT_BYTES;
 /// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.
 const POSITIONS_WAIT: Duration = Duration::from_millis(10);
+/// How long jobs that nobody waits for wait for more: fewer commits leave more of the processor to those who publish. It is short, since a
+/// job that comes meanwhile and is waited for has to wait as well.
+const PATIENCE: Duration = Duration::from_micros(250);
 /// How long appends have the log to themselves between two rounds of trimming.
 const TRIM_PAUSE: Duration = Duration::from_millis(20);
 /// How often the disk is looked at and old entries are looked for.
@@ -102,6 +105,10 @@ impl Owner {
             Ok(job) => {
                 jobs.push(job);
                 jobs.extend(self.jobs.try_iter().take(BATCH_JOBS_MAX - 1));
+                if jobs.iter().all(Job::is_patient) {
+                    std::thread::sleep(PATIENCE);
+                    jobs.extend(self.jobs.try_iter().take(BATCH_JOBS_MAX - jobs.len()));
+                }
                 Wake::Jobs
             }
             Err(RecvTimeoutError::Timeout) if due == Some(until) => Wake::Jobs,
