@@ -129,12 +129,15 @@ async fn compare(options: &Options, measure: Measure) -> Result<()> {
         let peers = measure.peers();
         for &peer in peers.iter().chain(peers.iter().rev()) {
             let broker = Broker::start(peer, options).await?;
-            let _crowd = match peer {
+            let crowd = match peer {
                 Peer::Besieged => Some(Crowd::gather(&broker)?),
                 _ => None,
             };
             let measured = once(measure, &broker, options.time).await?;
             table.add(peer, measured);
+            if let Some(crowd) = crowd {
+                println!("{:22}{crowd}", "");
+            }
         }
     }
     table.conclude(measure.peers()[0]);

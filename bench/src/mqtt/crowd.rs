@@ -1,5 +1,9 @@
 //! A crowd that means harm, around clients that do not: each of its members comes back for as long as the crowd is there.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -52,7 +56,27 @@ const NONSENSE: [&[u8]; 6] = [
 
 /// The crowd; it goes when this is dropped.
 pub(super) struct Crowd {
+    done: Arc<Done>,
     _members: JoinSet<()>,
+}
+
+/// What a crowd has done.
+#[derive(Default)]
+struct Done {
+    /// Connections of the duel.
+    duels: AtomicU64,
+    /// Other connections that ended, most of them by the platform.
+    others: AtomicU64,
+}
+
+impl fmt::Display for Crowd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (duels, others) = (self.done.duels.load(Relaxed), self.done.others.load(Relaxed));
+        write!(
+            formatter,
+            "the crowd: {duels} connections of a duel, {others} others that ended"
+        )
+    }
 }
 
 impl Crowd {
@@ -61,51 +85,55 @@ impl Crowd {
     /// # Errors
     /// When what it says cannot be written as MQTT.
     pub(super) fn gather(broker: &Broker) -> Result<Self> {
-        let mut members = JoinSet::new();
-        let target = broker.target(0);
+        let (mut members, done) = (JoinSet::new(), Arc::<Done>::default());
+        let (target, count) = (broker.target(0), || Arc::clone(&done));
         for _ in 0..SILENT {
-            members.spawn(again(target.clone(), Duration::ZERO, be_silent));
+            members.spawn(again(count(), target.clone(), Duration::ZERO, be_silent));
         }
         for _ in 0..SLOW {
-            members.spawn(again(target.clone(), Duration::ZERO, speak_slowly));
+            members.spawn(again(count(), target.clone(), Duration::ZERO, speak_slowly));
         }
         for _ in 0..SIPPING {
-            members.spawn(again(target.clone(), Duration::ZERO, sip));
+            members.spawn(again(count(), target.clone(), Duration::ZERO, sip));
         }
         for _ in 0..UNGRATEFUL {
-            members.spawn(again(target.clone(), Duration::ZERO, take_all));
+            members.spawn(again(count(), target.clone(), Duration::ZERO, take_all));
         }
         for nonsense in NONSENSE {
             let pause = NONSENSE_PAUSE * NONSENSE.len() as u32;
-            members.spawn(again(target.clone(), pause, async |target| {
+            members.spawn(again(count(), target.clone(), pause, async |target| {
                 say(TcpStream::connect(target.mqtt).await?, nonsense).await
             }));
         }
         for giant in giants(target)? {
-            members.spawn(again(target.clone(), GIANT_PAUSE, async move |target| {
+            members.spawn(again(count(), target.clone(), GIANT_PAUSE, async move |target| {
                 let (wire, _) = Wire::connect(&target, Version::V5).await?;
                 let (read, write) = wire.stream;
                 say(read.reunite(write)?, &giant).await
             }));
         }
-        members.spawn(duel(target.clone()));
-        Ok(Self { _members: members })
+        members.spawn(duel(count(), target.clone()));
+        Ok(Self {
+            done,
+            _members: members,
+        })
     }
 }
 
 /// Does one thing after the other, however each ends.
-async fn again(target: Target, pause: Duration, mut act: impl AsyncFnMut(Target) -> Result<()>) {
+async fn again(done: Arc<Done>, target: Target, pause: Duration, mut act: impl AsyncFnMut(Target) -> Result<()>) {
     let mut turns = interval(pause.max(DUEL_PAUSE));
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
         // That it fails is what the platform is for.
         let _ = act(target.clone()).await;
+        done.others.fetch_add(1, Relaxed);
     }
 }
 
 /// Two clients of one name, each of which ends the other.
-async fn duel(target: Target) {
+async fn duel(done: Arc<Done>, target: Target) {
     let Ok(connect) = connect(&target, "duelist") else {
         return;
     };
@@ -117,6 +145,7 @@ async fn duel(target: Target) {
             && stream.write_all(&connect).await.is_ok()
         {
             drop(first.replace(stream));
+            done.duels.fetch_add(1, Relaxed);
         }
     }
 }
