@@ -103,7 +103,7 @@ async fn a_client_that_spells_a_channel_in_two_ways_is_in_two_groups(world: Worl
     }
     let mut publisher = log_in_as(&world, Version::V5, &device, "publisher").await;
     publisher.publish(&topics[0], QoS::AtLeastOnce, "for both").await;
-    let mut spellings = vec![member.message().await.topic, member.message().await.topic];
+    let mut spellings = [member.message().await.topic, member.message().await.topic];
     spellings.sort();
     assert!(spellings.iter().all(|spelling| topics.contains(&spelling.to_string())));
     assert_ne!(spellings[0], spellings[1]);
