@@ -1,6 +1,6 @@
 //! `Log` on SQLite: one file in write-ahead mode, one thread that owns it, group commit, and the newest entries in memory.
 //!
-//! **Invariants:** one connection writes; a receipt resolves after the commit that holds its entry; sequences of a shard have no
+//! **Invariants:** one connection commits; a receipt resolves after the commit that holds its entry; sequences of a shard have no
 //! holes as given; an error of a commit ends the log, but for a full disk, which is undone and refused.
 
 mod books;

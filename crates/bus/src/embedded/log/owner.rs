@@ -105,7 +105,7 @@ impl Owner {
             Ok(job) => {
                 jobs.push(job);
                 jobs.extend(self.jobs.try_iter().take(BATCH_JOBS_MAX - 1));
-                if jobs.iter().all(Job::is_patient) {
+                if jobs.len() < BATCH_JOBS_MAX && jobs.iter().all(Job::is_patient) {
                     std::thread::sleep(PATIENCE);
                     jobs.extend(self.jobs.try_iter().take(BATCH_JOBS_MAX - jobs.len()));
                 }
@@ -153,6 +153,11 @@ impl Owner {
             // Without a thread for it, all of it is copied here.
             Progress::None => Ok(()),
             Progress::Ended(outcome) => outcome,
+        };
+        // A copy that could not begin, for want of a descriptor or of memory, says nothing of the disk: all of it is copied here.
+        let outcome = match outcome {
+            Err(cause) if lacks_means(&cause) => Ok(()),
+            outcome => outcome,
         };
         // What was committed since the copy began is little. Once that is copied too, the write-ahead log begins anew.
         match outcome.and_then(|()| self.store.checkpoint()) {
@@ -395,7 +400,8 @@ impl Owner {
         }
         self.shared.left_queue(batch.cost, batch.appends);
         for (receipt, appended) in batch.receipts {
-            if appended.is_duplicate {
+            // What it repeats may have been in the same transaction.
+            if appended.sequence <= self.books[usize::from(appended.shard.0)].durable_head {
                 let _ = receipt.send(Ok(appended));
             } else {
                 self.shared.refused(Some(receipt), disk_low());
@@ -410,31 +416,39 @@ impl Owner {
         Ok(batch.closing)
     }
 
-    /// Looks at the disk and removes some of what is old; comes again soon while there is more.
+    /// Looks at the disk and at the copy, and removes some of what is old; comes again soon while there is more.
     fn keep_house(&mut self) -> Result<(), Error> {
-        self.house_at = Instant::now() + TICK;
         self.shared.look_at_disk();
         // Consumers that stand still are seen here alone, since nobody tells of them.
         self.set_pace();
         let mut batch = Batch::default();
-        match self.trim_some(&mut batch) {
-            Ok(()) => drop(self.settle(batch)),
-            Err(cause) if is_disk_full(&cause) => drop(self.refuse(batch, &mut Vec::new(), &cause)?),
+        let has_more = match self.trim_some(&mut batch) {
+            Ok(has_more) => {
+                self.settle(batch);
+                has_more
+            }
+            Err(cause) if is_disk_full(&cause) => {
+                self.refuse(batch, &mut Vec::new(), &cause)?;
+                false
+            }
             Err(cause) => return Err(cause),
-        }
+        };
+        self.checkpoint()?;
+        // From its end, so that a slow disk leaves time for appends.
+        self.house_at = Instant::now() + if has_more { TRIM_PAUSE } else { TICK };
         Ok(())
     }
 
-    fn trim_some(&mut self, batch: &mut Batch) -> Result<(), Error> {
+    /// Says whether there may be more that is old.
+    fn trim_some(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+        let mut has_more = false;
         for shard in self.shared.all_shards() {
-            if self.trim_some_by_age(shard, batch)? >= u64::from(TRIM_ENTRIES_MAX) {
-                self.house_at = Instant::now() + TRIM_PAUSE;
-            }
+            has_more |= self.trim_some_by_age(shard, batch)? >= u64::from(TRIM_ENTRIES_MAX);
         }
-        if batch.removed.is_empty() {
-            return Ok(());
+        if !batch.removed.is_empty() {
+            self.write(batch)?;
         }
-        self.write(batch)
+        Ok(has_more)
     }
 
     /// Writes the books down and closes the file.
@@ -473,4 +487,12 @@ pub(super) const fn disk_low() -> AppendError {
 /// Whether SQLite says that the disk has no room (`SQLITE_FULL`), which a rollback mends.
 fn is_disk_full(cause: &Error) -> bool {
     cause.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// Whether SQLite could not begin, since the process has no descriptor or no memory left.
+fn lacks_means(cause: &Error) -> bool {
+    matches!(
+        cause.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::OutOfMemory)
+    )
 }

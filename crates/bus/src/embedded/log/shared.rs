@@ -72,7 +72,7 @@ pub(super) struct Shared {
     pub(super) is_open: watch::Sender<bool>,
 }
 
-/// Held by the owner's task: however that ends, the log is not left open without an owner.
+/// Held by the owner's thread: however that ends, the log is not left open without an owner.
 pub(super) struct Watch(pub(super) Arc<Shared>);
 
 impl Drop for Watch {
@@ -211,7 +211,7 @@ impl Shared {
         self.ending.send_replace(Ending::Failed(cause.to_owned()));
     }
 
-    /// The owner's task is gone; that is a failure, unless it said how it ended.
+    /// The owner's thread is gone; that is a failure, unless it said how it ended.
     fn abandoned(&self) {
         self.room.close();
         self.ending.send_if_modified(|ending| {

@@ -1,6 +1,6 @@
 //! The log's SQL: one table per shard, so that every insert goes to the right edge of a tree. No decisions.
 //!
-//! Calls block. The owner makes them on its own thread, where a statement costs no change of threads.
+//! Calls block. The owner makes its own on its thread, where a statement costs no change of threads; `read` and `copy` run on others.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -63,7 +63,7 @@ pub(super) struct Held {
     pub(super) first: u64,
 }
 
-/// The writing connection. There is one: SQLite allows one writer.
+/// The connection that commits. There is one: SQLite allows one writer.
 pub(super) struct Store(Connection);
 
 fn number(value: u64) -> i64 {
