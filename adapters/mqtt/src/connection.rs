@@ -313,8 +313,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Hears what the client has said before another connection got its session, as far as that takes little time: it may be a goodbye.
     async fn hand_over(&mut self) -> Cause {
-        let deadline = Instant::now() + HAND_OVER_TIME_MAX;
-        for _ in 0..LAST_READS_MAX {
+        let (deadline, mut reads) = (Instant::now() + HAND_OVER_TIME_MAX, 0);
+        while reads < LAST_READS_MAX && Instant::now() < deadline {
             let heard = if let Some(work) = self.work.take() {
                 let Ok(done) = timeout_at(deadline, work).await else {
                     break;
@@ -325,9 +325,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 let (stream, output) = (&mut self.stream, &mut self.output);
                 let transfer = io::transfer(stream, output, &mut self.input, &mut self.is_flushed, may_read);
                 match transfer.now_or_never() {
-                    Some(Ok(Transfer::Received | Transfer::Sent | Transfer::Flushed)) => Ok(()),
+                    Some(Ok(Transfer::Received)) => reads += 1,
+                    Some(Ok(Transfer::Sent | Transfer::Flushed)) => {}
                     Some(Ok(Transfer::End) | Err(_)) | None => break,
                 }
+                Ok(())
             };
             if let Err(cause) = heard.and_then(|()| self.advance()) {
                 return cause;

@@ -102,6 +102,7 @@ impl Shared {
     async fn try_sync(&self, group: &Arc<Group>) -> Result<(), NotSynced> {
         let comeback = self.sessions.standing().up().await;
         let (node, key) = (self.sessions.node_id(), &group.state_key);
+        let changes = group.lock().shares.look();
         let found = self.state.get(key).await?;
         let (read, revision) = match &found {
             Some(found) => (self.understood(&found.value)?, found.revision),
@@ -119,6 +120,7 @@ impl Shared {
             read,
             revision,
             cleared,
+            changes,
         };
         // Read before what is at hand is looked at: what came by by then has been put there.
         let routed = self.routed(group);

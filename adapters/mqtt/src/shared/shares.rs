@@ -44,6 +44,8 @@ pub(super) struct Base {
     pub(super) revision: u64,
     /// The same without the nodes that are gone.
     pub(super) cleared: Record,
+    /// What [`Shares::look`] gave before it was read.
+    pub(super) changes: u64,
 }
 
 /// What is to be written, and the changes that are in it.
@@ -88,6 +90,13 @@ impl Shares {
     /// Whether the record says all that is to be said.
     pub(super) const fn is_saved(&self) -> bool {
         self.changes == self.saved
+    }
+
+    /// The record is about to be read: gives the number of the last change here. What changes or is heard from now on may be missing in what
+    /// is read, so it has to be looked at again.
+    pub(super) const fn look(&mut self) -> u64 {
+        self.is_urgent = false;
+        self.changes
     }
 
     /// There is no record to say anything in.
@@ -137,7 +146,6 @@ impl Inner {
     /// The record as it is to be after `base`, which others may have written. While that is not known to be written, nothing is dealt that
     /// another node may deal then.
     pub(super) fn draft(&mut self, base: Base, (node, comeback, routed): (NodeId, u64, u64)) -> Draft {
-        self.shares.is_urgent = false;
         self.shares.node = Some(node);
         if let Some(pending) = self.shares.pending.take()
             && pending.record == base.read
@@ -148,6 +156,7 @@ impl Inner {
             self.adopt(pending, node, base.revision);
         }
         self.learn(&base, node);
+        let changes = base.changes;
         let mut record = base.cleared;
         let left = record.returned.difference(&base.read.returned).copied().collect();
         self.shares.known = Some((base.read, base.revision));
@@ -181,7 +190,7 @@ impl Inner {
         let draft = Draft {
             record,
             left,
-            changes: self.shares.changes,
+            changes,
             wishes: self.shares.wishes.clone(),
             settling: self.shares.settling.clone(),
             comeback,

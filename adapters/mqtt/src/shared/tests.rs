@@ -235,11 +235,7 @@ async fn who_is_one_too_many_is_refused_alone() {
     let last = scene.session().await;
     let settling = [sequence];
     let join = |kept| scene.adapter.shared.join(key.clone(), SessionId::new(), kept);
-    let (refused, joined, ()) = tokio::join!(
-        join(Some(last.member())),
-        join(None),
-        ticket.group().settle(&settling)
-    );
+    let (refused, joined, ()) = tokio::join!(join(Some(last.member())), join(None), ticket.group().settle(&settling));
     assert_eq!(refused.err(), Some(NotJoined::Groups));
     assert!(joined.is_ok());
     assert!(scene.record(&key).await.unwrap().is_past(sequence));

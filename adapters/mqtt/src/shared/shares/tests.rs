@@ -51,6 +51,7 @@ impl Scene {
             read,
             revision: self.revision,
             cleared,
+            changes: self.inner.shares.look(),
         };
         self.inner.draft(base, (self.node, 0, self.routed))
     }
@@ -191,4 +192,20 @@ fn a_group_that_has_nothing_to_say_writes_nothing_and_looks_at_nothing() {
     scene.routed += 1;
     assert_eq!(scene.draft(|_| {}).record.next, SAVE_LAG_MAX + 7);
     assert!(scene.inner.shares.is_due(|_| true));
+}
+
+#[test]
+fn what_is_heard_or_changes_while_the_record_is_read_is_looked_at_again() {
+    let mut scene = Scene::start();
+    let base = Base {
+        read: scene.record.clone(),
+        revision: scene.revision,
+        cleared: scene.record.clone(),
+        changes: scene.inner.shares.look(),
+    };
+    scene.inner.shares.is_urgent = true;
+    scene.inner.shares.changes += 1;
+    let draft = scene.inner.draft(base, (scene.node, 0, scene.routed));
+    scene.write(draft);
+    assert!(scene.inner.shares.is_urgent && !scene.inner.shares.is_saved());
 }
