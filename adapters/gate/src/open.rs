@@ -13,11 +13,12 @@ use crate::{Action, Credentials, Denial, Gate, Grant, Identity, Permit, Realm, R
 
 /// Admits everybody to everything: every topic is a subtopic of one channel in one domain, spelled as it is.
 ///
-/// For testing only. Topic filters can be closed, to test what clients do when they are refused.
+/// For testing only. Topics and topic filters can be closed, to test what clients do when they are refused.
 pub struct OpenGate {
     grant: Arc<Grant>,
     names: DigestKey,
     denied_filters: Vec<String>,
+    denied_topics: Vec<String>,
 }
 
 impl OpenGate {
@@ -29,11 +30,22 @@ impl OpenGate {
             grant: Arc::new(Grant::new(domain_id, channel_id, Lease::unlimited())),
             names: DigestKey::new([0; KEY_BYTES]),
             denied_filters,
+            denied_topics: Vec::new(),
         }
     }
 
+    /// The same gate, which denies publishing to exactly `denied_topics`.
+    #[must_use]
+    pub fn denying_publish(self, denied_topics: Vec<String>) -> Self {
+        Self { denied_topics, ..self }
+    }
+
     fn decide(&self, action: Action, topic: &str) -> Result<Permit, Denial> {
-        if action == Action::Subscribe && self.denied_filters.iter().any(|denied| denied == topic) {
+        let denied = match action {
+            Action::Publish => &self.denied_topics,
+            Action::Subscribe => &self.denied_filters,
+        };
+        if denied.iter().any(|denied| denied == topic) {
             return Err(Denial::NotAuthorized);
         }
         Ok(Permit {

@@ -29,7 +29,10 @@ struct Arguments {
     /// Topic filter that nobody may subscribe to; may be given more than once.
     #[arg(long)]
     deny_subscribe: Vec<String>,
-    /// Keep to Mosquitto's limits, and say no more than it does: its scripts compare every byte of an answer.
+    /// Topic that nobody may publish to; may be given more than once.
+    #[arg(long)]
+    deny_publish: Vec<String>,
+    /// Keep to Mosquitto's limits, and say what it does, and no more: its scripts compare every byte of an answer.
     #[arg(long)]
     as_mosquitto: bool,
 }
@@ -47,6 +50,7 @@ const MOSQUITTO: Settings = Settings {
         ..Limits::STANDARD
     },
     refusals: Refusals::Terse,
+    tells_unheard: true,
 };
 
 #[tokio::main]
@@ -57,7 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let clock = Arc::new(SystemClock);
     let bus = EmbeddedBus::open(folder, Config::default(), clock.clone()).await?;
     let deps = Deps {
-        gate: Arc::new(OpenGate::new(arguments.deny_subscribe)),
+        gate: Arc::new(OpenGate::new(arguments.deny_subscribe).denying_publish(arguments.deny_publish)),
         log: bus.log.clone(),
         live: bus.live.clone(),
         state: bus.state.clone(),
@@ -66,7 +70,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         tracer: Default::default(),
     };
     let settings = match arguments.as_mosquitto {
-        true => MOSQUITTO,
+        true => Settings {
+            // Sessions of before may be away and subscribe.
+            tells_unheard: arguments.data.is_none(),
+            ..MOSQUITTO
+        },
         false => Settings::default(),
     };
     let adapter = Adapter::open(deps, settings);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_bus::{Live, Log, State};
 use trunkline_core::{ClientId, Clock};
-use trunkline_gate::Gate;
+use trunkline_gate::{Gate, Permit};
 use trunkline_telemetry::Tracer;
 
 use crate::attendance::Attendance;
@@ -125,6 +125,15 @@ impl Adapter {
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             noted: Mutex::default(),
         })
+    }
+
+    /// Whether a message is certain to go to nobody, and its publisher is to know ([`Settings::tells_unheard`]).
+    pub(crate) fn is_unheard(&self, permit: &Permit, topic: &str) -> bool {
+        let place = (permit.domain_id(), permit.channel_id());
+        self.settings.tells_unheard
+            && self.shared.is_empty()
+            && !self.sessions.has_kept()
+            && !self.router.index.has(place, permit.subtopic(topic))
     }
 
     /// Feeds subscribers and keeps retained messages until `cancel`. To be ended after every `serve`, so that they get all that was acknowledged to others.

@@ -61,6 +61,8 @@ pub(crate) struct Connection<S> {
     work: Option<BoxFuture<'static, Done>>,
     /// Where the log ended before the message that is being appended, as far as was known.
     head: u64,
+    /// Whether it is certain that nobody subscribes to that message, and its client is to know.
+    is_unheard: bool,
     /// When the last packet was read: the one that `work` is for.
     asked: Instant,
     /// What is recorded of that packet, if it is a publish.
@@ -115,6 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             retaining: None,
             work: None,
             head: 0,
+            is_unheard: false,
             asked: Instant::now(),
             trace: PublishTrace::default(),
             member: None,

@@ -64,6 +64,22 @@ impl Index {
         }
     }
 
+    /// Whether a session subscribes to `subtopic` at this place, whoever publishes.
+    pub(crate) fn has(&self, place: (DomainId, ChannelId), subtopic: &str) -> bool {
+        let channels = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(channel) = channels.get(&place) else {
+            return false;
+        };
+        let is_matched = |entry: &Entry| {
+            entry
+                .subscriber
+                .all()
+                .iter()
+                .any(|subscription| subscription.matches(subtopic))
+        };
+        channel.exact.contains_key(subtopic) || channel.wild.values().any(is_matched)
+    }
+
     /// Puts `message` into the mailbox of every session that asks for it, looking at each session once. Returns how many took
     /// it, and how many lost it.
     pub(crate) fn route(&self, message: &Arc<Message>) -> (usize, u64) {

@@ -83,6 +83,8 @@ struct AckSlot {
     packet_id: PacketId,
     qos: QoS,
     answer: Option<ReasonCode>,
+    /// What the answer is when the log takes the message.
+    success: ReasonCode,
 }
 
 /// What is to be done outside of the machine.

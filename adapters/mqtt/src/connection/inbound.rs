@@ -132,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         };
         self.head = self.member.as_ref().map_or(0, |member| member.head(&self.adapter));
+        self.is_unheard = publish.qos == QoS::AtLeastOnce && self.adapter.is_unheard(&permit, &publish.topic);
         if let Some(receipt) = self.receipt_of_earlier(&publish) {
             self.taken(&publish, receipt);
             return Ok(());
@@ -211,6 +212,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn taken(&mut self, publish: &Publish, receipt: Receipt) {
         if let Some(packet_id) = publish.packet_id {
             self.machine.awaiting(packet_id, publish.qos);
+            if self.is_unheard {
+                self.machine.unheard();
+            }
             of_qos(&self.adapter.metrics.published, publish.qos).increment();
             self.receipts.push_back(Taken {
                 receipt,

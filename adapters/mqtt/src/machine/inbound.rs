@@ -62,7 +62,15 @@ impl Machine {
             packet_id,
             qos,
             answer: None,
+            success: ReasonCode::Success,
         });
+    }
+
+    /// Tells an MQTT 5 client that nobody subscribes to the message that [`Machine::awaiting`] was last called for, once the log has it.
+    pub fn unheard(&mut self) {
+        if let Some(slot) = self.acks.back_mut() {
+            slot.success = ReasonCode::NoMatchingSubscribers;
+        }
     }
 
     /// What came of the oldest message that [`Machine::awaiting`] was called for.
@@ -70,18 +78,18 @@ impl Machine {
         if !self.is_open() {
             return Step::Wait;
         }
-        let reason = match outcome {
-            Ok(()) => ReasonCode::Success,
+        let refused = match outcome {
+            Ok(()) => None,
             Err(error) => match reason::of_append_error(error) {
-                Some(reason) => reason,
+                Some(reason) => Some(reason),
                 None => return self.unknown(error, out),
             },
         };
-        if reason.is_error() && self.version() == Version::V3 {
+        if let Some(reason) = refused.filter(|_| self.version() == Version::V3) {
             return self.disconnect(reason, Cause::PublishRefused, out);
         }
         if let Some(slot) = self.acks.iter_mut().find(|slot| slot.answer.is_none()) {
-            slot.answer = Some(reason);
+            slot.answer = Some(refused.unwrap_or(slot.success));
         }
         self.send_acks(out);
         Step::Continue
@@ -115,6 +123,7 @@ impl Machine {
                 packet_id,
                 qos,
                 answer: Some(reason),
+                success: reason,
             });
             self.send_acks(out);
         }
@@ -127,6 +136,7 @@ impl Machine {
             packet_id,
             qos,
             answer: Some(reason),
+            ..
         }) = self.acks.front()
         {
             debug_assert!(reason.is_allowed_in(PacketType::PubAck), "{reason} in a PUBACK");

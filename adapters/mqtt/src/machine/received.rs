@@ -71,6 +71,7 @@ impl Machine {
             packet_id,
             qos: QoS::ExactlyOnce,
             answer: Some(ReasonCode::Success),
+            success: ReasonCode::Success,
         });
         self.send_acks(out);
         Some(Step::Continue)

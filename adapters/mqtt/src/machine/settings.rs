@@ -24,6 +24,10 @@ pub struct Settings {
     pub denied_publish: DeniedPublish,
     /// How much is said of why something was refused.
     pub refusals: Refusals,
+    /// Whether the publisher of a message at QoS 1 is told that nobody subscribes to its topic: No Matching Subscribers (MQTT 5, 3.4.2.1).
+    /// Only for a node that is alone and began without sessions; it tells nobody any more once it has kept a session, which may be away and
+    /// subscribe. Off by default: what is stored was not published in vain.
+    pub tells_unheard: bool,
 }
 
 impl Default for Settings {
@@ -41,6 +45,7 @@ impl Default for Settings {
             topic_alias_max: TOPIC_ALIASES_MAX,
             denied_publish: DeniedPublish::default(),
             refusals: Refusals::default(),
+            tells_unheard: false,
         }
     }
 }

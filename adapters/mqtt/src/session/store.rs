@@ -1,6 +1,7 @@
 //! Records of sessions in `State`: taken, saved and given up by compare-and-swap.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use trunkline_bus::Live;
 use trunkline_bus::log::Incarnation;
@@ -32,6 +33,8 @@ pub(crate) struct Sessions {
     pub(super) agenda: Arc<Agenda>,
     pub(super) nodes: Nodes,
     pub(super) wills: Arc<Wills>,
+    /// Whether a client had a session here that may outlive its connection.
+    has_kept: AtomicBool,
 }
 
 /// What a client that connects asks for.
@@ -121,7 +124,13 @@ impl Sessions {
             agenda: Arc::default(),
             nodes: Nodes::default(),
             wills,
+            has_kept: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a client had a session on this node that may outlive its connection, since the node began.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.has_kept.load(Ordering::Relaxed)
     }
 
     /// Takes a session for a client that connects: its old one, a new one, or none that is kept. A will that is due by that is published first.
@@ -129,6 +138,9 @@ impl Sessions {
     /// # Errors
     /// The client gets none.
     pub(crate) async fn claim(&self, wish: &Wish<'_>) -> Result<Claimed, NotClaimed> {
+        if wish.expiry_s > 0 {
+            self.has_kept.store(true, Ordering::Relaxed);
+        }
         let key = key_of(wish.client_id, wish.mqtt_client_id);
         let mut hold = self.hold_for(&key, (wish.client_id, wish.mqtt_client_id.clone()));
         let mut has_waited = false;

@@ -23,6 +23,7 @@ mod shared_nodes;
 mod slow;
 mod standard;
 mod tls;
+mod unheard;
 mod websocket;
 mod wills;
 

@@ -338,6 +338,7 @@ impl Owner {
         for stored in batch.stored {
             by_shard.entry(stored.0.shard).or_default().push(stored);
         }
+        let shards: Vec<Shard> = by_shard.keys().copied().collect();
         for (shard, stored) in by_shard {
             let books = &mut self.books[usize::from(shard.0)];
             books.durable_head = books.head;
@@ -364,6 +365,10 @@ impl Owner {
         // Whoever gave up waiting is not told; that is no failure.
         for (receipt, appended) in batch.receipts {
             let _ = receipt.send(Ok(appended));
+        }
+        // After their receipts, so that a publisher that hears itself mostly has its answer before the message.
+        for shard in shards {
+            self.shared.tell(shard);
         }
         for done in batch.committed {
             let _ = done.send(Ok(()));

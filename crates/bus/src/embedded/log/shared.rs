@@ -106,7 +106,7 @@ impl Shared {
         self.now_ms().saturating_sub(keep_ms)
     }
 
-    /// Shows durable entries to consumers.
+    /// Shows durable entries to consumers that look. Those that wait are not told yet: [`Shared::tell`] does that.
     pub(super) fn show(&self, shard: Shard, stored: Vec<(StoredEntry, usize)>) {
         let mut head = None;
         {
@@ -118,8 +118,16 @@ impl Shared {
         }
         self.shrink_rings();
         if let Some(head) = head {
-            self.heads[usize::from(shard.0)].send_replace(head);
+            self.heads[usize::from(shard.0)].send_if_modified(|shown| {
+                *shown = head;
+                false
+            });
         }
+    }
+
+    /// Tells consumers that wait of entries that were shown.
+    pub(super) fn tell(&self, shard: Shard) {
+        self.heads[usize::from(shard.0)].send_modify(|_| {});
     }
 
     /// Keeps the rings within their bytes: the largest gives up the most, so that a busy shard has what idle ones leave.
