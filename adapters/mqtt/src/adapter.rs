@@ -82,6 +82,7 @@ impl Adapter {
             Arc::clone(&log),
             Arc::clone(&clock),
             Arc::clone(&attendance),
+            Arc::clone(&metrics),
         ));
         let wills = Arc::new(Wills {
             gate: Arc::clone(&deps.gate),

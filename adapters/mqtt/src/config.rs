@@ -85,8 +85,8 @@ pub enum Refusals {
     /// The reason code that says most, with words where MQTT 5 has room for them. The default.
     #[default]
     Full,
-    /// No words; and for whatever rule of the standard or limit a packet breaks the code Malformed Packet (0x81), or Packet Too Large
-    /// (0x95). Who connects twice, or sends what only servers send, is told nothing, and a PUBREL that names no message is answered like
+    /// No words; and for whatever rule of the standard or limit a packet breaks the code Malformed Packet (0x81), Packet Too Large
+    /// (0x95), or Protocol Error (0x82) for a topic over the limit. Who connects twice, or sends what only servers send, is told nothing, and a PUBREL that names no message is answered like
     /// any other. For listeners that strangers reach, who then learn less about what answers.
     Terse,
 }

@@ -54,6 +54,7 @@ pub struct Machine {
     /// When the client was last heard, on the caller's clock.
     heard: Duration,
     unsupported: Option<Feature>,
+    has_refused_payload: bool,
     owes_will: bool,
     /// Whether the session outlives the connection.
     is_kept: bool,
@@ -206,6 +207,7 @@ impl Machine {
             given: Given::default(),
             heard: now,
             unsupported: None,
+            has_refused_payload: false,
             owes_will: false,
             is_kept: false,
             generations: Generations::default(),
@@ -264,6 +266,11 @@ impl Machine {
     /// A feature that is not offered and was used since this was last asked.
     pub const fn take_unsupported(&mut self) -> Option<Feature> {
         self.unsupported.take()
+    }
+
+    /// Whether a message was refused for its payload since this was last asked.
+    pub const fn take_invalid_payload(&mut self) -> bool {
+        std::mem::replace(&mut self.has_refused_payload, false)
     }
 
     /// When [`Machine::tick`] is to be called, on the caller's clock.
@@ -373,6 +380,7 @@ impl Machine {
                 Step::Close(cause)
             }
             DecodeError::PacketTooLarge { .. } => self.disconnect(ReasonCode::PacketTooLarge, cause, out),
+            DecodeError::TopicNameTooLong(_) => self.disconnect(ReasonCode::ProtocolError, cause, out),
             _ => self.disconnect(ReasonCode::MalformedPacket, cause, out),
         }
     }

@@ -1,5 +1,9 @@
 //! What the adapter counts.
 
+mod refused;
+
+pub(crate) use refused::{ByCause, Refused};
+
 use trunkline_mqtt_wire::QoS;
 use trunkline_telemetry::{Counter, Gauge, Metrics as Registry};
 
@@ -13,8 +17,10 @@ pub(crate) struct Metrics {
     pub(crate) refused_over_limit: Counter,
     pub(crate) handshakes_failed: Counter,
     pub(crate) published: [Counter; 3],
-    pub(crate) publish_refused: Counter,
-    pub(crate) publish_dropped: Counter,
+    pub(crate) connect_refused: ByCause,
+    pub(crate) publish_refused: ByCause,
+    pub(crate) publish_dropped: ByCause,
+    pub(crate) subscribe_refused: ByCause,
     pub(crate) will_denied: Counter,
     pub(crate) will_refused: Counter,
     pub(crate) will_unknown: Counter,
@@ -25,6 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) lost_too_large: Counter,
     pub(crate) lost_revoked: Counter,
     pub(crate) subscriptions_denied: Counter,
+    pub(crate) sessions_expired: Counter,
+    pub(crate) retained_expired: Counter,
     pub(crate) shared_groups: Gauge,
     pub(crate) shared_again: Counter,
     shared_refused: [Counter; NotJoined::ALL.len()],
@@ -43,6 +51,7 @@ impl Metrics {
             let help = "Wills of MQTT clients that were not published, by cause";
             registry.counter("trunkline_mqtt_wills_lost_total", help, &[("cause", cause)])
         };
+        let refused = |named, causes: &[Refused]| ByCause::new(registry, named, causes);
         let count = |name, help| registry.counter(name, help, &[]);
         Self {
             connections: registry.gauge("trunkline_mqtt_connections", "Open MQTT connections", &[]),
@@ -55,13 +64,33 @@ impl Metrics {
                 "Connections that ended in a handshake below MQTT, such as TLS",
             ),
             published: by_qos("trunkline_mqtt_published_total", "Messages taken from MQTT clients"),
-            publish_refused: count(
-                "trunkline_mqtt_publish_refused_total",
-                "Messages of MQTT clients that were refused",
+            connect_refused: refused(
+                (
+                    "trunkline_mqtt_connect_refused_total",
+                    "MQTT clients that were not admitted, by cause",
+                ),
+                &Refused::CONNECT,
             ),
-            publish_dropped: count(
-                "trunkline_mqtt_publish_dropped_total",
-                "QoS 0 messages of MQTT clients that the log had no room for",
+            publish_refused: refused(
+                (
+                    "trunkline_mqtt_publish_refused_total",
+                    "Messages of MQTT clients that were refused, by cause",
+                ),
+                &Refused::PUBLISH,
+            ),
+            publish_dropped: refused(
+                (
+                    "trunkline_mqtt_publish_dropped_total",
+                    "QoS 0 messages of MQTT clients that the log did not take, by cause",
+                ),
+                &Refused::DROPPED,
+            ),
+            subscribe_refused: refused(
+                (
+                    "trunkline_mqtt_subscribe_refused_total",
+                    "Filters of SUBSCRIBE packets that were refused, by cause",
+                ),
+                &Refused::SUBSCRIBE,
             ),
             will_denied: will("denied"),
             will_refused: will("refused"),
@@ -78,6 +107,14 @@ impl Metrics {
             subscriptions_denied: count(
                 "trunkline_mqtt_subscriptions_denied_total",
                 "Subscriptions of MQTT sessions that were removed since their clients may not have them any more",
+            ),
+            sessions_expired: count(
+                "trunkline_mqtt_sessions_expired_total",
+                "MQTT sessions whose time was over",
+            ),
+            retained_expired: count(
+                "trunkline_mqtt_retained_expired_total",
+                "Retained messages whose time was over",
             ),
             shared_groups: registry.gauge("trunkline_mqtt_shared_groups", "Groups of shared subscriptions", &[]),
             shared_again: count(

@@ -25,6 +25,7 @@ use trunkline_core::{ChannelId, Clock, DomainId, SessionId};
 use crate::attendance::Attendance;
 use crate::limits::{RETAINED_BYTES_MAX, RETAINED_PAGE_BYTES_MAX, RETAINED_PAGE_ENTRIES_MAX, RETAINED_QUEUE_MAX};
 use crate::message::Message;
+use crate::metrics::Metrics;
 use crate::session::Unsent;
 use crate::subscription::Subscription;
 use index::Index;
@@ -38,6 +39,7 @@ pub(crate) struct Retained {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     attendance: Arc<Attendance>,
+    metrics: Arc<Metrics>,
     index: RwLock<Index>,
     work: mpsc::Sender<Work>,
     inbox: Mutex<Option<mpsc::Receiver<Work>>>,
@@ -107,6 +109,7 @@ impl Retained {
         log: Arc<dyn Log>,
         clock: Arc<dyn Clock>,
         attendance: Arc<Attendance>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let (work, inbox) = mpsc::channel(RETAINED_QUEUE_MAX);
         let progress = |_| Progress {
@@ -120,6 +123,7 @@ impl Retained {
             log,
             clock,
             attendance,
+            metrics,
             index: RwLock::default(),
             work,
             inbox: Mutex::new(Some(inbox)),

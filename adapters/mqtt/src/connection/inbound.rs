@@ -20,7 +20,7 @@ use super::subscribe::Granted;
 use super::{Connection, Taken, ended};
 use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE};
 use crate::machine::{Cause, Step};
-use crate::metrics::of_qos;
+use crate::metrics::{Refused, of_qos};
 use crate::retained::{Room, Slot};
 use crate::session::message_id;
 
@@ -49,7 +49,7 @@ pub(super) enum Unanswered {
     Taken,
     /// It is retained once this receipt resolves.
     Retaining(Receipt),
-    Dropped,
+    Dropped(Refused),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         while self.work.is_none() && self.machine.may_read() && self.output_bytes() < OUTPUT_BYTES_STOP {
             let now = self.opened.elapsed();
             let step = self.machine.next(&mut self.input, now, &mut self.output);
-            self.note_unsupported();
+            self.note_refused();
             self.asked = self.opened + now;
             match step {
                 Step::Wait => break,
@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let permit = match answer {
             Ok(permit) => permit,
             Err(denial) => {
-                metrics.publish_refused.increment();
+                metrics.publish_refused.count(&denial);
                 self.trace.refused(denial.reason());
                 let step = self.machine.deny(&publish, &denial, &mut self.output);
                 return ended(&step);
@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         match taken {
             Ok(None) => self.let_go(Unanswered::Taken),
             Ok(Some(receipt)) => self.let_go(Unanswered::Retaining(receipt)),
-            Err(TryAppendError::Refused(_)) => self.let_go(Unanswered::Dropped),
+            Err(TryAppendError::Refused(error)) => self.let_go(Unanswered::Dropped((&error).into())),
             Err(TryAppendError::Busy(entry)) => return self.wait_for_room(publish, permit, entry),
         }
         Ok(())
@@ -187,8 +187,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         match unanswered {
             Unanswered::Taken => {}
             Unanswered::Retaining(receipt) => self.retaining = Some(receipt),
-            Unanswered::Dropped => {
-                self.adapter.metrics.publish_dropped.increment();
+            Unanswered::Dropped(cause) => {
+                self.adapter.metrics.publish_dropped.count(cause);
                 self.trace.refused("DROPPED");
             }
         }
@@ -276,13 +276,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn not_taken(&mut self, publish: &Publish, error: &AppendError) -> Result<(), Cause> {
-        self.adapter.metrics.publish_refused.increment();
+        self.adapter.metrics.publish_refused.count(error);
         self.trace.settled(Err(error));
         let step = self.machine.not_taken(publish, error, &mut self.output);
         ended(&step)
     }
 
-    fn note_unsupported(&mut self) {
+    /// Counts what the machine refused by itself.
+    fn note_refused(&mut self) {
+        if self.machine.take_invalid_payload() {
+            self.adapter.metrics.publish_refused.count(Refused::InvalidPayload);
+        }
         if let (Some(feature), Some(member)) = (self.machine.take_unsupported(), &self.member) {
             self.adapter.note_unsupported(member.session.client_id(), feature);
         }
@@ -294,13 +298,18 @@ async fn appended(log: &dyn Log, publish: Publish, entry: NewEntry) -> Done {
     if publish.qos != QoS::AtMostOnce {
         return Done::Taken(publish, log.append(entry).await);
     }
-    let unanswered = if publish.retain {
-        let taken = timeout(UNACKNOWLEDGED_WAIT_MAX, log.append(entry)).await;
-        taken.ok().and_then(Result::ok).map(Unanswered::Retaining)
+    Done::LetGo(if publish.retain {
+        match timeout(UNACKNOWLEDGED_WAIT_MAX, log.append(entry)).await {
+            Ok(Ok(receipt)) => Unanswered::Retaining(receipt),
+            Ok(Err(error)) => Unanswered::Dropped((&error).into()),
+            Err(_) => Unanswered::Dropped(Refused::Busy),
+        }
     } else {
-        log.append_unacknowledged(entry).await.then_some(Unanswered::Taken)
-    };
-    Done::LetGo(unanswered.unwrap_or(Unanswered::Dropped))
+        match log.append_unacknowledged(entry).await {
+            true => Unanswered::Taken,
+            false => Unanswered::Dropped(Refused::Busy),
+        }
+    })
 }
 
 /// Asks until it can be answered. Whoever waits for it bounds the time.

@@ -18,6 +18,7 @@ use crate::adapter::Adapter;
 use crate::directory::Seat;
 use crate::limits::TAKEOVER_TIME_MAX;
 use crate::machine::{Cause, Opened, Step};
+use crate::metrics::Refused;
 use crate::session::{Claimed, NotClaimed, Owned, Stored, Wish};
 use crate::shared::GroupKey;
 use crate::subscription::{Subscription, unshared};
@@ -165,6 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Err(Cause::NotAdmitted)
             }
             Err(NotClaimed::TooMany) => {
+                self.adapter.metrics.connect_refused.count(Refused::TooMany);
                 self.machine.has_too_many_sessions(&mut self.output);
                 Err(Cause::OverLimit)
             }
@@ -172,6 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Result<(), Cause> {
+        self.adapter.metrics.connect_refused.count(refusal);
         match self.machine.admitted(Err(refusal), &mut self.output) {
             Step::Close(cause) => Err(cause),
             _ => Err(Cause::Failed),

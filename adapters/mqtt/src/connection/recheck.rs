@@ -56,7 +56,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         for (subscription, answer) in recheck.subscriptions {
             match answer {
                 Ok(permit) if subscription.renew(&permit) => {}
-                Ok(_) | Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => self.remove(member, &subscription),
+                Ok(_) | Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => {
+                    self.adapter.metrics.subscriptions_denied.increment();
+                    self.remove(member, &subscription);
+                }
                 Err(Denial::Unavailable) => {}
             }
         }

@@ -13,6 +13,7 @@ use super::inbound::{Done, decide};
 use super::member::Member;
 use crate::adapter::Adapter;
 use crate::limits::{SESSION_FILTER_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::metrics::Refused;
 use crate::reason;
 use crate::session::Unsent;
 use crate::shared::{GroupKey, KeptMember, Ticket};
@@ -46,6 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     pub(super) fn subscribed(&mut self, subscribe: &Subscribe, answers: Vec<Result<Granted, ReasonCode>>) {
         let id = subscribe.properties.subscription_id;
+        let metrics = Arc::clone(&self.adapter.metrics);
         let answers = subscribe.filters.iter().zip(answers);
         let reasons = answers
             .map(|(asked, answer)| {
@@ -55,6 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     None => self.add_subscription(asked, options, &granted.permit),
                 })
             })
+            .map(|answer| answer.inspect_err(|reason| metrics.subscribe_refused.count(cause_of(*reason))))
             .map(|answer| answer.unwrap_or_else(|reason| reason))
             .collect();
         self.machine.subscribed(subscribe.packet_id, reasons, &mut self.output);
@@ -186,6 +189,16 @@ impl Member {
             self.tickets.push(ticket);
         }
         group.enter(&self.subscriber, &subscription);
+    }
+}
+
+/// What the refusal of a filter is counted as.
+const fn cause_of(reason: ReasonCode) -> Refused {
+    match reason {
+        ReasonCode::NotAuthorized => Refused::NotAuthorized,
+        ReasonCode::TopicFilterInvalid => Refused::InvalidTopic,
+        ReasonCode::QuotaExceeded => Refused::TooMany,
+        _ => Refused::Unavailable,
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
-use trunkline_gate::{Action, Session};
+use trunkline_gate::{Action, Denial, Session};
 
 use super::Connection;
 use crate::adapter::Adapter;
 use crate::limits::{RECHECK_PAUSE, WILL_TIME_MAX};
 use crate::machine::{Cause, Step};
+use crate::metrics::Refused;
 use crate::session::{Content, NotSaved, Owned};
 use crate::will::Testament;
 
@@ -22,12 +23,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         match self.adapter.gate.may(session, Action::Publish, &will.topic).await {
             Ok(permit) => match Testament::new(&will, (session, &permit), &self.adapter.wills) {
                 Some(testament) => Ok(Some(Arc::new(testament))),
-                None => Err(Cause::OverLimit),
+                None => {
+                    self.adapter.metrics.connect_refused.count(Refused::Will);
+                    Err(Cause::OverLimit)
+                }
             },
-            Err(denial) => match self.machine.will_denied(&denial, &mut self.output) {
-                Step::Close(cause) => Err(cause),
-                _ => Err(Cause::Failed),
-            },
+            Err(denial) => {
+                let cause = match denial {
+                    Denial::Unavailable => Refused::Unavailable,
+                    Denial::InvalidTopic(_) | Denial::NotAuthorized => Refused::Will,
+                };
+                self.adapter.metrics.connect_refused.count(cause);
+                match self.machine.will_denied(&denial, &mut self.output) {
+                    Step::Close(cause) => Err(cause),
+                    _ => Err(Cause::Failed),
+                }
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ impl Machine {
         let properties = publish.properties.as_deref();
         let is_text = properties.is_some_and(|properties| properties.payload_is_utf8 == Some(true));
         if is_text && std::str::from_utf8(&publish.payload).is_err() {
+            self.has_refused_payload = true;
             return self.refuse(publish.packet_id, publish.qos, ReasonCode::PayloadFormatInvalid, out);
         }
         Step::Publish(publish)

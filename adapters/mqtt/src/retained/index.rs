@@ -57,6 +57,14 @@ impl Known {
     }
 }
 
+/// A record that nobody needs any more.
+pub(super) struct Over {
+    pub(super) slot: Slot,
+    pub(super) revision: u64,
+    /// Whether it is a message that lapsed.
+    pub(super) is_message: bool,
+}
+
 impl Index {
     pub(super) fn has(&self, domain_id: DomainId) -> bool {
         self.0.contains_key(&domain_id)
@@ -128,12 +136,16 @@ impl Index {
     }
 
     /// Up to `limit` records that nobody needs any more.
-    pub(super) fn over(&self, now_ns: i64, limit: usize) -> Vec<(Slot, u64)> {
+    pub(super) fn over(&self, now_ns: i64, limit: usize) -> Vec<Over> {
         let mut over = Vec::new();
         for (domain_id, domain) in &self.0 {
             for (channel_id, channel) in &domain.channels {
                 for (subtopic, known) in channel.iter().filter(|(_, known)| known.is_over(now_ns)) {
-                    over.push((Slot::new(*domain_id, *channel_id, subtopic), known.revision));
+                    over.push(Over {
+                        slot: Slot::new(*domain_id, *channel_id, subtopic),
+                        revision: known.revision,
+                        is_message: known.is_set,
+                    });
                     if over.len() >= limit {
                         return over;
                     }

@@ -13,7 +13,7 @@ use trunkline_bus::log::{LogError, ReadLimit, Shard};
 use trunkline_bus::state::{Expect, Key, StateError, Versioned};
 use trunkline_core::DomainId;
 
-use super::index::Known;
+use super::index::{Known, Over};
 use super::record::{Record, Slot, domain_key};
 use super::{Retained, Work};
 use crate::limits::{CLOSE_TIME_MAX, RETAINED_SWEEP_MAX, RETAINED_SWEEP_PAUSE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
@@ -191,10 +191,18 @@ impl Retained {
     /// Removes what nobody needs any more, and tells where a keeper that comes after a crash begins.
     async fn sweep(&self) -> Result<(), StateError> {
         let over = self.index().over(self.clock.now_ns(), RETAINED_SWEEP_MAX);
-        for (slot, revision) in over {
+        for Over {
+            slot,
+            revision,
+            is_message,
+        } in over
+        {
             let key = slot.key();
             match ask(|| self.state.delete(&key, revision)).await {
-                Ok(_) => self.index_mut().remove(&slot),
+                Ok(_) => {
+                    self.index_mut().remove(&slot);
+                    self.metrics.retained_expired.add(u64::from(is_message));
+                }
                 Err(StateError::Conflict { .. }) => self.look_again(&slot, &key).await?,
                 Err(error) => return Err(error),
             }
@@ -285,6 +293,7 @@ mod tests {
 
     use super::*;
     use crate::attendance::Attendance;
+    use crate::metrics::Metrics;
 
     /// Longer than anything here takes on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -293,7 +302,9 @@ mod tests {
     fn start(bus: &EmbeddedBus, stop: &CancellationToken) -> (Arc<Attendance>, Arc<Retained>) {
         let attendance = Arc::new(Attendance::new(bus.log.clone()));
         let clock = Arc::new(SystemClock);
-        let retained = Retained::new(bus.state.clone(), bus.log.clone(), clock, Arc::clone(&attendance));
+        let metrics = Arc::new(Metrics::new(&trunkline_telemetry::Metrics::new()));
+        let parts = (bus.state.clone(), bus.log.clone());
+        let retained = Retained::new(parts.0, parts.1, clock, Arc::clone(&attendance), metrics);
         let (retained, stop) = (Arc::new(retained), stop.clone());
         let keeper = Arc::clone(&retained);
         tokio::spawn(async move { keeper.run(&stop).await });

@@ -62,6 +62,7 @@ impl Sessions {
         record.epoch += 1;
         if record.content.will.is_none() && record.has_expired(self.now_ms()) {
             self.state.delete(key, revision).await?;
+            self.wills.metrics.sessions_expired.increment();
             return Ok(None);
         }
         let expect = Expect::Revision(revision);

@@ -5,6 +5,7 @@
     reason = "a test says that something does not hold by panicking"
 )]
 
+mod counts;
 mod deliver;
 mod exactly_once;
 mod greedy;

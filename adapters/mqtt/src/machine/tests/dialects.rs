@@ -66,8 +66,12 @@ fn terse() -> Bench {
 
 #[test]
 fn who_is_refused_tersely_does_not_learn_which_rule_it_broke() {
-    // No filter; packet id 0; a topic that is too long; a second CONNECT; a PINGRESP; a packet that is too large.
+    // No filter; packet id 0; a filter and a topic that are too long; a second CONNECT; a PINGRESP; a packet that is too large.
     let long = encoded(&subscribe(&"a".repeat(2_000)));
+    let too_long = Packet::Publish(Publish {
+        topic: text(&"a".repeat(2_000)),
+        ..Publish::default()
+    });
     for (bytes, goodbye) in [
         (
             BytesMut::from(&b"\x82\x03\x00\x01\x00"[..]),
@@ -78,6 +82,7 @@ fn who_is_refused_tersely_does_not_learn_which_rule_it_broke() {
             Some(ReasonCode::MalformedPacket),
         ),
         (long, Some(ReasonCode::MalformedPacket)),
+        (encoded(&too_long), Some(ReasonCode::ProtocolError)),
         (encoded(&Packet::Connect(Box::new(connect()))), None),
         (encoded(&Packet::PingResp), None),
         (
