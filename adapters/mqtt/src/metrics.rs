@@ -51,7 +51,6 @@ impl Metrics {
             let help = "Wills of MQTT clients that were not published, by cause";
             registry.counter("trunkline_mqtt_wills_lost_total", help, &[("cause", cause)])
         };
-        let refused = |named, causes: &[Refused]| ByCause::new(registry, named, causes);
         let count = |name, help| registry.counter(name, help, &[]);
         Self {
             connections: registry.gauge("trunkline_mqtt_connections", "Open MQTT connections", &[]),
@@ -64,34 +63,10 @@ impl Metrics {
                 "Connections that ended in a handshake below MQTT, such as TLS",
             ),
             published: by_qos("trunkline_mqtt_published_total", "Messages taken from MQTT clients"),
-            connect_refused: refused(
-                (
-                    "trunkline_mqtt_connect_refused_total",
-                    "MQTT clients that were not admitted, by cause",
-                ),
-                &Refused::CONNECT,
-            ),
-            publish_refused: refused(
-                (
-                    "trunkline_mqtt_publish_refused_total",
-                    "Messages of MQTT clients that were refused, by cause",
-                ),
-                &Refused::PUBLISH,
-            ),
-            publish_dropped: refused(
-                (
-                    "trunkline_mqtt_publish_dropped_total",
-                    "QoS 0 messages of MQTT clients that the log did not take, by cause",
-                ),
-                &Refused::DROPPED,
-            ),
-            subscribe_refused: refused(
-                (
-                    "trunkline_mqtt_subscribe_refused_total",
-                    "Filters of SUBSCRIBE packets that were refused, by cause",
-                ),
-                &Refused::SUBSCRIBE,
-            ),
+            connect_refused: ByCause::of_connects(registry),
+            publish_refused: ByCause::of_publishes(registry),
+            publish_dropped: ByCause::of_drops(registry),
+            subscribe_refused: ByCause::of_filters(registry),
             will_denied: will("denied"),
             will_refused: will("refused"),
             will_unknown: count(

@@ -35,7 +35,7 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// Why a CONNECT may be refused.
-    pub(super) const CONNECT: [Self; 5] = [
+    const CONNECT: [Self; 5] = [
         Self::BadCredentials,
         Self::NotAuthorized,
         Self::Will,
@@ -43,7 +43,7 @@ impl Refused {
         Self::Unavailable,
     ];
     /// Why a message may be refused.
-    pub(super) const PUBLISH: [Self; 8] = [
+    const PUBLISH: [Self; 8] = [
         Self::NotAuthorized,
         Self::InvalidTopic,
         Self::InvalidPayload,
@@ -54,7 +54,7 @@ impl Refused {
         Self::Unavailable,
     ];
     /// Why a message at QoS 0 that may be published may be dropped.
-    pub(super) const DROPPED: [Self; 6] = [
+    const DROPPED: [Self; 6] = [
         Self::TooLarge,
         Self::DomainFull,
         Self::LogFull,
@@ -63,7 +63,7 @@ impl Refused {
         Self::Unavailable,
     ];
     /// Why a filter of a SUBSCRIBE may be refused.
-    pub(super) const SUBSCRIBE: [Self; 4] = [
+    const SUBSCRIBE: [Self; 4] = [
         Self::NotAuthorized,
         Self::InvalidTopic,
         Self::TooMany,
@@ -128,7 +128,43 @@ impl From<&AppendError> for Refused {
 pub(crate) struct ByCause(Vec<(Refused, Counter)>);
 
 impl ByCause {
-    pub(super) fn new(registry: &Registry, (name, help): (&'static str, &str), causes: &[Refused]) -> Self {
+    pub(super) fn of_connects(registry: &Registry) -> Self {
+        let help = "MQTT clients that were not admitted, by cause";
+        Self::new(
+            registry,
+            ("trunkline_mqtt_connect_refused_total", help),
+            &Refused::CONNECT,
+        )
+    }
+
+    pub(super) fn of_publishes(registry: &Registry) -> Self {
+        let help = "Messages of MQTT clients that were refused, by cause";
+        Self::new(
+            registry,
+            ("trunkline_mqtt_publish_refused_total", help),
+            &Refused::PUBLISH,
+        )
+    }
+
+    pub(super) fn of_drops(registry: &Registry) -> Self {
+        let help = "QoS 0 messages of MQTT clients that the log did not take, by cause";
+        Self::new(
+            registry,
+            ("trunkline_mqtt_publish_dropped_total", help),
+            &Refused::DROPPED,
+        )
+    }
+
+    pub(super) fn of_filters(registry: &Registry) -> Self {
+        let help = "Filters of SUBSCRIBE packets that were refused, by cause";
+        Self::new(
+            registry,
+            ("trunkline_mqtt_subscribe_refused_total", help),
+            &Refused::SUBSCRIBE,
+        )
+    }
+
+    fn new(registry: &Registry, (name, help): (&'static str, &str), causes: &[Refused]) -> Self {
         let counter = |cause: &Refused| (*cause, registry.counter(name, help, &[("cause", cause.name())]));
         Self(causes.iter().map(counter).collect())
     }
