@@ -244,7 +244,11 @@ impl Inner {
             let next = turns.find(|share| share.node != node && (share.has_room || is_leaving));
             record.turn = next.map(|share| share.node).or(record.turn);
         }
-        if self.presences.is_empty() {
+        if is_leaving {
+            // What its members had is done with or given back by now, whatever the record said last.
+            if let Some(known) = known {
+                record.nodes[known].held = self.dealer.held();
+            }
             return record.remove(node);
         }
         let share = NodeShare {

@@ -70,6 +70,20 @@ impl Scene {
         }
     }
 
+    /// Deals a message that comes by at `sequence` to the member.
+    fn deal(&mut self, sequence: u64) {
+        let message = Message::new(Arc::default(), Some(sequence));
+        self.inner.dealer.put(Arc::new(message));
+        assert!(matches!(self.inner.dealer.deal(|_, _| true), Deal::To(..)));
+    }
+
+    /// The member is gone.
+    fn leave(&mut self) {
+        self.inner.presences.clear();
+        self.inner.dealer.leave(self.member);
+        self.inner.shares.changes += 1;
+    }
+
     /// Another node has these.
     fn share(&mut self, held: impl Into<BTreeSet<u64>>) -> NodeId {
         let node = NodeId::new();
@@ -208,4 +222,18 @@ fn what_is_heard_or_changes_while_the_record_is_read_is_looked_at_again() {
     let draft = scene.inner.draft(base, (scene.node, 0, scene.routed));
     scene.write(draft);
     assert!(scene.inner.shares.is_urgent && !scene.inner.shares.is_saved());
+}
+
+#[test]
+fn what_was_acknowledged_just_before_the_last_member_left_is_not_dealt_again() {
+    let mut scene = Scene::start();
+    scene.deal(5);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    scene.share([]);
+    assert!(scene.inner.dealer.done(5));
+    scene.leave();
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert!(scene.record.is_past(5), "{:?}", scene.record);
 }
