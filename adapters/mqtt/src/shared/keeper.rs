@@ -91,6 +91,9 @@ impl Shared {
                 }
                 Err(NotSynced::Log(error)) => return Err(error),
                 Err(NotSynced::State(error)) => {
+                    if let StateError::TooLarge(_) | StateError::Key(_) = error {
+                        group.lock().shares.abandon();
+                    }
                     tracing::warn!(%error, "the place of a shared subscription could not be saved, which is tried again");
                     sleep(pause).await;
                     pause = RETRY_PAUSE_MAX.min(pause * 2);
@@ -115,7 +118,6 @@ impl Shared {
         let mut cleared = read.clone();
         self.bury(key, &mut cleared).await?;
         let was_asleep = found.is_some() && cleared.turn.is_none();
-        let before = read.clone();
         let base = Base {
             read,
             revision,
@@ -127,7 +129,7 @@ impl Shared {
         let draft = group.lock().draft(base, (node, comeback, routed));
         let revision = match (&found, draft.record.is_over()) {
             (None, true) => revision,
-            (Some(_), false) if draft.record == before => revision,
+            (Some(_), false) if !draft.is_news => revision,
             (Some(_), true) => self.state.delete(key, revision).await?,
             (None, false) => {
                 let value = draft.record.encode();
@@ -147,6 +149,9 @@ impl Shared {
             // What was stored before the router gave the group anything is read from the log.
             Follows::Turn => group.reaches(self.latest(group).await?, was_asleep),
             Follows::Nothing => group.deal(&mut group.lock()),
+        }
+        if group.is_urgent() {
+            group.work.notify_one();
         }
         Ok(())
     }

@@ -15,7 +15,9 @@ use crate::limits::{SHARED_HELD_MAX, SHARED_KEPT_MAX, SHARED_NODES_MAX};
 use crate::session::bytes::{Reader, put_long, put_number};
 
 /// The layout of a value, which begins with this byte.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// The one before, in which nodes did not count their writes.
+const UNCOUNTED: u8 = 1;
 /// Places that a record names at most in one list.
 const PLACES_MAX: usize = SHARED_HELD_MAX * SHARED_NODES_MAX;
 
@@ -42,6 +44,8 @@ pub(super) struct Record {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NodeShare {
     pub(super) node: NodeId,
+    /// How often the node wrote the record since it is in it: by that it knows whether a write was taken whose answer was lost.
+    pub(super) writes: u64,
     /// Whether one of them has room for more.
     pub(super) has_room: bool,
     /// What they have and are not done with.
@@ -141,8 +145,24 @@ impl Record {
 
     /// What the members on `node` have.
     pub(super) fn held(&self, node: NodeId) -> Option<&BTreeSet<u64>> {
-        let mut shares = self.nodes.iter();
-        shares.find(|share| share.node == node).map(|share| &share.held)
+        self.share(node).map(|share| &share.held)
+    }
+
+    /// How often `node` wrote it; `None` where it has no part in it.
+    pub(super) fn writes(&self, node: NodeId) -> Option<u64> {
+        self.share(node).map(|share| share.writes)
+    }
+
+    fn share(&self, node: NodeId) -> Option<&NodeShare> {
+        self.nodes.iter().find(|share| share.node == node)
+    }
+
+    /// It is about to be written by `node`.
+    pub(super) fn count(&mut self, node: NodeId) {
+        let mut shares = self.nodes.iter_mut();
+        if let Some(share) = shares.find(|share| share.node == node) {
+            share.writes += 1;
+        }
     }
 
     /// Whether nobody is in the group any more.
@@ -161,6 +181,7 @@ impl Record {
         put_number(&mut value, self.nodes.len() as u64);
         for share in &self.nodes {
             value.put_slice(share.node.as_bytes());
+            put_number(&mut value, share.writes);
             value.put_u8(share.has_room.into());
             put_places(&mut value, &share.held);
         }
@@ -175,9 +196,11 @@ impl Record {
     /// `None` for a value of another format, or one that is damaged.
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let mut reader = Reader(value);
-        if reader.u8()? != FORMAT {
-            return None;
-        }
+        let is_counted = match reader.u8()? {
+            FORMAT => true,
+            UNCOUNTED => false,
+            _ => return None,
+        };
         let record = Self {
             incarnation: Incarnation(reader.i64()?),
             turn: match reader.bytes(16)? {
@@ -190,6 +213,7 @@ impl Record {
             nodes: reader.list(SHARED_NODES_MAX, |reader| {
                 Some(NodeShare {
                     node: NodeId::from_slice(reader.bytes(16)?)?,
+                    writes: if is_counted { reader.number()? } else { 0 },
                     has_room: reader.u8()? == 1,
                     held: places(reader)?,
                 })
@@ -248,12 +272,14 @@ mod tests {
         fn record()(
             incarnation in any::<i64>(), next in any::<u64>(), turn in proptest::option::of(node()),
             returned in places(), passed in places(),
-            nodes in vec((node(), any::<bool>(), places()), 0..4),
+            nodes in vec((node(), any::<u64>(), any::<bool>(), places()), 0..4),
             kept in btree_set(("[a-z.]{1,40}", any::<[u8; 16]>()), 0..10),
         ) -> Record {
             Record {
                 incarnation: Incarnation(incarnation), turn, next, returned, passed,
-                nodes: nodes.into_iter().map(|(node, has_room, held)| NodeShare { node, has_room, held }).collect(),
+                nodes: nodes.into_iter().map(|(node, writes, has_room, held)| {
+                    NodeShare { node, writes, has_room, held }
+                }).collect(),
                 kept: kept.into_iter().map(|(name, session)| KeptMember {
                     key: Key::durable(name),
                     session_id: SessionId::from_uuid(Uuid::from_bytes(session)),
@@ -277,11 +303,31 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_an_earlier_version_reads_as_one_whose_nodes_have_not_written() {
+        let node = NodeId::new();
+        let mut record = Record::new(Incarnation(1), 8);
+        record.nodes.push(NodeShare {
+            node,
+            writes: 0,
+            has_room: true,
+            held: BTreeSet::from([6, 7]),
+        });
+        let value = record.encode();
+        let mut earlier = vec![UNCOUNTED];
+        // Incarnation, turn, next, returned and passed; one node; then its writes, which are not there.
+        let before_writes = 1 + 8 + 16 + 1 + 1 + 1 + 1 + 16;
+        earlier.extend(&value[1..before_writes]);
+        earlier.extend(&value[before_writes + 1..]);
+        assert_eq!(Record::decode(&earlier), Some(record));
+    }
+
+    #[test]
     fn what_is_in_the_record_of_a_session_is_not_given_back_by_the_node_that_had_dealt_it() {
         let gone = NodeId::new();
         let mut record = Record::new(Incarnation(1), 8);
         record.nodes.push(NodeShare {
             node: gone,
+            writes: 1,
             has_room: true,
             held: BTreeSet::from([6, 7]),
         });
@@ -296,6 +342,7 @@ mod tests {
         let (node, other) = (NodeId::new(), NodeId::new());
         let share = |node, held: [u64; 2]| NodeShare {
             node,
+            writes: 1,
             has_room: true,
             held: held.into(),
         };

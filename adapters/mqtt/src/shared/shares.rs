@@ -13,7 +13,7 @@ use crate::limits::{SAVE_LAG_MAX, SHARED_KEPT_MAX, SHARED_NODES_MAX, SHARED_TURN
 pub(super) struct Shares {
     /// The record as it was read or written last, and the change that wrote it.
     known: Option<(Record, u64)>,
-    /// What was to be written last, until that is known to be done.
+    /// What was to be written last, until that is known to be done or overtaken.
     pending: Option<Draft>,
     node: Option<NodeId>,
     /// Counts what changed here.
@@ -52,6 +52,10 @@ pub(super) struct Base {
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
     pub(super) record: Record,
+    /// The change that it is written over; 0 for none.
+    revision: u64,
+    /// Whether it says anything else than the record that was read.
+    pub(super) is_news: bool,
     /// What nodes that are gone had. It is to be dealt once the record says so.
     left: BTreeSet<u64>,
     pub(super) changes: u64,
@@ -97,6 +101,11 @@ impl Shares {
     pub(super) const fn look(&mut self) -> u64 {
         self.is_urgent = false;
         self.changes
+    }
+
+    /// What was to be written last never will be.
+    pub(super) fn abandon(&mut self) {
+        self.pending = None;
     }
 
     /// There is no record to say anything in.
@@ -147,19 +156,19 @@ impl Inner {
     /// another node may deal then.
     pub(super) fn draft(&mut self, base: Base, (node, comeback, routed): (NodeId, u64, u64)) -> Draft {
         self.shares.node = Some(node);
-        if let Some(pending) = self.shares.pending.take()
-            && pending.record == base.read
-            && self.dealer.is_on()
-            && base.read.turn == Some(node)
-        {
-            // It was done, and the answer was lost.
-            self.adopt(pending, node, base.revision);
+        if let Some(pending) = self.drafted_before(&base, node) {
+            return pending;
         }
         self.learn(&base, node);
-        let changes = base.changes;
-        let mut record = base.cleared;
-        let left = record.returned.difference(&base.read.returned).copied().collect();
-        self.shares.known = Some((base.read, base.revision));
+        let Base {
+            read,
+            revision,
+            cleared: mut record,
+            changes,
+        } = base;
+        let left = record.returned.difference(&read.returned).copied().collect();
+        let before = read.clone();
+        self.shares.known = Some((read, revision));
         if self.dealer.is_on() {
             for sequence in &self.shares.settling {
                 self.dealer.pass(*sequence);
@@ -187,16 +196,39 @@ impl Inner {
         }
         self.write_share(&mut record, node);
         self.shares.is_passing = self.dealer.is_on() && record.turn != Some(node);
+        let is_news = record != before;
+        if is_news {
+            record.count(node);
+        }
         let draft = Draft {
             record,
+            revision,
+            is_news,
             left,
             changes,
             wishes: self.shares.wishes.clone(),
             settling: self.shares.settling.clone(),
             comeback,
         };
-        self.shares.pending = Some(draft.clone());
+        self.shares.pending = is_news.then(|| draft.clone());
         draft
+    }
+
+    /// What was drafted before and is to be written again, since it may be on its way still: another one could be taken after it. Where it
+    /// was taken and the answer was lost, that is known here from now on.
+    fn drafted_before(&mut self, base: &Base, node: NodeId) -> Option<Draft> {
+        let pending = self.shares.pending.take()?;
+        if pending.revision == base.revision {
+            self.shares.pending = Some(pending.clone());
+            // What changed since is not in it.
+            self.shares.is_urgent = true;
+            return Some(pending);
+        }
+        let writes = pending.record.writes(node);
+        if writes.is_some() && writes == base.read.writes(node) {
+            self.was_written(pending, node, base.revision);
+        }
+        None
     }
 
     /// Deals nothing any more, and has no use for what was to be read.
@@ -253,6 +285,7 @@ impl Inner {
         }
         let share = NodeShare {
             node,
+            writes: record.writes(node).unwrap_or(0),
             has_room: self.has_room(),
             held: self.dealer.held(),
         };
@@ -266,6 +299,20 @@ impl Inner {
 
     /// The record says what was drafted since `revision`.
     pub(super) fn adopt(&mut self, draft: Draft, node: NodeId, revision: u64) -> Follows {
+        self.was_written(draft, node, revision);
+        let Self { dealer, shares, .. } = self;
+        match &shares.known {
+            Some((record, _)) if record.turn == Some(node) && !dealer.is_on() => {
+                shares.is_full = false;
+                dealer.start(record.next, &record.returned, &record.passed);
+                Follows::Turn
+            }
+            Some(_) | None => Follows::Nothing,
+        }
+    }
+
+    /// The same where others may have written the record since, so that a turn is not begun by it.
+    fn was_written(&mut self, draft: Draft, node: NodeId, revision: u64) {
         let Draft {
             record,
             left,
@@ -273,6 +320,7 @@ impl Inner {
             wishes,
             settling,
             comeback,
+            ..
         } = draft;
         let shares = &mut self.shares;
         shares.pending = None;
@@ -282,25 +330,13 @@ impl Inner {
         shares.settling.retain(|sequence| !settling.contains(sequence));
         (shares.saved, shares.comeback) = (changes, comeback);
         (shares.is_passing, shares.is_late) = (false, false);
-        let is_turn = record.turn == Some(node);
-        let follows = match (is_turn, self.dealer.is_on()) {
-            (true, false) => {
-                self.shares.is_full = false;
-                self.dealer.start(record.next, &record.returned, &record.passed);
-                Follows::Turn
-            }
-            (false, _) => {
-                self.stop();
-                self.dealer.was_taken(&record.returned);
-                Follows::Nothing
-            }
-            (true, true) => {
-                left.iter().for_each(|sequence| self.dealer.again(*sequence));
-                Follows::Nothing
-            }
-        };
+        if record.turn == Some(node) && self.dealer.is_on() {
+            left.iter().for_each(|sequence| self.dealer.again(*sequence));
+        } else {
+            self.stop();
+            self.dealer.was_taken(&record.returned);
+        }
         self.shares.known = Some((record, revision));
-        follows
     }
 }
 

@@ -21,6 +21,7 @@ mod sessions;
 mod shared;
 mod shared_kept;
 mod shared_nodes;
+mod shared_unheard;
 mod slow;
 mod standard;
 mod tls;

@@ -62,6 +62,18 @@ impl Scene {
         self.inner.adopt(draft, self.node, self.revision);
     }
 
+    /// It was written, and the answer was lost.
+    fn write_unheard(&mut self, draft: Draft) {
+        self.revision += 1;
+        self.record = draft.record;
+    }
+
+    /// Another node wrote what `change` does.
+    fn hear(&mut self, change: impl FnOnce(&mut Record)) {
+        self.revision += 1;
+        change(&mut self.record);
+    }
+
     /// The place that is to be dealt again next, if there is one.
     fn again(&mut self) -> Option<u64> {
         match self.inner.dealer.deal(|_, _| true) {
@@ -74,7 +86,20 @@ impl Scene {
     fn deal(&mut self, sequence: u64) {
         let message = Message::new(Arc::default(), Some(sequence));
         self.inner.dealer.put(Arc::new(message));
+        self.give();
+    }
+
+    /// The same for one that was to be dealt again.
+    fn deal_again(&mut self, sequence: u64) {
+        assert_eq!(self.again(), Some(sequence));
+        let message = Message::new(Arc::default(), Some(sequence));
+        self.inner.dealer.read_again(sequence, Some(Arc::new(message)));
+        self.give();
+    }
+
+    fn give(&mut self) {
         assert!(matches!(self.inner.dealer.deal(|_, _| true), Deal::To(..)));
+        self.inner.shares.changes += 1;
     }
 
     /// The member is gone.
@@ -89,6 +114,7 @@ impl Scene {
         let node = NodeId::new();
         self.record.nodes.push(NodeShare {
             node,
+            writes: 1,
             has_room: true,
             held: held.into(),
         });
@@ -102,7 +128,8 @@ fn what_a_node_had_that_is_gone_is_dealt_once_the_record_says_so() {
     let gone = scene.share([2]);
     scene.draft(|record| record.remove(gone));
     assert_eq!(scene.again(), None, "that was not written");
-    // It was heard of again.
+    // It was heard of again, and wrote.
+    scene.hear(|_| {});
     let draft = scene.draft(|_| {});
     assert!(draft.record.returned.is_empty());
     scene.write(draft);
@@ -128,9 +155,7 @@ fn what_another_node_has_had_completed_is_not_dealt_again() {
 #[test]
 fn what_a_session_went_on_with_elsewhere_is_not_held_here_any_more() {
     let mut scene = Scene::start();
-    let message = Message::new(Arc::default(), Some(5));
-    scene.inner.dealer.put(Arc::new(message));
-    assert!(matches!(scene.inner.dealer.deal(|_, _| true), Deal::To(..)));
+    scene.deal(5);
     // The record does not say yet that it was dealt.
     scene.record.pass(5);
     let draft = scene.draft(|_| {});
@@ -145,7 +170,7 @@ fn what_was_written_without_an_answer_is_not_taken_for_what_others_wrote() {
     scene.inner.dealer.again(3);
     let draft = scene.draft(|record| record.remove(gone));
     assert_eq!(draft.record.returned, BTreeSet::from([2, 3]));
-    scene.record = draft.record;
+    scene.write_unheard(draft);
     // It was dealt meanwhile, and a session has it.
     scene.inner.dealer.forget(3);
     let draft = scene.draft(|_| {});
@@ -157,13 +182,8 @@ fn what_was_written_without_an_answer_is_not_taken_for_what_others_wrote() {
 #[test]
 fn what_was_taken_from_a_node_is_not_given_back_by_it_as_well() {
     let mut scene = Scene::start();
-    let message = |sequence| {
-        let envelope = trunkline_proto::messages::v1::Envelope::default();
-        Arc::new(Message::new(Arc::new(envelope), Some(sequence)))
-    };
     for sequence in [5, 6] {
-        scene.inner.dealer.put(message(sequence));
-        assert!(matches!(scene.inner.dealer.deal(|_, _| true), Deal::To(..)));
+        scene.deal(sequence);
     }
     let draft = scene.draft(|_| {});
     scene.write(draft);
@@ -236,4 +256,110 @@ fn what_was_acknowledged_just_before_the_last_member_left_is_not_dealt_again() {
     let draft = scene.draft(|_| {});
     scene.write(draft);
     assert!(scene.record.is_past(5), "{:?}", scene.record);
+}
+
+#[test]
+fn what_was_dealt_again_is_not_lost_when_that_was_written_unheard_and_another_wrote() {
+    let mut scene = Scene::start();
+    scene.inner.dealer.again(2);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    scene.deal_again(2);
+    let draft = scene.draft(|_| {});
+    scene.write_unheard(draft);
+    scene.hear(|_| {});
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert_eq!(scene.record.held(scene.node), Some(&BTreeSet::from([2])));
+    scene.leave();
+    assert_eq!(scene.inner.dealer.returned(), BTreeSet::from([2]));
+}
+
+#[test]
+fn what_was_passed_on_with_the_turn_is_not_given_back_once_more_when_that_was_written_unheard() {
+    let mut scene = Scene::start();
+    let other = scene.share([]);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    scene.inner.dealer.again(2);
+    scene.inner.shares.is_full = true;
+    let draft = scene.draft(|_| {});
+    assert_eq!((draft.record.turn, draft.record.returned.len()), (Some(other), 1));
+    scene.write_unheard(draft);
+    // It deals that, and its member is done.
+    scene.hear(|record| record.returned.clear());
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert!(scene.record.is_past(2), "{:?}", scene.record);
+}
+
+#[test]
+fn a_node_that_gets_back_a_turn_which_it_passed_on_unheard_deals_nothing_of_what_was_dealt_meanwhile() {
+    let mut scene = Scene::start();
+    let other = scene.share([]);
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    scene.inner.shares.is_full = true;
+    let draft = scene.draft(|_| {});
+    assert_eq!(draft.record.turn, Some(other));
+    scene.write_unheard(draft);
+    let node = scene.node;
+    scene.hear(|record| (record.turn, record.next) = (Some(node), 9));
+    for sequence in 5..=9 {
+        let message = Message::new(Arc::default(), Some(sequence));
+        scene.inner.dealer.put(Arc::new(message));
+    }
+    scene.routed = 9;
+    let draft = scene.draft(|_| {});
+    assert_eq!(scene.inner.adopt(draft, node, 9), Follows::Turn);
+    scene.inner.dealer.reaches(9, false);
+    assert!(matches!(
+        scene.inner.dealer.deal(|_, _| true),
+        Deal::Read(Read::From(9))
+    ));
+}
+
+#[test]
+fn what_a_session_went_on_with_elsewhere_is_not_held_here_though_that_it_was_dealt_was_written_unheard() {
+    let mut scene = Scene::start();
+    scene.deal(5);
+    let draft = scene.draft(|_| {});
+    scene.write_unheard(draft);
+    scene.hear(|record| record.pass(5));
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert!(scene.record.is_past(5), "{:?}", scene.record);
+}
+
+#[test]
+fn while_a_write_may_be_on_its_way_no_other_is_made_in_its_place() {
+    let mut scene = Scene::start();
+    scene.deal(5);
+    let first = scene.draft(|_| {});
+    scene.deal(6);
+    let again = scene.draft(|_| {});
+    assert_eq!(again.record, first.record);
+    // The first one arrives before the second, which is refused.
+    scene.write_unheard(first);
+    scene.hear(|record| record.pass(5));
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert_eq!(scene.record.held(scene.node), Some(&BTreeSet::from([6])));
+}
+
+#[test]
+fn a_write_that_was_overtaken_is_not_taken_for_done() {
+    let mut scene = Scene::start();
+    scene.deal(5);
+    let kept = KeptMember {
+        key: trunkline_bus::state::Key::durable("kept"),
+        session_id: SessionId::new(),
+    };
+    scene.inner.shares.wishes.insert(kept.clone(), true);
+    scene.draft(|_| {});
+    scene.hear(|_| {});
+    let draft = scene.draft(|_| {});
+    assert_eq!(draft.record.held(scene.node), Some(&BTreeSet::from([5])));
+    scene.write(draft);
+    assert!(scene.record.kept.contains(&kept));
 }
