@@ -15,7 +15,7 @@ use crate::shared::{KeptMember, Standing};
 /// What the record of a session says.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
-    /// What it was sent and has not answered.
+    /// What it was sent from the log of now and has not answered. The places of another log are those of other messages.
     sent: Vec<Sent>,
     subscriptions: Vec<Stored>,
     /// The node that has its connection, or died and nobody has looked after it yet.
@@ -60,8 +60,12 @@ impl Sessions {
             }));
         };
         let is_it = record.session_id == member.session_id;
+        let is_of_this_log = record.incarnation == self.incarnation;
         Ok(is_it.then_some(Look {
-            sent: record.content.kept.sent,
+            sent: match is_of_this_log {
+                true => record.content.kept.sent,
+                false => Vec::new(),
+            },
             subscriptions: record.content.subscriptions,
             owner: record.owner,
             is_unreadable: false,

@@ -28,7 +28,7 @@ pub(crate) struct Sessions {
     pub(super) node_id: NodeId,
     /// Whether others know that it runs.
     pub(super) standing: Arc<Standing>,
-    incarnation: Incarnation,
+    pub(super) incarnation: Incarnation,
     pub(super) holds: Arc<Holds>,
     pub(super) agenda: Arc<Agenda>,
     pub(super) nodes: Nodes,

@@ -273,6 +273,53 @@ async fn a_node_whose_members_have_as_much_as_they_may_does_not_ask_for_the_turn
 }
 
 #[tokio::test]
+async fn what_a_session_has_of_another_log_is_not_taken_for_what_this_one_has_in_its_place() {
+    /// Where the record of a session that is taken says which log its places are of.
+    const INCARNATION_AT: usize = 1 + 16 + 1 + 16 + 1 + 8 + 1;
+    let scene = Scene::start().await;
+    let state_key = record::key_of(&group_key());
+    for is_of_this_log in [true, false] {
+        let mut owned = scene.session().await;
+        let member = owned.member();
+        let mut content = Content {
+            expiry_s: 3_600,
+            ..Content::default()
+        };
+        content.kept.sent = vec![Sent {
+            id: PacketId::MIN,
+            awaits: Awaits::Received,
+            source: Source::Shared {
+                group: record::id_of(&state_key),
+                sequence: 7,
+            },
+        }];
+        scene.adapter.sessions.save(&mut owned, &content).await.unwrap();
+        let found = scene.bus.state.get(&member.key).await.unwrap().unwrap();
+        let mut value = found.value.to_vec();
+        let incarnation = &mut value[INCARNATION_AT..INCARNATION_AT + 8];
+        assert_eq!(incarnation, scene.bus.log.incarnation().0.to_be_bytes());
+        if !is_of_this_log {
+            incarnation[0] ^= 1;
+        }
+        let expect = Expect::Revision(found.revision);
+        let written = scene.bus.state.compare_and_swap(&member.key, expect, value.into());
+        written.await.unwrap();
+        let mut record = Record::new(scene.bus.log.incarnation(), 5);
+        record.kept.insert(member);
+        record.nodes.push(record::NodeShare {
+            node: trunkline_core::NodeId::new(),
+            writes: 1,
+            has_room: true,
+            held: Default::default(),
+        });
+        scene.adapter.shared.bury(&state_key, &mut record).await.unwrap();
+        assert!(record.nodes.is_empty());
+        assert_eq!(record.is_past(7), is_of_this_log);
+    }
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_session_has_is_not_given_back_though_its_connection_could_not_leave_it() {
     let scene = Scene::start().await;
     let key = group_key();
