@@ -430,10 +430,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 return cause;
             }
         }
+        if let Err(cause) = self.drain_saves(deadline).await {
+            return cause;
+        }
         match self.machine.drained(&mut self.output) {
             Step::Close(cause) => cause,
             _ => Cause::Draining,
         }
+    }
+
+    /// Has what waits for the record of the session written, until `deadline`.
+    async fn drain_saves(&mut self, deadline: Instant) -> Result<(), Cause> {
+        while self.machine.held_bytes() > 0 {
+            self.keep();
+            let Some(member) = &mut self.member else { break };
+            let Ok(saved) = timeout_at(deadline, keeping::saved(&mut member.keeping)).await else {
+                break;
+            };
+            self.saved(saved)?;
+        }
+        Ok(())
     }
 }
 

@@ -246,6 +246,60 @@ async fn what_a_session_sent_at_qos_2_on_one_node_is_known_on_another() {
     other.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_drains_answers_what_it_owes_and_another_has_its_sessions_at_once() {
+    let ground = Ground::start().await;
+    let (one, other) = (ground.node().await, ground.node().await);
+    let (mut client, _) = one.back("client").await;
+    client.subscribe("a", QoS::AtLeastOnce).await;
+    let publish = |qos, id| {
+        Packet::Publish(Publish {
+            qos,
+            topic: text("b"),
+            packet_id: PacketId::new(id),
+            ..Publish::default()
+        })
+    };
+    client.send(&publish(QoS::ExactlyOnce, 1)).await;
+    assert_eq!(client.receive().await, Packet::PubRec(Ack::success(PacketId::MIN)));
+    // Each answer waits for the log or for the record of the session, which are away until the node drains.
+    ground.nats.freeze();
+    client.send(&publish(QoS::AtLeastOnce, 2)).await;
+    client.send(&Packet::PubRel(Ack::success(PacketId::MIN))).await;
+    let subscribe = Packet::Subscribe(Subscribe {
+        packet_id: PacketId::MIN,
+        filters: vec![SubscribeFilter {
+            filter: text("c"),
+            ..SubscribeFilter::default()
+        }],
+        properties: SubscribeProperties::default(),
+    });
+    client.send(&subscribe).await;
+    client.is_quiet().await;
+    one.cancel.cancel();
+    ground.nats.thaw();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(client.receive().await);
+    }
+    assert!(
+        matches!(&answers[..], [Packet::PubAck(_), Packet::PubComp(_), Packet::SubAck(_)]),
+        "{answers:?}"
+    );
+    assert_eq!(client.goodbye().await, Some(ReasonCode::ServerShuttingDown));
+    let left = tokio::time::Instant::now();
+    let (mut client, is_present) = other.back("client").await;
+    assert!(is_present);
+    assert!(
+        left.elapsed() < trunkline_mqtt::limits::NODE_LEASE,
+        "the session waited for a lease to lapse"
+    );
+    other.publisher().await.publish("c", "kept", QoS::AtLeastOnce).await;
+    assert_eq!(client.take().await.payload, "kept");
+    one.stop().await;
+    other.stop().await;
+}
+
 /// A CONNECT of `name` with a will to `will` that says so.
 fn mortal(name: &str) -> Connect {
     let will = trunkline_mqtt_wire::Will {
