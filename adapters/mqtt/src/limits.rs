@@ -87,6 +87,8 @@ pub const RETAINED_PAGE_ENTRIES_MAX: usize = 64;
 pub const RETAINED_PAGE_BYTES_MAX: usize = 512 * 1024;
 /// Pause between two looks for retained messages that lapsed.
 pub const RETAINED_SWEEP_PAUSE: Duration = Duration::from_secs(10);
+/// Time after which a message that was admitted and did not come by in the log has room in its domain no more.
+pub const RETAINED_LATE_MAX: Duration = Duration::from_secs(60);
 /// Retained messages that one such look removes.
 pub const RETAINED_SWEEP_MAX: usize = 1_000;
 /// Time for which it is remembered that a message was removed: a node that is further behind would bring it back.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use tokio::sync::{mpsc, oneshot, watch};
 use trunkline_bus::log::Shard;
 use trunkline_bus::state::StateError;
-use trunkline_bus::{Log, State, StoredEntry};
+use trunkline_bus::{Log, NewEntry, State, StoredEntry};
 use trunkline_core::{ChannelId, Clock, DomainId, SessionId};
 
 use crate::attendance::Attendance;
@@ -153,13 +153,16 @@ impl Retained {
         }
     }
 
-    /// Whether a message of `bytes` may be retained in `slot`; none takes the place of one that is there.
-    pub(crate) fn room(&self, slot: &Slot, bytes: usize) -> Room {
+    /// Whether a message may be retained in `slot`, where it takes the place of one that is there. If so, there is room for it. An empty
+    /// one takes none: it removes what is there.
+    pub(crate) fn reserve(&self, slot: &Slot, entry: &NewEntry) -> Room {
         let shard = self.log.shard_of(slot.domain_id());
+        let is_empty = entry.envelope().payload.is_empty();
+        let bytes = if is_empty { 0 } else { entry.encoded().len() };
         match bytes > RETAINED_BYTES_MAX {
             true => Room::No,
             false if !self.shard(shard).is_marked.load(Ordering::Acquire) => Room::Unknown,
-            false => self.index().room(slot, bytes),
+            false => self.index_mut().reserve(slot, bytes, self.clock.now_ns()),
         }
     }
 

@@ -227,11 +227,11 @@ impl Wills {
         }
         let slot = Slot::new(permit.domain_id(), permit.channel_id(), permit.subtopic(topic));
         self.retained.prepare(slot.domain_id()).await;
-        match self.retained.room(&slot, entry.encoded().len()) {
+        match self.retained.reserve(&slot, entry) {
             // Nobody keeps what is retained any more.
             Room::Unknown => Err(Unknown),
-            Room::No if !entry.envelope().payload.is_empty() => Ok(Err(Lost::NoRoom)),
-            Room::No | Room::Yes => Ok(Ok(())),
+            Room::No => Ok(Err(Lost::NoRoom)),
+            Room::Yes => Ok(Ok(())),
         }
     }
 }

@@ -61,7 +61,7 @@ fn tables(text: &str) -> Vec<Vec<Row<'_>>> {
     standards.map(|table| table.lines().filter_map(row).collect()).collect()
 }
 
-/// The names of all functions, and of all claims in tables of claims, below `folder`.
+/// The names of all tests and scenarios, and of all claims in tables of claims, below `folder`.
 fn names_below(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -69,18 +69,27 @@ fn names_below(folder: &Path, names: &mut BTreeSet<String>) {
             names_below(&path, names);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(path).unwrap();
-            names.extend(text.lines().filter_map(name_in));
+            let mut is_test = false;
+            for line in text.lines() {
+                is_test |= line.trim_start().starts_with("#[test]") || line.trim_start().starts_with("#[tokio::test");
+                names.extend(name_in(line, is_test));
+                is_test &= !line.contains("fn ");
+            }
         }
     }
 }
 
-/// What a line of a test names: `fn name(`, or `name: …` in a table.
-fn name_in(line: &str) -> Option<String> {
+/// What a line names: the function of a test, `fn name(`; a scenario, `fn name(world: World`; or `name: …` in a table.
+fn name_in(line: &str, is_test: bool) -> Option<String> {
     let line = line.trim_start();
     let is_name =
         |name: &&str| name.contains('_') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let function = line.strip_prefix("async fn ").or(line.strip_prefix("fn "));
-    let named = function.and_then(|rest| rest.split_once('('));
+    let named = function
+        .and_then(|rest| rest.split_once('('))
+        .filter(|(_, parameters)| {
+            is_test || parameters.starts_with("world: World") || parameters.starts_with("mut world")
+        });
     let claimed = line
         .split_once(": ")
         .filter(|_| line.contains("=>") || line.ends_with(';'));

@@ -143,12 +143,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         if publish.retain {
             let slot = Slot::new(permit.domain_id(), permit.channel_id(), permit.subtopic(&publish.topic));
-            let bytes = entry.encoded().len();
-            match self.adapter.retained.room(&slot, bytes) {
+            match self.adapter.retained.reserve(&slot, &entry) {
                 Room::Unknown => return self.wait_for_retained(publish, &slot),
-                // An empty message takes no room: it removes what is there.
-                Room::No if !publish.payload.is_empty() => return self.not_taken(&publish, &RETAINED_FULL),
-                Room::No | Room::Yes => {}
+                Room::No => return self.not_taken(&publish, &RETAINED_FULL),
+                Room::Yes => {}
             }
         }
         if publish.qos == QoS::AtMostOnce {

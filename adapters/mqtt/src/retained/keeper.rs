@@ -16,7 +16,9 @@ use trunkline_core::DomainId;
 use super::index::{Known, Over};
 use super::record::{Record, Slot, domain_key};
 use super::{Retained, Work};
-use crate::limits::{CLOSE_TIME_MAX, RETAINED_SWEEP_MAX, RETAINED_SWEEP_PAUSE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use crate::limits::{
+    CLOSE_TIME_MAX, RETAINED_LATE_MAX, RETAINED_SWEEP_MAX, RETAINED_SWEEP_PAUSE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN,
+};
 use crate::retry::retry;
 
 /// Where the positions of all shards are.
@@ -138,13 +140,19 @@ impl Retained {
             return Ok(());
         };
         self.load_now(slot.domain_id).await?;
+        self.put(&slot, entry).await?;
+        self.index_mut().release(&slot);
+        Ok(())
+    }
+
+    async fn put(&self, slot: &Slot, entry: &StoredEntry) -> Result<(), StateError> {
         let record = Record::of(entry);
         let Some(value) = record.encode() else {
             return Ok(());
         };
         let key = slot.key();
         loop {
-            let known = self.index().find(&slot);
+            let known = self.index().find(slot);
             if known.is_some_and(|known| known.place >= record.place()) || (known.is_none() && !record.is_set()) {
                 return Ok(());
             }
@@ -152,11 +160,11 @@ impl Retained {
             match ask(|| self.state.compare_and_swap(&key, expect, value.clone())).await {
                 Ok(revision) => {
                     let known = Known::of(&record, revision, value.len());
-                    self.index_mut().put(&slot, known);
+                    self.index_mut().put(slot, known);
                     return Ok(());
                 }
                 // Another node was first, or an answer was lost on its way.
-                Err(StateError::Conflict { .. }) => self.look_again(&slot, &key).await?,
+                Err(StateError::Conflict { .. }) => self.look_again(slot, &key).await?,
                 Err(StateError::TooLarge(bytes)) => {
                     tracing::warn!(bytes, "a message is too large to be retained");
                     return Ok(());
@@ -190,7 +198,10 @@ impl Retained {
 
     /// Removes what nobody needs any more, and tells where a keeper that comes after a crash begins.
     async fn sweep(&self) -> Result<(), StateError> {
-        let over = self.index().over(self.clock.now_ns(), RETAINED_SWEEP_MAX);
+        let now_ns = self.clock.now_ns();
+        let late_ns = i64::try_from(RETAINED_LATE_MAX.as_nanos()).unwrap_or(i64::MAX);
+        self.index_mut().release_all(now_ns.saturating_sub(late_ns));
+        let over = self.index().over(now_ns, RETAINED_SWEEP_MAX);
         for Over {
             slot,
             revision,

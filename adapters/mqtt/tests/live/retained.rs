@@ -399,3 +399,59 @@ async fn retained_messages_that_a_session_was_not_given_are_owed_to_it() {
         broker.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_domain_that_retains_as_much_as_it_may_refuses_more_until_some_is_removed() {
+    use trunkline_mqtt::limits::{RETAINED_BYTES_MAX, RETAINED_DOMAIN_BYTES_MAX};
+    /// What a record holds beside the payload, at most.
+    const OVERHEAD_BYTES: usize = 1_024;
+    const ATTEMPTS_MAX: usize = 1_000;
+    let settings = Settings {
+        payload_bytes_max: RETAINED_BYTES_MAX,
+        ..Settings::default()
+    };
+    let config = trunkline_bus::embedded::Config {
+        payload_bytes_max: RETAINED_BYTES_MAX,
+        ..Default::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let bus = EmbeddedBus::open(folder.path(), config, Arc::new(SystemClock)).await;
+    let broker = Broker::with(settings, bus.unwrap(), folder);
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    let large = "x".repeat(RETAINED_BYTES_MAX - OVERHEAD_BYTES);
+    // So many of them fit; with what belongs to each there is room for little more.
+    let fitting = RETAINED_DOMAIN_BYTES_MAX / RETAINED_BYTES_MAX;
+    for number in 0..fitting {
+        assert_eq!(
+            retain(&mut publisher, &format!("a/{number}"), &large).await,
+            ReasonCode::Success
+        );
+    }
+    let more = retain(&mut publisher, "a/more", &large).await;
+    assert_eq!(more, ReasonCode::QuotaExceeded);
+    // What takes no more room than before is taken.
+    assert_eq!(retain(&mut publisher, "a/0", &large).await, ReasonCode::Success);
+    // 3.1.1 has no word for it.
+    let mut old = broker.client(Version::V3, "old").await;
+    let message = Publish {
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        topic: text("a/more"),
+        packet_id: Some(PacketId::MIN),
+        payload: large.clone().into(),
+        ..Publish::default()
+    };
+    old.send(&Packet::Publish(message)).await;
+    assert_eq!(old.goodbye().await, None);
+    assert_eq!(retain(&mut publisher, "a/0", "").await, ReasonCode::Success);
+    // It is removed soon after it was acknowledged.
+    let mut answer = ReasonCode::QuotaExceeded;
+    for _ in 0..ATTEMPTS_MAX {
+        answer = retain(&mut publisher, "a/more", &large).await;
+        if answer == ReasonCode::Success {
+            break;
+        }
+    }
+    assert_eq!(answer, ReasonCode::Success);
+    broker.stop().await;
+}
