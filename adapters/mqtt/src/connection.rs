@@ -37,7 +37,7 @@ use crate::limits::{
     OUTPUT_BYTES_STOP, STALL_TIME_MAX,
 };
 use crate::machine::{Cause, Machine, Step};
-use crate::session::Content;
+use crate::session::{Content, Ended};
 use crate::transport::Arrival;
 use inbound::Done;
 use io::Transfer;
@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         member.leave(&adapter);
         let mut tickets = std::mem::take(&mut member.tickets);
-        let kept = member.kept.take();
+        let (kept, epoch) = (member.kept.take(), member.epoch);
         let time_max = match cause {
             _ if !has_will => LEAVE_TIME_MAX,
             Cause::Draining => DRAIN_TIME_MAX,
@@ -224,8 +224,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             // What is not in the session's record is another member's.
             match kept {
                 Some(ended) if expiry_s == 0 => shares::forget(&tickets, &ended),
-                Some(kept) if is_left != Ok(true) && !tickets.is_empty() => {
-                    adapter.shared.give_back_later(std::mem::take(&mut tickets), kept);
+                Some(member) if is_left != Ok(true) && !tickets.is_empty() => {
+                    let ended = Ended { member, epoch };
+                    adapter.shared.give_back_later(std::mem::take(&mut tickets), ended);
                 }
                 Some(_) | None => {}
             }

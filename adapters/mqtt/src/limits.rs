@@ -126,6 +126,8 @@ pub const NODE_GAP_MAX: Duration = Duration::from_secs(2);
 pub const NODE_STEADY_TIME: Duration = Duration::from_secs(5);
 /// Times that a session is asked for while others write it.
 pub const CLAIM_ATTEMPTS_MAX: usize = 8;
+/// Sessions that could not be left in order whose records a node looks at at once.
+pub const LOOKS_MAX: usize = 64;
 /// Sessions of a node that read what they missed at once.
 pub const REPLAYS_MAX: usize = 64;
 /// Entries that a session which gets nothing may be behind the log in its record.

@@ -28,7 +28,7 @@ use trunkline_core::{ChannelId, DomainId, SessionId};
 use crate::limits::{LEAVE_TIME_MAX, SHARED_GROUPS_MAX};
 use crate::message::Message;
 use crate::metrics::Metrics;
-use crate::session::Sessions;
+use crate::session::{Ended, Sessions};
 pub(crate) use group::{Group, GroupKey, Ticket};
 pub(crate) use record::KeptMember;
 pub(crate) use room::Room;
@@ -169,11 +169,11 @@ impl Shared {
     }
 
     /// Gives back what the connection of a session has that could not leave it in order, once it is known what of that the session has.
-    pub(crate) fn give_back_later(self: &Arc<Self>, tickets: Vec<Ticket>, member: KeptMember) {
+    pub(crate) fn give_back_later(self: &Arc<Self>, tickets: Vec<Ticket>, ended: Ended) {
         let (shared, stop) = (Arc::clone(self), self.stop.clone());
         self.tasks.spawn(async move {
             let settled = async {
-                let session = shared.sessions.look_at_last(&member).await.unwrap_or_default();
+                let session = shared.sessions.conclude(&ended).await.unwrap_or_default();
                 for group in tickets.iter().map(Ticket::group) {
                     session.sent_by(group.id()).for_each(|sequence| group.done(sequence));
                     // What it completed elsewhere since is in the record of the group.

@@ -105,7 +105,7 @@ impl Keeping {
             loop {
                 match sessions.save(&mut owned, &content).await {
                     Err(NotSaved::Unavailable) => sleep(RECHECK_PAUSE).await,
-                    Err(NotSaved::Lost) => return Saved(owned, Err(NotSaved::Lost)),
+                    Err(error @ (NotSaved::Lost | NotSaved::Refused)) => return Saved(owned, Err(error)),
                     Ok(()) => break,
                 }
             }

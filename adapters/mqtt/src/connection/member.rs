@@ -65,6 +65,8 @@ pub(super) struct Member {
     pub(super) uncertain_since: Option<Instant>,
     /// The session as groups know it that wait for it, if it outlives the connection.
     pub(super) kept: Option<KeptMember>,
+    /// How often that session was taken.
+    pub(super) epoch: u64,
     /// The groups that it is or was a member of.
     pub(super) tickets: Vec<Ticket>,
     /// The change of its subscriptions by which it had left the groups that it unsubscribed from.
@@ -105,6 +107,7 @@ impl Member {
             recheck: None,
             uncertain_since: None,
             kept: None,
+            epoch: 0,
             tickets: Vec::new(),
             left_at: 0,
             shares_taken: 0,

@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             earlier,
         } = resumed;
         member.earlier = earlier;
-        member.kept = Some(owned.member());
+        (member.kept, member.epoch) = (Some(owned.member()), owned.epoch());
         if self.machine.has_unsent() {
             member.resending = Some(Box::default());
         }

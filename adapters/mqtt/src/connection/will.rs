@@ -56,7 +56,7 @@ pub(super) async fn leave(mut owned: Box<Owned>, mut content: Content, session: 
                     content.will = None;
                 }
             }
-            Err(NotSaved::Unavailable) => {}
+            Err(NotSaved::Unavailable | NotSaved::Refused) => {}
             // Whoever has the session has its will.
             Err(NotSaved::Lost) => return false,
         }
@@ -68,7 +68,7 @@ pub(super) async fn leave(mut owned: Box<Owned>, mut content: Content, session: 
         };
         match left {
             Ok(()) => return content.expiry_s > 0,
-            Err(NotSaved::Lost) => return false,
+            Err(NotSaved::Lost | NotSaved::Refused) => return false,
             Err(NotSaved::Unavailable) => sleep(RECHECK_PAUSE).await,
         }
     }

@@ -8,7 +8,7 @@ use trunkline_core::NodeId;
 
 use super::record::{Record, Stored};
 use super::store::{Owned, Sessions};
-use crate::limits::RECHECK_PAUSE;
+use crate::limits::{RECHECK_PAUSE, RETRY_PAUSE_MAX};
 use crate::machine::{Sent, Source};
 use crate::shared::{KeptMember, Standing};
 
@@ -20,8 +20,18 @@ pub(crate) struct Look {
     subscriptions: Vec<Stored>,
     /// The node that has its connection, or died and nobody has looked after it yet.
     owner: Option<NodeId>,
+    /// How often it was taken.
+    epoch: u64,
     /// Whether it is not known what it says.
     is_unreadable: bool,
+}
+
+/// A session whose connection is over and could not leave it in order.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) member: KeptMember,
+    /// How often it had been taken when the connection had it.
+    pub(crate) epoch: u64,
 }
 
 impl Look {
@@ -68,21 +78,27 @@ impl Sessions {
             },
             subscriptions: record.content.subscriptions,
             owner: record.owner,
+            epoch: record.epoch,
             is_unreadable: false,
         }))
     }
 
-    /// The same once shared state answers, and no connection that has ended can write it any more. Cancel safe.
-    pub(crate) async fn look_at_last(&self, member: &KeptMember) -> Option<Look> {
+    /// The same once shared state answers, and the connection that has ended cannot write it any more. Cancel safe.
+    pub(crate) async fn conclude(&self, ended: &Ended) -> Option<Look> {
+        let mut pause = RECHECK_PAUSE;
         loop {
-            if let Ok(look) = self.look(member).await {
-                let owner = look.as_ref().and_then(|look| look.owner);
-                if owner != Some(self.node_id) || self.is_held(&member.key) {
-                    return look;
-                }
+            let turn = self.looks.acquire().await;
+            if let Ok(look) = self.look(&ended.member).await
+                && look
+                    .as_ref()
+                    .is_none_or(|look| look.owner.is_none() || look.epoch != ended.epoch)
+            {
+                return look;
             }
             // It is about to be put back.
-            sleep(RECHECK_PAUSE).await;
+            drop(turn);
+            sleep(pause).await;
+            pause = RETRY_PAUSE_MAX.min(pause * 2);
         }
     }
 
@@ -104,5 +120,10 @@ impl Owned {
             key: self.hold.key.clone(),
             session_id: self.session_id,
         }
+    }
+
+    /// How often the session was taken.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
 use trunkline_bus::Live;
 use trunkline_bus::log::Incarnation;
 use trunkline_bus::state::{Expect, Key, State, StateError, Versioned};
@@ -14,7 +15,7 @@ use super::holds::{Hold, Holds};
 use super::nodes::Nodes;
 use super::record::{Content, Record, client_key, key_of};
 use super::settle::Executed;
-use crate::limits::{CLAIM_ATTEMPTS_MAX, SESSIONS_PER_CLIENT_MAX};
+use crate::limits::{CLAIM_ATTEMPTS_MAX, LOOKS_MAX, SESSIONS_PER_CLIENT_MAX};
 use crate::machine::Source;
 use crate::shared::Standing;
 use crate::will::{Testament, Wills};
@@ -35,6 +36,8 @@ pub(crate) struct Sessions {
     pub(super) wills: Arc<Wills>,
     /// Whether a client had a session here that may outlive its connection.
     has_kept: AtomicBool,
+    /// One for each session that may be looked at at once because its connection could not leave it.
+    pub(super) looks: Semaphore,
 }
 
 /// What a client that connects asks for.
@@ -61,7 +64,7 @@ pub(crate) struct Owned {
     pub(super) hold: Hold,
     /// The change that wrote it last.
     revision: u64,
-    epoch: u64,
+    pub(super) epoch: u64,
     pub(crate) session_id: SessionId,
 }
 
@@ -102,6 +105,8 @@ pub(crate) enum NotSaved {
     Lost,
     /// Shared state does not answer; whether it was saved is unknown, and saving again is safe.
     Unavailable,
+    /// Shared state does not take it. It is owned still, as it was saved last.
+    Refused,
 }
 
 impl From<StateError> for NotClaimed {
@@ -125,6 +130,7 @@ impl Sessions {
             nodes: Nodes::default(),
             wills,
             has_kept: AtomicBool::new(false),
+            looks: Semaphore::new(LOOKS_MAX),
         }
     }
 
@@ -272,7 +278,7 @@ impl Sessions {
     pub(crate) async fn leave(&self, owned: &mut Owned, content: &Content) -> Result<(), NotSaved> {
         let record = self.record(owned, content);
         let left = self.write(owned, &record).await;
-        if left != Err(NotSaved::Unavailable) {
+        if let Ok(()) | Err(NotSaved::Lost) = left {
             owned.hold.is_written = false;
         }
         if let (Ok(()), Some(at_ms)) = (left, record.due_at_ms()) {
@@ -298,7 +304,7 @@ impl Sessions {
                 Err(StateError::Unavailable(_)) => return Err(NotSaved::Unavailable),
                 Err(error @ (StateError::TooLarge(_) | StateError::Key(_))) => {
                     tracing::error!(%error, "a session cannot be saved");
-                    return Err(NotSaved::Lost);
+                    return Err(NotSaved::Refused);
                 }
             }
         }

@@ -357,9 +357,14 @@ async fn what_a_session_has_is_not_given_back_though_its_connection_could_not_le
         ..Content::default()
     };
     content.kept.sent = vec![sent];
+    let ended = Ended {
+        member: kept,
+        epoch: owned.epoch(),
+    };
+    // While it is looked at, what the connection wrote last may be on its way.
+    scene.adapter.shared.give_back_later(vec![ticket], ended);
     scene.adapter.sessions.save(&mut owned, &content).await.unwrap();
     drop(owned);
-    scene.adapter.shared.give_back_later(vec![ticket], kept);
     until(PATIENCE, async || group.lock().dealer.held().is_empty()).await;
     assert_eq!(group.lock().dealer.returned(), [first + 1].into());
     scene.stop().await;

@@ -1,98 +1,29 @@
 //! Groups on two nodes whose writes to shared state are done without an answer, or late.
 
-use async_trait::async_trait;
-use tokio::sync::Mutex;
-use trunkline_bus::State;
-use trunkline_bus::feed::Feed;
-use trunkline_bus::state::{Expect, Key, Lease, StateChange, StateError, Versioned};
+use trunkline_bus::state::Key;
 
+use super::line::{Call, Fate, Line};
 use super::*;
 
 const SHARE: &str = "$share/group/a";
 
-/// Shared state as a node has it that misses answers to its writes of groups.
-struct Deaf {
-    state: Arc<dyn State>,
-    calls: Mutex<Calls>,
-}
-
-#[derive(Default)]
-struct Calls {
-    writes: usize,
-    /// A write that is on its way.
-    late: Option<(Key, Expect, Bytes)>,
-}
-
-impl Deaf {
-    /// The adapter of a node that has `deps` otherwise.
-    fn open(deps: Deps) -> Arc<Adapter> {
-        let state = Arc::new(Self {
-            state: Arc::clone(&deps.state),
-            calls: Mutex::default(),
-        });
-        Adapter::open(Deps { state, ..deps }, Settings::default())
-    }
-}
-
-#[async_trait]
-impl State for Deaf {
-    async fn get(&self, key: &Key) -> Result<Option<Versioned>, StateError> {
-        let mut calls = self.calls.lock().await;
-        let found = self.state.get(key).await;
-        if let Some((key, expect, value)) = calls.late.take_if(|(of, ..)| of == key) {
-            // Nobody hears of it.
-            let _ = self.state.compare_and_swap(&key, expect, value).await;
-        }
-        found
-    }
-
-    async fn list(&self, prefix: &Key) -> Result<Vec<(Key, Versioned)>, StateError> {
-        self.state.list(prefix).await
-    }
-
-    async fn compare_and_swap(&self, key: &Key, expect: Expect, value: Bytes) -> Result<u64, StateError> {
+/// A line on which every other write of a group is done without an answer, or late.
+fn deaf(bus: &EmbeddedBus) -> Arc<Line> {
+    let line = Line::new(bus);
+    let mut writes = 0;
+    line.judge(move |key, call| {
+        let Call::Write(_) = call else { return Fate::Heard };
         if !Key::durable("mqtt.shared").covers(key) {
-            return self.state.compare_and_swap(key, expect, value).await;
+            return Fate::Heard;
         }
-        let mut calls = self.calls.lock().await;
-        calls.writes += 1;
-        let unheard = || StateError::Unavailable("no answer".to_owned());
-        match calls.writes % 4 {
-            1 => {
-                let _ = self.state.compare_and_swap(key, expect, value).await;
-                Err(unheard())
-            }
-            3 => {
-                calls.late = Some((key.clone(), expect, value));
-                Err(unheard())
-            }
-            _ => self.state.compare_and_swap(key, expect, value).await,
+        writes += 1;
+        match writes % 4 {
+            1 => Fate::Unheard,
+            3 => Fate::Late,
+            _ => Fate::Heard,
         }
-    }
-
-    async fn delete(&self, key: &Key, revision: u64) -> Result<u64, StateError> {
-        self.state.delete(key, revision).await
-    }
-
-    async fn watch(&self, prefix: &Key) -> Result<Feed<StateChange>, StateError> {
-        self.state.watch(prefix).await
-    }
-
-    async fn renew(&self, key: &Key, value: Bytes, length: Duration) -> Result<(), StateError> {
-        self.state.renew(key, value, length).await
-    }
-
-    async fn release(&self, key: &Key) -> Result<(), StateError> {
-        self.state.release(key).await
-    }
-
-    async fn leases(&self, prefix: &Key) -> Result<Vec<Lease>, StateError> {
-        self.state.leases(prefix).await
-    }
-
-    fn is_in_process(&self) -> bool {
-        self.state.is_in_process()
-    }
+    });
+    line
 }
 
 /// A member that takes a few messages at a time.
@@ -125,8 +56,10 @@ async fn work(member: &mut Client) -> Option<u32> {
 async fn each_message_is_had_once_though_nodes_do_not_hear_whether_they_wrote() {
     const COUNT: u32 = 300;
     let folder = tempfile::tempdir().unwrap();
-    let broker = Broker::of(Deaf::open, open_bus(&folder).await, folder);
-    let other = Deaf::open(deps(&broker.bus, &broker.metrics));
+    let bus = open_bus(&folder).await;
+    let line = deaf(&bus);
+    let broker = Broker::of(|deps| line.open(deps), bus, folder);
+    let other = deaf(&broker.bus).open(deps(&broker.bus, &broker.metrics));
     let stop = CancellationToken::new();
     let running = tokio::spawn({
         let (other, stop) = (Arc::clone(&other), stop.clone());
