@@ -43,6 +43,7 @@ use inbound::Done;
 use io::Transfer;
 use member::Member;
 use outbound::{Outbound, finished};
+use will::Left;
 
 /// One connection.
 pub(crate) struct Connection<S> {
@@ -188,6 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         member.leave(&adapter);
         let mut tickets = std::mem::take(&mut member.tickets);
         let (kept, epoch) = (member.kept.take(), member.epoch);
+        let is_over = expiry_s == 0 && member.will.is_none();
         let time_max = match cause {
             _ if !has_will => LEAVE_TIME_MAX,
             Cause::Draining => DRAIN_TIME_MAX,
@@ -208,27 +210,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     None => owned,
                 };
                 let sent = content.kept.sent.clone();
-                let is_left = match owned {
+                let left = match owned {
                     Some(owned) => will::leave(owned, content, &session, &adapter).await,
-                    None => false,
+                    None => Left::Not,
                 };
-                if is_left {
+                if left == Left::Kept {
                     shares::pass_on(&tickets, &sent);
                 }
-                is_left
+                left
             };
-            let is_left = timeout(time_max, leaving).await;
-            if is_left.is_err() {
+            let left = timeout(time_max, leaving).await.unwrap_or_else(|_| {
                 tracing::warn!("a session could not be saved in time when its connection ended");
-            }
+                Left::Not
+            });
             // What is not in the session's record is another member's.
-            match kept {
-                Some(ended) if expiry_s == 0 => shares::forget(&tickets, &ended),
-                Some(member) if is_left != Ok(true) && !tickets.is_empty() => {
-                    let ended = Ended { member, epoch };
+            match (kept, left) {
+                (Some(member), Left::Over) => shares::forget(&tickets, &member),
+                (Some(member), Left::Not) if is_over || !tickets.is_empty() => {
+                    let ended = Ended { member, epoch, is_over };
                     adapter.shared.give_back_later(std::mem::take(&mut tickets), ended);
                 }
-                Some(_) | None => {}
+                (Some(_) | None, Left::Kept | Left::Over | Left::Not) => {}
             }
             drop(tickets);
             // Only now may the next connection have the session.

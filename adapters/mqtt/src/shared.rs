@@ -168,14 +168,18 @@ impl Shared {
         Ok(ticket)
     }
 
-    /// Gives back what the connection of a session has that could not leave it in order, once it is known what of that the session has.
+    /// Gives back what the connection of a session has that could not leave it in order, once it is known what of that the session has. A
+    /// session that is over is not waited for any more.
     pub(crate) fn give_back_later(self: &Arc<Self>, tickets: Vec<Ticket>, ended: Ended) {
         let (shared, stop) = (Arc::clone(self), self.stop.clone());
         self.tasks.spawn(async move {
             let settled = async {
-                let session = shared.sessions.conclude(&ended).await.unwrap_or_default();
+                let (session, is_over) = shared.sessions.conclude(&ended).await;
                 for group in tickets.iter().map(Ticket::group) {
                     session.sent_by(group.id()).for_each(|sequence| group.done(sequence));
+                    if is_over {
+                        group.keep(ended.member.clone(), false);
+                    }
                     // What it completed elsewhere since is in the record of the group.
                     group.catch_up().await;
                 }

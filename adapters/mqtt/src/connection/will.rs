@@ -43,9 +43,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 }
 
-/// Leaves a session whose connection is over: its will is published if that is due at once, else it stays in the record. Says whether there
-/// is a record that says all of the session.
-pub(super) async fn leave(mut owned: Box<Owned>, mut content: Content, session: &Session, adapter: &Adapter) -> bool {
+/// What became of a session whose connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Its record says all of it.
+    Kept,
+    /// It is over as well.
+    Over,
+    /// Somebody else has it, or it stays as it was saved last.
+    Not,
+}
+
+/// Leaves a session whose connection is over: its will is published if that is due at once, else it stays in the record.
+pub(super) async fn leave(mut owned: Box<Owned>, mut content: Content, session: &Session, adapter: &Adapter) -> Left {
     let sessions = &adapter.sessions;
     if let Some(will) = &content.will
         && will.delay_s().min(content.expiry_s) == 0
@@ -58,7 +68,7 @@ pub(super) async fn leave(mut owned: Box<Owned>, mut content: Content, session: 
             }
             Err(NotSaved::Unavailable | NotSaved::Refused) => {}
             // Whoever has the session has its will.
-            Err(NotSaved::Lost) => return false,
+            Err(NotSaved::Lost) => return Left::Not,
         }
     }
     loop {
@@ -67,8 +77,9 @@ pub(super) async fn leave(mut owned: Box<Owned>, mut content: Content, session: 
             false => sessions.leave(&mut owned, &content).await,
         };
         match left {
-            Ok(()) => return content.expiry_s > 0,
-            Err(NotSaved::Lost | NotSaved::Refused) => return false,
+            Ok(()) if content.expiry_s > 0 => return Left::Kept,
+            Ok(()) => return Left::Over,
+            Err(NotSaved::Lost | NotSaved::Refused) => return Left::Not,
             Err(NotSaved::Unavailable) => sleep(RECHECK_PAUSE).await,
         }
     }

@@ -22,6 +22,10 @@ pub(crate) struct Look {
     owner: Option<NodeId>,
     /// How often it was taken.
     epoch: u64,
+    /// Whether its last connection left it in order.
+    was_left: bool,
+    /// The change that wrote it.
+    revision: u64,
     /// Whether it is not known what it says.
     is_unreadable: bool,
 }
@@ -32,6 +36,8 @@ pub(crate) struct Ended {
     pub(crate) member: KeptMember,
     /// How often it had been taken when the connection had it.
     pub(crate) epoch: u64,
+    /// Whether it was to be over with its connection.
+    pub(crate) is_over: bool,
 }
 
 impl Look {
@@ -66,6 +72,7 @@ impl Sessions {
         let Some(record) = Record::decode(&found.value) else {
             return Ok(Some(Look {
                 is_unreadable: true,
+                revision: found.revision,
                 ..Look::default()
             }));
         };
@@ -79,27 +86,43 @@ impl Sessions {
             subscriptions: record.content.subscriptions,
             owner: record.owner,
             epoch: record.epoch,
+            was_left: record.was_left,
+            revision: found.revision,
             is_unreadable: false,
         }))
     }
 
-    /// The same once shared state answers, and the connection that has ended cannot write it any more. Cancel safe.
-    pub(crate) async fn conclude(&self, ended: &Ended) -> Option<Look> {
+    /// What a session has been sent last by a connection that is over, and whether that session is over as well. Waits until shared state
+    /// answers, and the connection cannot write any more; a session that was to be over is removed then. Cancel safe.
+    pub(crate) async fn conclude(&self, ended: &Ended) -> (Look, bool) {
         let mut pause = RECHECK_PAUSE;
         loop {
             let turn = self.looks.acquire().await;
-            if let Ok(look) = self.look(&ended.member).await
-                && look
-                    .as_ref()
-                    .is_none_or(|look| look.owner.is_none() || look.epoch != ended.epoch)
-            {
-                return look;
+            // An error is as good as a session that is about to be put back: it is looked at again.
+            if let Ok(Some(concluded)) = self.try_conclude(ended).await {
+                return concluded;
             }
-            // It is about to be put back.
             drop(turn);
             sleep(pause).await;
             pause = RETRY_PAUSE_MAX.min(pause * 2);
         }
+    }
+
+    /// `None` while the connection could still write it.
+    async fn try_conclude(&self, ended: &Ended) -> Result<Option<(Look, bool)>, StateError> {
+        let Some(look) = self.look(&ended.member).await? else {
+            return Ok(Some((Look::default(), true)));
+        };
+        if look.owner.is_some() && look.epoch == ended.epoch {
+            return Ok(None);
+        }
+        // Put back for want of a word by the connection, and nobody has had it since.
+        let is_put_back = look.owner.is_none() && look.epoch == ended.epoch + 1 && !look.was_left;
+        let is_over = ended.is_over && is_put_back;
+        if is_over {
+            self.state.delete(&ended.member.key, look.revision).await?;
+        }
+        Ok(Some((look, is_over)))
     }
 
     /// This node, for as long as it runs.

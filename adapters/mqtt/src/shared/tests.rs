@@ -360,6 +360,7 @@ async fn what_a_session_has_is_not_given_back_though_its_connection_could_not_le
     let ended = Ended {
         member: kept,
         epoch: owned.epoch(),
+        is_over: false,
     };
     // While it is looked at, what the connection wrote last may be on its way.
     scene.adapter.shared.give_back_later(vec![ticket], ended);

@@ -61,6 +61,11 @@ impl Line {
         *self.judge.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(judge);
     }
 
+    /// Whether a write is on its way.
+    pub(super) async fn has_late(&self) -> bool {
+        self.late.lock().await.is_some()
+    }
+
     fn fate(&self, key: &Key, call: Call<'_>) -> Fate {
         self.judge.lock().unwrap_or_else(PoisonError::into_inner)(key, call)
     }

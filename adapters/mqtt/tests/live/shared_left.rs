@@ -84,3 +84,45 @@ async fn while_shared_state_is_away_a_session_that_could_not_be_left_is_asked_fo
     line.judge(|_, _| Fate::Heard);
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn a_member_whose_goodbye_shared_state_does_not_hear_leaves_what_it_has_when_it_does() {
+    let (broker, line) = broker().await;
+    let mut gone = broker.share(lasting(Version::V5, "gone")).await;
+    let mut publisher = broker.publisher().await;
+    until(PATIENCE, async || {
+        let found = broker.session().await.1;
+        found.value.windows(SHARE.len()).any(|part| part == SHARE.as_bytes())
+    })
+    .await;
+    let (session, before) = broker.session().await;
+    publisher.publish("a", "0;", QoS::AtLeastOnce).await;
+    assert_eq!(number_of(&gone.message().await), 0);
+    until(PATIENCE, async || broker.session().await.1.revision > before.revision).await;
+    // That the session has the next message is written late, and nothing else is heard.
+    let mut writes = 0;
+    line.judge(move |key, call| match call {
+        _ if *key != session => Fate::Heard,
+        Call::Write(_) => {
+            writes += 1;
+            if writes == 1 { Fate::Late } else { Fate::Lost }
+        }
+        Call::Read | Call::Delete => Fate::Lost,
+    });
+    publisher.publish("a", "1;", QoS::ExactlyOnce).await;
+    until(PATIENCE, async || line.has_late().await).await;
+    gone.leave_with(Some(0)).await;
+    let mut other = broker.share(connect("other")).await;
+    other.is_quiet().await;
+    line.judge(|_, _| Fate::Heard);
+    assert_eq!(number_of(&other.take().await), 0);
+    // The client said that it would not come back, and what it may have had at QoS 2 is nobody else's.
+    until(PATIENCE, async || broker.kept().await == 0).await;
+    let (mut gone, is_present) = broker.back(Version::V5, "gone").await;
+    assert!(!is_present);
+    gone.is_quiet().await;
+    publisher.publish("a", "2;", QoS::ExactlyOnce).await;
+    assert_eq!(number_of(&other.take().await), 2);
+    other.is_quiet().await;
+    broker.stop().await;
+}
