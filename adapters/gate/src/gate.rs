@@ -8,7 +8,7 @@ use trunkline_core::{ChannelId, DomainId};
 use crate::{Credentials, Denial, Grant, Identity, Refusal, Session};
 
 /// What a client wants to do with a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// Send a message to a topic name.
     Publish,

@@ -291,14 +291,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_for_want_of_room_holds_no_longer() {
+    fn what_subscriptions_live_by_is_not_forgotten_however_many_there_are_and_changes_reach_all_of_it() {
         let scene = scene();
-        let first = scene.grant("0");
-        let used: Vec<_> = (1..=crate::limits::GRANTS_PER_CLIENT_MAX)
+        let used: Vec<_> = (0..3 * crate::limits::GRANTS_PER_CLIENT_MAX)
             .map(|number| scene.grant(&number.to_string()))
             .collect();
-        assert!(!first.holds());
-        assert!(used.iter().all(|grant| grant.holds()) && scene.is_granted("1"));
+        assert!(used.iter().all(|grant| grant.holds()));
+        for (number, grant) in used.iter().enumerate() {
+            assert!(scene.is_granted(&number.to_string()));
+            scene.touch(&[grant.channel_id().uuid()]);
+            assert!(!grant.holds() && !scene.is_granted(&number.to_string()));
+        }
+    }
+
+    #[test]
+    fn what_was_decided_anew_holds_no_longer_as_it_was_before() {
+        let scene = scene();
+        let (before, after) = (scene.grant("one"), scene.grant("one"));
+        assert!(!before.holds() && after.holds());
     }
 
     #[test]
@@ -310,6 +320,8 @@ mod tests {
         }
         assert!(subscribed.holds());
         assert!(!scene.is_granted("1"));
+        let remembered = (0..=2 * crate::limits::GRANTS_PER_CLIENT_MAX).filter(|i| scene.is_granted(&i.to_string()));
+        assert!(remembered.count() <= 1 + crate::limits::GRANTS_PER_CLIENT_MAX);
     }
 
     #[test]

@@ -162,6 +162,7 @@ pub(crate) struct Principal {
     credential_id: CredentialId,
     is_disturbed: AtomicBool,
     pub(crate) disturbances: Counted,
+    /// In the order of places and actions: there may be many, and each message asks.
     memory: RwLock<Vec<Remembered>>,
     lease: Lease,
     /// Held while one decision is being made, so that equal questions wait for one call.
@@ -213,10 +214,8 @@ impl Principal {
             return None;
         }
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        let found = memory
-            .iter()
-            .find(|known| known.action == action && *known.place == *place)?;
-        match &found.outcome {
+        let at = find(&memory, action, place).ok()?;
+        match &memory[at].outcome {
             Outcome::Granted(grant) => grant.holds().then(|| Ok(Arc::clone(grant))),
             Outcome::Denied { since } => (since.elapsed() < DENIAL_AGE_MAX).then_some(Err(Denial::NotAuthorized)),
         }
@@ -239,24 +238,22 @@ impl Principal {
             Err(Denial::NotAuthorized) => Outcome::Denied { since: Instant::now() },
             Err(Denial::InvalidTopic(_) | Denial::Unavailable) => return true,
         };
-        let known = memory
-            .iter_mut()
-            .find(|known| known.action == action && *known.place == *place);
-        if let Some(known) = known {
-            known.outcome.forget();
-            known.outcome = outcome;
+        if let Ok(at) = find(&memory, action, place) {
+            memory[at].outcome.forget();
+            memory[at].outcome = outcome;
             return true;
         }
-        if memory.len() >= GRANTS_PER_CLIENT_MAX {
-            // Whoever uses a grant has to ask again once it is forgotten.
-            let unused = memory.iter().position(|known| !known.outcome.is_in_use());
-            memory.remove(unused.unwrap_or(0)).outcome.forget();
+        let unused = memory.iter().filter(|known| !known.outcome.is_in_use());
+        if unused.count() >= GRANTS_PER_CLIENT_MAX {
+            memory.retain(|known| known.outcome.is_in_use());
         }
-        memory.push(Remembered {
+        let decided = Remembered {
             action,
             place: place.into(),
             outcome,
-        });
+        };
+        let (Ok(at) | Err(at)) = find(&memory, action, place);
+        memory.insert(at, decided);
         true
     }
 
@@ -301,13 +298,18 @@ impl Principal {
     }
 }
 
+/// Where a decision is among those that are remembered, or where it belongs.
+fn find(memory: &[Remembered], action: Action, place: &str) -> Result<usize, usize> {
+    memory.binary_search_by(|known| (&*known.place, known.action).cmp(&(place, action)))
+}
+
 impl Outcome {
     /// Whether a session or a subscription has the grant.
     fn is_in_use(&self) -> bool {
         matches!(self, Self::Granted(grant) if Arc::strong_count(grant) > 1)
     }
 
-    /// What is remembered no longer is not reached by changes, so whoever holds it must ask again.
+    /// What is replaced is not reached by changes any more, so whoever holds it must ask again.
     fn forget(&self) {
         if let Self::Granted(grant) = self {
             grant.withdraw();
