@@ -1,4 +1,4 @@
-//! What comes with a later version of the MQTT adapter: announced where MQTT can announce it, and refused by name.
+//! What MQTT has and the platform does not offer: announced where MQTT can announce it, and refused by name.
 
 use std::num::{NonZeroU16, NonZeroU32};
 

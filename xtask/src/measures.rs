@@ -145,7 +145,7 @@ pub(crate) struct Torture {
     #[arg(long, default_value_t = 10)]
     split_rounds: u64,
     /// Rounds in which sessions move between two nodes, or one of these or NATS fails under them.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 200)]
     session_rounds: u64,
     /// Seconds that NATS stands still in each of them, and that a line loses its packets.
     #[arg(long, default_value_t = 30)]
