@@ -29,6 +29,8 @@ use uuid::Uuid;
 const VERSIONS: [&str; 2] = ["mqttv311", "mqttv5"];
 /// Time after which something that must happen has not happened.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a client of 3.1.1 that connects and publishes once at QoS 1 is told.
+const CONNACK_AND_PUBACK: [u8; 8] = [0x20, 2, 0, 0, 0x40, 2, 0, 1];
 const SHAPES: [Shape; 2] = [Shape::Whole, Shape::Split];
 
 /// Has the platform speak TLS, and ask for certificates of `authority` if that `is_mutual`.
@@ -227,7 +229,10 @@ async fn connack(address: SocketAddr, authority: &Authority, shown: &Certificate
 
 /// A connection over TLS.
 async fn connect(address: SocketAddr, authority: &Authority, shown: Option<&Certificate>) -> TlsStream<TcpStream> {
-    let socket = TcpStream::connect(address).await.unwrap();
+    secured(TcpStream::connect(address).await.unwrap(), authority, shown).await
+}
+
+async fn secured(socket: TcpStream, authority: &Authority, shown: Option<&Certificate>) -> TlsStream<TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
     authority.connector(shown).connect(name, socket).await.unwrap()
 }
@@ -260,8 +265,47 @@ where
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_through_a_load_balancer_is_stored_and_nothing_that_does_not() {
+    const TEXT: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4660 80\r\n";
+    // Version 2, PROXY, TCP over IPv4, 12 bytes of addresses and ports.
+    const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x34\0\x50";
+    for shape in SHAPES {
+        let authority = Authority::new();
+        let speak = over_tls(&authority, false);
+        let configure = |config: &mut Config| {
+            speak(config);
+            config.listen.ws = Some(([127, 0, 0, 1], 0).into());
+            let proxies = json!({ "listeners": ["ws", "wss"], "trusted_peers": ["127.0.0.1"] });
+            config.mqtt.proxy_protocol = serde_json::from_value(proxies).unwrap();
+        };
+        let world = World::configured(shape, configure).await;
+        let plant = world.domain("plant").await;
+        let (channel, device) = plant.channel_with_device("boiler").await;
+        let topic = plant.topic(&channel);
+        let (ws, wss) = (world.addresses.ws.unwrap(), world.addresses.wss.unwrap());
+        let after = async |header: &[u8], address| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(header).await.unwrap();
+            stream
+        };
+        for header in [TEXT, BINARY] {
+            let (said, _) = publish_over_websocket(after(header, ws).await, &device, &topic).await;
+            assert_eq!(said, CONNACK_AND_PUBACK);
+            let stream = secured(after(header, wss).await, &authority, None).await;
+            let (said, _) = publish_over_websocket(stream, &device, &topic).await;
+            assert_eq!(said, CONNACK_AND_PUBACK);
+        }
+        let request = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut stream = after(request, ws).await;
+        let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0])).await;
+        assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
+        assert_eq!(plant.stored(&channel, 4).await.len(), 4);
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_page_publishes_over_websocket_is_stored() {
-    const CONNACK_AND_PUBACK: [u8; 8] = [0x20, 2, 0, 0, 0x40, 2, 0, 1];
     for shape in SHAPES {
         let authority = Authority::new();
         let world = World::configured(shape, over_tls(&authority, false)).await;

@@ -36,6 +36,8 @@ pub struct Addresses {
     pub https: Option<SocketAddr>,
     /// MQTT over WebSocket and TLS, where that was configured.
     pub wss: Option<SocketAddr>,
+    /// MQTT over WebSocket, where it was configured.
+    pub ws: Option<SocketAddr>,
 }
 
 /// A domain with the HTTP client of its creator.
@@ -86,6 +88,7 @@ impl World {
             mqtts: found_if(|all| all.mqtts),
             https: found_if(|all| all.https),
             wss: found_if(|all| all.wss),
+            ws: found_if(|all| all.ws),
         };
         let anonymous = Client::new(addresses.http);
         let admin = anonymous.with_token(&token(&anonymous, ADMIN).await);
