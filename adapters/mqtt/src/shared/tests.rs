@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use trunkline_bus::EmbeddedBus;
 use trunkline_bus::state::{Expect, Key};
-use trunkline_core::{ClientId, Secret, SystemClock};
+use trunkline_core::{ClientId, Secret};
 use trunkline_gate::{Action, Credentials, Gate as _, OpenGate, Permit};
 use trunkline_mqtt_wire::{PacketId, QoS, Utf8Bytes};
 use trunkline_testkit::until;
@@ -18,6 +18,10 @@ use crate::machine::{Awaits, Sent, Source};
 use crate::session::{Content, Owned, Stored, Wish};
 use crate::subscription::{Options, Subscriber, Subscription};
 use crate::{Adapter, Deps, Settings};
+
+#[path = "../../tests/live/start.rs"]
+mod start;
+use start::{deps, open_bus, run};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -33,24 +37,10 @@ struct Scene {
 impl Scene {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(SystemClock);
-        let bus = EmbeddedBus::open(folder.path(), Default::default(), clock.clone());
-        let bus = bus.await.unwrap();
-        let deps = Deps {
-            gate: Arc::new(OpenGate::new(Vec::new())),
-            log: bus.log.clone(),
-            live: bus.live.clone(),
-            state: bus.state.clone(),
-            clock,
-            metrics: trunkline_telemetry::Metrics::new(),
-            tracer: Default::default(),
-        };
+        let bus = open_bus(&folder).await;
+        let deps = deps(&bus, &trunkline_telemetry::Metrics::new());
         let adapter = Adapter::open(deps, Settings::default());
-        let stop = CancellationToken::new();
-        let run = tokio::spawn({
-            let (adapter, stop) = (Arc::clone(&adapter), stop.clone());
-            async move { adapter.run(stop).await }
-        });
+        let (stop, run) = run(&adapter);
         Self {
             adapter,
             bus,

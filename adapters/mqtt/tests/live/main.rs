@@ -26,6 +26,7 @@ mod shared_nodes;
 mod shared_unheard;
 mod slow;
 mod standard;
+mod start;
 mod tls;
 mod unheard;
 mod websocket;
@@ -51,6 +52,8 @@ use trunkline_mqtt_wire::{
     Ack, Connect, Decoder, Limits, Packet, PacketId, Publish, QoS, ReasonCode, Subscribe, SubscribeFilter,
     SubscribeProperties, Unsubscribe, Utf8Bytes, Version,
 };
+
+use start::{deps, open_bus, run};
 
 /// Time after which something that must happen has not happened.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -99,11 +102,7 @@ impl Broker {
     fn of(open: impl FnOnce(Deps) -> Arc<Adapter>, bus: EmbeddedBus, folder: TempDir) -> Self {
         let metrics = trunkline_telemetry::Metrics::new();
         let adapter = open(deps(&bus, &metrics));
-        let stop_router = CancellationToken::new();
-        let router = tokio::spawn({
-            let (adapter, stop) = (Arc::clone(&adapter), stop_router.clone());
-            async move { adapter.run(stop).await }
-        });
+        let (stop_router, router) = run(&adapter);
         Self {
             adapter,
             bus,
@@ -172,25 +171,6 @@ async fn end(connections: (CancellationToken, TaskTracker), run: (CancellationTo
         .await
         .expect("the router does not end")
         .unwrap();
-}
-
-fn deps(bus: &EmbeddedBus, metrics: &trunkline_telemetry::Metrics) -> Deps {
-    Deps {
-        gate: Arc::new(OpenGate::new(vec!["denied".to_owned()])),
-        log: bus.log.clone(),
-        live: bus.live.clone(),
-        state: bus.state.clone(),
-        clock: Arc::new(SystemClock),
-        metrics: metrics.clone(),
-        tracer: Default::default(),
-    }
-}
-
-async fn open_bus(folder: &TempDir) -> EmbeddedBus {
-    let clock = Arc::new(SystemClock);
-    EmbeddedBus::open(folder.path(), Default::default(), clock)
-        .await
-        .unwrap()
 }
 
 /// A client that says what it is told to.

@@ -82,11 +82,7 @@ impl Ground {
             tracer: Default::default(),
         };
         let adapter = Adapter::open(deps, Settings::default());
-        let stop = CancellationToken::new();
-        let run = tokio::spawn({
-            let (adapter, stop) = (Arc::clone(&adapter), stop.clone());
-            async move { adapter.run(stop).await }
-        });
+        let (stop, run) = run(&adapter);
         until(PATIENCE, async || {
             bus.state.leases(&prefix).await.unwrap().len() > others
         })

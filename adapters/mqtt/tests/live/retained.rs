@@ -309,11 +309,7 @@ async fn a_subscription_amid_retained_publishes_misses_and_repeats_nothing() {
 async fn nodes_that_share_a_bus_agree_on_what_is_retained() {
     let broker = Broker::start().await;
     let other = Adapter::open(deps(&broker.bus, &broker.metrics), Settings::default());
-    let stop = CancellationToken::new();
-    let routing = tokio::spawn({
-        let (other, stop) = (Arc::clone(&other), stop.clone());
-        async move { other.run(stop).await }
-    });
+    let (stop, routing) = run(&other);
     let nodes = [&broker.adapter, &other];
     for round in 0..20 {
         let (here, there) = (nodes[round % 2], nodes[(round + 1) % 2]);
@@ -344,11 +340,7 @@ async fn what_a_node_that_was_killed_had_taken_is_given_by_one_that_looks_later(
     retain(&mut publisher, "a", "taken").await;
 
     let other = Adapter::open(deps(&broker.bus, &broker.metrics), Settings::default());
-    let stop = CancellationToken::new();
-    let routing = tokio::spawn({
-        let (other, stop) = (Arc::clone(&other), stop.clone());
-        async move { other.run(stop).await }
-    });
+    let (stop, routing) = run(&other);
     let mut subscriber = Client::connected(broker.stream_to(&other), Version::V5, connect("subscriber")).await;
     subscriber.subscribe("#", QoS::AtLeastOnce).await;
     assert_eq!(next(&mut subscriber).await, said("a", "taken", true));

@@ -60,11 +60,7 @@ async fn each_message_is_had_once_though_nodes_do_not_hear_whether_they_wrote() 
     let line = deaf(&bus);
     let broker = Broker::of(|deps| line.open(deps), bus, folder);
     let other = deaf(&broker.bus).open(deps(&broker.bus, &broker.metrics));
-    let stop = CancellationToken::new();
-    let running = tokio::spawn({
-        let (other, stop) = (Arc::clone(&other), stop.clone());
-        async move { other.run(stop).await }
-    });
+    let run_of_other = run(&other);
     let mut here = member(broker.stream(), "here").await;
     let mut there = member(broker.stream_to(&other), "there").await;
     let mut publisher = broker.publisher().await;
@@ -93,6 +89,6 @@ async fn each_message_is_had_once_though_nodes_do_not_hear_whether_they_wrote() 
     let mut all = had.concat();
     all.sort_unstable();
     assert_eq!(all, (0..COUNT).collect::<Vec<_>>());
-    end((broker.cancel.clone(), broker.connections.clone()), (stop, running)).await;
+    end((broker.cancel.clone(), broker.connections.clone()), run_of_other).await;
     broker.stop().await;
 }
