@@ -117,7 +117,6 @@ impl Shared {
         };
         let mut cleared = read.clone();
         self.bury(key, &mut cleared).await?;
-        let was_asleep = found.is_some() && cleared.turn.is_none();
         let base = Base {
             read,
             revision,
@@ -143,7 +142,10 @@ impl Shared {
             }
         };
         let saved = draft.changes;
-        let follows = group.lock().adopt(draft, node, revision);
+        let (follows, was_asleep) = {
+            let mut inner = group.lock();
+            (inner.adopt(draft, node, revision), inner.shares.was_asleep)
+        };
         group.saved.send_replace(saved);
         match follows {
             // What was stored before the router gave the group anything is read from the log.

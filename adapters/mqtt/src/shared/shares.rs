@@ -28,6 +28,8 @@ pub(super) struct Shares {
     pub(super) settling: BTreeSet<u64>,
     /// Whether the turn is being passed to another node.
     pub(super) is_passing: bool,
+    /// Whether the group had no node when this one took the turn that it has, or is about to.
+    pub(super) was_asleep: bool,
     /// Since when this node counts for running, as the record was read.
     pub(super) comeback: u64,
     /// Whether it is time for another node.
@@ -160,6 +162,9 @@ impl Inner {
             return pending;
         }
         self.learn(&base, node);
+        if base.read.turn != Some(node) {
+            self.shares.was_asleep = base.revision > 0 && base.cleared.turn.is_none();
+        }
         let Base {
             read,
             revision,

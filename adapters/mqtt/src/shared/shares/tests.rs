@@ -332,6 +332,24 @@ fn what_a_session_went_on_with_elsewhere_is_not_held_here_though_that_it_was_dea
 }
 
 #[test]
+fn a_turn_that_was_taken_unheard_of_a_group_without_nodes_is_one_of_a_group_that_slept() {
+    let mut scene = Scene::start();
+    scene.leave();
+    let draft = scene.draft(|_| {});
+    scene.write(draft);
+    assert_eq!(scene.record.turn, None);
+    scene.inner.presences.entry(scene.member).or_default();
+    let draft = scene.draft(|_| {});
+    scene.write_unheard(draft);
+    scene.share([]);
+    scene.hear(|_| {});
+    let draft = scene.draft(|_| {});
+    assert_eq!(draft.record.turn, Some(scene.node));
+    assert_eq!(scene.inner.adopt(draft, scene.node, 9), Follows::Turn);
+    assert!(scene.inner.shares.was_asleep);
+}
+
+#[test]
 fn while_a_write_may_be_on_its_way_no_other_is_made_in_its_place() {
     let mut scene = Scene::start();
     scene.deal(5);
