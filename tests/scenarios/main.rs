@@ -22,6 +22,7 @@ mod rfc8428;
 mod sessions;
 mod shared;
 mod slow_subscriber;
+mod stalled;
 mod standing;
 mod subject;
 mod traces;

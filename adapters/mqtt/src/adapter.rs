@@ -27,7 +27,7 @@ use crate::retained::Retained;
 use crate::router::{Parts, Router};
 use crate::session::Sessions;
 use crate::shared::{self, Shared};
-use crate::transport::{Arrival, Layers, Listener, Stream};
+use crate::transport::{Arrival, Discard, Layers, Listener, Stream, TlsSocket, discard, keep};
 use crate::will::Wills;
 
 /// What the adapter is made of.
@@ -176,7 +176,7 @@ impl Adapter {
             tracker.spawn(async move {
                 let Some(_place) = adapter.place() else { return };
                 if layers.is_empty() {
-                    adapter.connection(stream, arrival, cancel).await;
+                    adapter.connection((stream, discard), arrival, cancel).await;
                 } else {
                     Box::pin(adapter.ascend(&layers, stream, arrival, cancel)).await;
                 }
@@ -194,7 +194,7 @@ impl Adapter {
     {
         let handshake = Arc::clone(&self.handshakes).acquire_owned().await;
         let Some(_place) = self.place() else { return };
-        self.connection(stream, Arrival::new(peer, handshake.ok()), cancel)
+        self.connection((stream, keep), Arrival::new(peer, handshake.ok()), cancel)
             .await;
     }
 
@@ -228,9 +228,12 @@ impl Adapter {
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
         match opened.unwrap_or_else(|_| Err(late())) {
-            Ok(Stream::Plain(stream)) => self.connection(stream, arrival, cancel).await,
-            Ok(Stream::Tls(stream)) => self.connection(stream, arrival, cancel).await,
-            Ok(Stream::WebSocket(stream)) => self.connection(stream, arrival, cancel).await,
+            Ok(Stream::Plain(stream)) => self.connection((stream, discard), arrival, cancel).await,
+            Ok(Stream::Tls(stream)) => {
+                let discard: Discard<Box<TlsSocket>> = |stream| discard(stream.get_ref().0.get_ref());
+                self.connection((stream, discard), arrival, cancel).await;
+            }
+            Ok(Stream::WebSocket(stream)) => self.connection((stream, keep), arrival, cancel).await,
             Err(error) => {
                 self.metrics.handshakes_failed.increment();
                 tracing::debug!(peer = %arrival.peer, %error, "a handshake below MQTT failed");
@@ -238,13 +241,19 @@ impl Adapter {
         }
     }
 
-    pub(crate) async fn connection<S>(self: &Arc<Self>, stream: S, arrival: Box<Arrival>, cancel: CancellationToken)
-    where
+    pub(crate) async fn connection<S>(
+        self: &Arc<Self>,
+        (stream, discard): (S, Discard<S>),
+        arrival: Box<Arrival>,
+        cancel: CancellationToken,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let peer = arrival.peer;
         self.metrics.connections.add(1);
-        let cause = Connection::new(Arc::clone(self), stream).run(arrival, &cancel).await;
+        let cause = Connection::new(Arc::clone(self), stream, discard)
+            .run(arrival, &cancel)
+            .await;
         self.metrics.connections.add(-1);
         self.metrics.closed(cause).increment();
         match cause {

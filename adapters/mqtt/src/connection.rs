@@ -2,6 +2,7 @@
 //! platform. It holds no buffer while it has nothing to carry.
 
 mod earlier;
+mod end;
 mod inbound;
 mod io;
 mod keeping;
@@ -13,47 +14,45 @@ mod recheck;
 mod resend;
 mod shares;
 mod subscribe;
+mod untaken;
 mod will;
 
 pub(crate) use inbound::publication;
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, OptionFuture};
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::log::{AppendError, Appended, Receipt};
 use trunkline_gate::PublishTrace;
 
 use crate::adapter::Adapter;
 use crate::limits::{
-    ACK_TIME_MAX, BUSY_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, HAND_OVER_TIME_MAX, LAST_READS_MAX, LEAVE_TIME_MAX,
-    OUTPUT_BYTES_STOP, STALL_TIME_MAX,
+    ACK_TIME_MAX, BUSY_TIME_MAX, DRAIN_TIME_MAX, HAND_OVER_TIME_MAX, LAST_READS_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX,
 };
 use crate::machine::{Cause, Machine, Step};
-use crate::session::{Content, Ended};
-use crate::transport::Arrival;
+use crate::transport::{Arrival, Discard};
 use inbound::Done;
 use io::Transfer;
 use member::Member;
 use outbound::{Outbound, finished};
-use will::Left;
+use untaken::Untaken;
 
 /// One connection.
 pub(crate) struct Connection<S> {
     adapter: Arc<Adapter>,
     stream: S,
+    discard: Discard<S>,
     machine: Machine,
     input: BytesMut,
     output: BytesMut,
-    /// What the stream was given and may still hold back.
-    is_flushed: bool,
+    untaken: Untaken,
     /// One per message at QoS 1 or 2 that the log has taken, in their order.
     receipts: VecDeque<Taken>,
     /// The last retained message at QoS 0, until the log has it: those before it are there first.
@@ -105,15 +104,16 @@ enum Event {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
-    pub(crate) fn new(adapter: Arc<Adapter>, stream: S) -> Self {
+    pub(crate) fn new(adapter: Arc<Adapter>, stream: S, discard: Discard<S>) -> Self {
         let machine = Machine::new(adapter.settings, Duration::ZERO);
         Self {
             adapter,
             stream,
+            discard,
             machine,
             input: BytesMut::new(),
             output: BytesMut::new(),
-            is_flushed: true,
+            untaken: Untaken::new(),
             receipts: VecDeque::new(),
             retaining: None,
             work: None,
@@ -129,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     /// Serves the client to the end.
-    pub(crate) async fn run(&mut self, arrival: Box<Arrival>, cancel: &CancellationToken) -> Cause {
+    pub(crate) async fn run(mut self, arrival: Box<Arrival>, cancel: &CancellationToken) -> Cause {
         // What is done once is boxed: its future is far larger than that of a client at rest, and would be as long there.
         let cause = match Box::pin(self.begin(arrival, cancel)).await {
             Ok(()) => self.attend(cancel).await,
@@ -153,91 +153,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Leaves the session, and hands over what is written.
-    async fn end(&mut self, cause: Cause) {
-        // What it acknowledged with its last bytes is not another member's.
-        self.done_with_shares();
-        let leaving = self.member.take().map(|member| self.leave(*member, cause));
-        let leaving = OptionFuture::from(leaving).map(drop).shared();
-        let (stream, output) = (&mut self.stream, &mut self.output);
-        let finished = async {
-            if cause != Cause::Lost {
-                // Who sees the connection closed finds the session as it was left, unless that takes too long.
-                let left = timeout(LEAVE_TIME_MAX, leaving.clone());
-                let _ = timeout(LEAVE_TIME_MAX + CLOSE_TIME_MAX, io::finish(stream, output, left)).await;
-            }
-        };
-        tokio::join!(finished, leaving.clone());
-    }
-
-    /// Leaves the session of a connection that ended by `cause`, and its will if that is owed.
-    fn leave(&self, mut member: Member, cause: Cause) -> impl Future<Output = ()> + Send + use<S> {
-        let adapter = Arc::clone(&self.adapter);
-        let has_will = member.will.is_some();
-        member.will = member.will.take().filter(|_| self.machine.owes_will());
-        let (expiry_s, kept) = (self.machine.expiry_s(), self.machine.kept());
-        let content = match &member.keeping {
-            Some(keeping) => {
-                let head = self.head_of_known(&member, keeping.head());
-                member.content(&adapter, expiry_s, head, kept)
-            }
-            None => Content {
-                will: member.will.clone(),
-                ..Content::default()
-            },
-        };
-        member.leave(&adapter);
-        let mut tickets = std::mem::take(&mut member.tickets);
-        let (kept, epoch) = (member.kept.take(), member.epoch);
-        let is_over = expiry_s == 0 && member.will.is_none();
-        let time_max = match cause {
-            _ if !has_will => LEAVE_TIME_MAX,
-            Cause::Draining => DRAIN_TIME_MAX,
-            // What a goodbye took back must not be left to be published.
-            _ => ACK_TIME_MAX,
-        };
-        async move {
-            let Member {
-                session,
-                seat,
-                keeping,
-                owned,
-                ..
-            } = member;
-            let leaving = async {
-                let owned = match keeping {
-                    Some(keeping) => keeping.release().await,
-                    None => owned,
-                };
-                let sent = content.kept.sent.clone();
-                let left = match owned {
-                    Some(owned) => will::leave(owned, content, &session, &adapter).await,
-                    None => Left::Not,
-                };
-                if left == Left::Kept {
-                    shares::pass_on(&tickets, &sent);
-                }
-                left
-            };
-            let left = timeout(time_max, leaving).await.unwrap_or_else(|_| {
-                tracing::warn!("a session could not be saved in time when its connection ended");
-                Left::Not
-            });
-            // What is not in the session's record is another member's.
-            match (kept, left) {
-                (Some(member), Left::Over) => shares::forget(&tickets, &member),
-                (Some(member), Left::Not) if is_over || !tickets.is_empty() => {
-                    let ended = Ended { member, epoch, is_over };
-                    adapter.shared.give_back_later(std::mem::take(&mut tickets), ended);
-                }
-                (Some(_) | None, Left::Kept | Left::Over | Left::Not) => {}
-            }
-            drop(tickets);
-            // Only now may the next connection have the session.
-            drop(seat);
-        }
-    }
-
     /// Serves an admitted client until it goes or has to.
     async fn attend(&mut self, cancel: &CancellationToken) -> Cause {
         self.moved = Instant::now();
@@ -247,9 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if let Err(cause) = self.advance() {
                 return cause;
             }
-            if self.output.is_empty() {
-                self.moved = Instant::now();
-            }
+            self.note_taken();
             if let Some(deadline) = self.deadline()
                 && deadline < timer.deadline()
             {
@@ -278,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             stream,
             output,
             input,
-            is_flushed,
+            untaken,
             receipts,
             work,
             member,
@@ -289,8 +202,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             outbound = outbound::wait(member, has_room) => Event::Outbound(outbound),
             done = finished(work) => Event::Done(done),
             receipt = first_of(receipts) => Event::Receipt(receipt),
-            transfer = io::transfer(stream, output, input, is_flushed, may_read) => Event::Transfer(transfer),
+            transfer = io::transfer(stream, output, input, untaken, may_read) => Event::Transfer(transfer),
             () = timer => Event::Tick,
+        }
+    }
+
+    /// Notes when the client has nothing to take.
+    fn note_taken(&mut self) {
+        if self.output.is_empty() {
+            self.moved = Instant::now();
+            if self.untaken.is_flushed && self.machine.held_bytes() == 0 {
+                self.untaken.clear();
+            }
         }
     }
 
@@ -299,6 +222,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Event::Transfer(Ok(Transfer::Received | Transfer::Flushed)) => Ok(()),
             Event::Transfer(Ok(Transfer::Sent)) => {
                 self.moved = Instant::now();
+                Ok(())
+            }
+            Event::Transfer(Ok(Transfer::Withheld)) => {
+                self.recheck();
                 Ok(())
             }
             Event::Transfer(Ok(Transfer::End) | Err(_)) => Err(Cause::Lost),
@@ -329,11 +256,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             } else {
                 let may_read = self.machine.may_read();
                 let (stream, output) = (&mut self.stream, &mut self.output);
-                let transfer = io::transfer(stream, output, &mut self.input, &mut self.is_flushed, may_read);
+                let transfer = io::transfer(stream, output, &mut self.input, &mut self.untaken, may_read);
                 match transfer.now_or_never() {
                     Some(Ok(Transfer::Received)) => reads += 1,
                     Some(Ok(Transfer::Sent | Transfer::Flushed)) => {}
-                    Some(Ok(Transfer::End) | Err(_)) | None => break,
+                    Some(Ok(Transfer::End | Transfer::Withheld) | Err(_)) | None => break,
                 }
                 Ok(())
             };

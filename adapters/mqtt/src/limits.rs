@@ -35,6 +35,9 @@ pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes waiting for a socket above which nothing more is read from it: answers have this room above messages.
 pub const OUTPUT_BYTES_STOP: usize = OUTPUT_BYTES_MAX + 16 * 1024;
 
+/// Subscriptions, with those that have ended, by which messages are written before the client has taken everything.
+pub const UNTAKEN_SUBSCRIPTIONS_MAX: usize = 2 * SUBSCRIPTIONS_MAX;
+
 /// Messages waiting for one session; those that the log keeps are read from there later.
 pub const QUEUE_ENTRIES_MAX: usize = 2_048;
 /// Room for messages that an empty queue keeps.

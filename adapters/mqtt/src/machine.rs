@@ -133,6 +133,8 @@ pub enum Cause {
     TakenOver,
     /// The client or its domain is no longer enabled.
     Revoked,
+    /// What was written for the client, and not taken by it, may not be delivered any more.
+    Withdrawn,
     /// The node drains.
     Draining,
     /// The platform could not keep a promise.
@@ -147,7 +149,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Left,
         Self::Malformed,
         Self::NotAdmitted,
@@ -157,6 +159,7 @@ impl Cause {
         Self::KeepAlive,
         Self::TakenOver,
         Self::Revoked,
+        Self::Withdrawn,
         Self::Draining,
         Self::Failed,
         Self::Busy,
@@ -176,6 +179,7 @@ impl Cause {
             Self::KeepAlive => "keep_alive",
             Self::TakenOver => "taken_over",
             Self::Revoked => "revoked",
+            Self::Withdrawn => "withdrawn",
             Self::Draining => "draining",
             Self::Failed => "failed",
             Self::Busy => "busy",

@@ -43,8 +43,8 @@ pub(crate) struct Subscription {
 #[derive(Debug)]
 struct State {
     options: Options,
-    /// `None` once the subscription was ended.
-    grant: Option<Arc<Grant>>,
+    grant: Arc<Grant>,
+    is_ended: bool,
 }
 
 /// What a subscription was asked for with.
@@ -193,7 +193,8 @@ impl Subscription {
             group: None,
             state: RwLock::new(State {
                 options,
-                grant: Some(Arc::clone(&permit.grant)),
+                grant: Arc::clone(&permit.grant),
+                is_ended: false,
             }),
         }
     }
@@ -237,26 +238,28 @@ impl Subscription {
         self.state.read().unwrap_or_else(PoisonError::into_inner).options
     }
 
-    /// Whether its grant may be relied on.
+    /// Whether something may be delivered by it: it has not ended, and its grant may be relied on.
     pub(crate) fn holds(&self) -> bool {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.grant.as_ref().is_some_and(|grant| grant.holds())
+        !state.is_ended && state.grant.holds()
+    }
+
+    /// Whether its grant may be relied on, for what was written by it, also when it has ended.
+    pub(crate) fn is_granted(&self) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.grant.holds()
     }
 
     /// Whether nothing is to be delivered by it any more.
     pub(crate) fn is_ended(&self) -> bool {
-        self.state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .grant
-            .is_none()
+        self.state.read().unwrap_or_else(PoisonError::into_inner).is_ended
     }
 
-    /// Goes on under a new grant; `false` when that leads to another channel, which is another subscription.
+    /// Has a new grant; `false` when that leads to another channel, which is another subscription.
     pub(crate) fn renew(&self, permit: &Permit) -> bool {
         let is_same = self.place == (permit.domain_id(), permit.channel_id());
         if is_same {
-            self.state_mut().grant = Some(Arc::clone(&permit.grant));
+            self.state_mut().grant = Arc::clone(&permit.grant);
         }
         is_same
     }
@@ -268,7 +271,7 @@ impl Subscription {
 
     /// Delivers nothing any more.
     pub(crate) fn end(&self) {
-        self.state_mut().grant = None;
+        self.state_mut().is_ended = true;
     }
 
     /// Whether `message`, of the same channel, is asked for by the session `session_id`.

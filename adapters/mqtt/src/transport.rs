@@ -53,12 +53,28 @@ pub(crate) struct Arrival {
     pub(crate) handshake: Option<OwnedSemaphorePermit>,
 }
 
+/// TLS over a socket.
+pub(crate) type TlsSocket = TlsStream<Budgeted<TcpStream>>;
+
 /// A stream that carries MQTT.
 pub(crate) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<Budgeted<TcpStream>>>),
+    Tls(Box<TlsSocket>),
     WebSocket(Box<UpgradedSocket>),
 }
+
+/// Has what the system has not sent yet thrown away when the stream is closed, as far as that can be told it.
+pub(crate) type Discard<S> = fn(&S);
+
+/// For a socket. Its peer is told by a reset.
+pub(crate) fn discard(socket: &TcpStream) {
+    if let Err(error) = socket.set_zero_linger() {
+        tracing::debug!(%error, "what a socket holds goes out when it is closed");
+    }
+}
+
+/// For a stream whose socket is not to be had: what the system has goes out.
+pub(crate) const fn keep<S>(_: &S) {}
 
 impl From<TcpListener> for Listener {
     /// MQTT over plain TCP.

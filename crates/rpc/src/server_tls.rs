@@ -239,6 +239,13 @@ pub struct Budgeted<S> {
     left: Option<usize>,
 }
 
+impl<S> Budgeted<S> {
+    /// The stream itself.
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Budgeted<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = room.filled().len();

@@ -63,6 +63,11 @@ impl Client {
     pub async fn open(address: SocketAddr, version: Version) -> Self {
         let stream = within("a connection", TcpStream::connect(address)).await;
         let stream = stream.unwrap_or_else(|error| panic!("nothing listens for MQTT at {address}: {error}"));
+        Self::over(stream, version)
+    }
+
+    /// The same over a socket that was connected already.
+    pub fn over(stream: TcpStream, version: Version) -> Self {
         stream
             .set_nodelay(true)
             .expect("TCP_NODELAY can be set on any connection");
@@ -79,11 +84,22 @@ impl Client {
     /// A connection whose CONNECT was answered, however.
     pub async fn connect(address: SocketAddr, version: Version, connect: Connect) -> (Self, ConnAck) {
         let mut client = Self::open(address, version).await;
-        client.send(&Packet::Connect(Box::new(connect))).await;
-        match client.receive().await {
-            Packet::ConnAck(answer) => (client, *answer),
+        let answer = client.ask(connect).await;
+        (client, answer)
+    }
+
+    /// Sends CONNECT on a connection that was opened, and waits for the answer.
+    pub async fn ask(&mut self, connect: Connect) -> ConnAck {
+        self.send(&Packet::Connect(Box::new(connect))).await;
+        match self.receive().await {
+            Packet::ConnAck(answer) => *answer,
             other => panic!("CONNECT was answered by {other:?}"),
         }
+    }
+
+    /// Whether the server has thrown the connection away, with what it had not sent yet. Nothing is read. To be told once.
+    pub fn was_reset(&self) -> bool {
+        self.stream.take_error().is_ok_and(|error| error.is_some())
     }
 
     /// A connection of the platform's client `client_id`, admitted.

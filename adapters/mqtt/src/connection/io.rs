@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
+use super::untaken::Untaken;
 use crate::limits::READ_BYTES;
 
 /// What happened on a stream.
@@ -19,6 +20,8 @@ pub(super) enum Transfer {
     Sent,
     /// The stream holds nothing back.
     Flushed,
+    /// The output may not leave, or not yet: permissions have lapsed. To be told once.
+    Withheld,
     /// The peer sends no more.
     End,
 }
@@ -30,11 +33,11 @@ pub(super) fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut BytesMut,
     input: &mut BytesMut,
-    is_flushed: &mut bool,
+    untaken: &mut Untaken,
     may_read: bool,
 ) -> impl Future<Output = io::Result<Transfer>> {
     poll_fn(move |context| {
-        if let Poll::Ready(sent) = poll_send(Pin::new(&mut *stream), context, output, is_flushed) {
+        if let Poll::Ready(sent) = poll_send(Pin::new(&mut *stream), context, output, untaken) {
             return Poll::Ready(sent);
         }
         if may_read {
@@ -48,26 +51,30 @@ fn poll_send<S: AsyncWrite>(
     mut stream: Pin<&mut S>,
     context: &mut Context<'_>,
     output: &mut BytesMut,
-    is_flushed: &mut bool,
+    untaken: &mut Untaken,
 ) -> Poll<io::Result<Transfer>> {
+    if untaken.is_withheld() || (output.is_empty() && untaken.is_flushed) {
+        return Poll::Pending;
+    }
+    if !untaken.is_granted() {
+        untaken.withhold();
+        return Poll::Ready(Ok(Transfer::Withheld));
+    }
     if !output.is_empty() {
         let sent = std::task::ready!(stream.poll_write(context, output))?;
         if sent == 0 {
             return Poll::Ready(Err(ErrorKind::WriteZero.into()));
         }
         output.advance(sent);
-        *is_flushed = false;
+        untaken.is_flushed = false;
         if output.is_empty() {
             *output = BytesMut::new();
         }
         return Poll::Ready(Ok(Transfer::Sent));
     }
-    if !*is_flushed {
-        std::task::ready!(stream.as_mut().poll_flush(context))?;
-        *is_flushed = true;
-        return Poll::Ready(Ok(Transfer::Flushed));
-    }
-    Poll::Pending
+    std::task::ready!(stream.as_mut().poll_flush(context))?;
+    untaken.is_flushed = true;
+    Poll::Ready(Ok(Transfer::Flushed))
 }
 
 fn poll_receive<S: AsyncRead>(
@@ -93,13 +100,22 @@ fn poll_receive<S: AsyncRead>(
 
 /// Hands over what is written and closes, once the session is left. What the peer still sends is read and thrown away: closing with unread bytes would
 /// make the system throw away what the peer has not read yet.
+///
+/// # Errors
+/// The stream takes no more, or what is written may not be handed over any more.
 pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut BytesMut,
+    untaken: &mut Untaken,
     left: impl Future,
 ) -> io::Result<()> {
-    stream.write_all_buf(output).await?;
-    stream.flush().await?;
+    while !output.is_empty() || !untaken.is_flushed {
+        let is_withheld = untaken.is_withheld();
+        let send = poll_fn(|context| poll_send(Pin::new(&mut *stream), context, output, untaken));
+        if is_withheld || matches!(send.await?, Transfer::Withheld) {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+    }
     left.await;
     stream.shutdown().await?;
     let mut room = [0; 512];

@@ -71,11 +71,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             &mut self.stream,
             &mut self.output,
             &mut self.input,
-            &mut self.is_flushed,
+            &mut self.untaken,
             true,
         );
         match transfer.await {
-            Ok(Transfer::Received | Transfer::Sent | Transfer::Flushed) => Ok(()),
+            Ok(Transfer::Received | Transfer::Sent | Transfer::Flushed | Transfer::Withheld) => Ok(()),
             Ok(Transfer::End) | Err(_) => Err(Cause::Lost),
         }
     }

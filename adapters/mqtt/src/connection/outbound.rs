@@ -42,7 +42,12 @@ pub(super) enum Outbound {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Whether a message from the mailbox could be sent on.
     pub(super) fn has_room(&self) -> bool {
-        self.output_bytes() < OUTPUT_BYTES_MAX && self.member.as_ref().is_some_and(|member| member.held.is_none())
+        self.may_write() && self.member.as_ref().is_some_and(|member| member.held.is_none())
+    }
+
+    /// Whether one more message may be written.
+    pub(super) fn may_write(&self) -> bool {
+        self.output_bytes() < OUTPUT_BYTES_MAX && self.untaken.has_room()
     }
 
     /// Bytes that wait for the socket, now or once the session is saved.
@@ -56,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return;
         }
         let mut now_ns = None;
-        while self.output_bytes() < OUTPUT_BYTES_MAX {
+        while self.may_write() {
             let Some(item) = self.member.as_mut().and_then(|member| member.next(&self.adapter)) else {
                 return;
             };
@@ -87,14 +92,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return None;
         }
         if !member.session.is_undisturbed() || !item.subscription.holds() {
-            member.start_recheck(&self.adapter.gate);
+            self.recheck();
             return Some(item);
         }
         let offer = offer_of(&item, &mut member.topic);
         let qos = offer.qos;
         let delivered = self.machine.deliver(&offer, now_ns, &mut self.output);
         match delivered {
-            Delivered::Sent => of_qos(&metrics.delivered, offer.qos).increment(),
+            Delivered::Sent => {
+                of_qos(&metrics.delivered, offer.qos).increment();
+                self.untaken.add(&item.subscription);
+            }
             Delivered::TooLarge => metrics.lost_too_large.increment(),
             Delivered::Expired => metrics.lost_expired.increment(),
             Delivered::WindowFull => return Some(item),
@@ -120,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Outbound::Taken => self.ending = Some(Ending::HandOver),
             Outbound::Disturbed => {
                 if !member.is_current() {
-                    member.start_recheck(&self.adapter.gate);
+                    self.recheck();
                 }
             }
             Outbound::Rechecked(recheck) => return self.rechecked(recheck),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use trunkline_gate::{Action, Denial, Gate, Permit, Refusal, Session};
 
 use super::member::Member;
+use super::untaken::Untaken;
 use super::{Connection, ended};
 use crate::limits::RECHECK_PAUSE;
 use crate::machine::Cause;
@@ -19,19 +20,17 @@ pub(super) struct Recheck {
 }
 
 impl Member {
-    /// Asks again whether the client and each of its subscriptions are allowed, unless that is being done.
-    pub(super) fn start_recheck(&mut self, gate: &Arc<dyn Gate>) {
+    /// Asks again whether the client and each of its subscriptions are allowed, and those by which it has still to take what was written,
+    /// unless that is being done.
+    fn start_recheck(&mut self, gate: &Arc<dyn Gate>, untaken: &Untaken) {
         if self.recheck.is_some() {
             return;
         }
         self.uncertain_since.get_or_insert_with(Instant::now);
         let (gate, session) = (Arc::clone(gate), self.session.clone());
-        let lapsed = self
-            .subscriber
-            .all()
-            .into_iter()
-            .filter(|subscription| !subscription.holds())
-            .collect();
+        let lapsed = self.subscriber.all().into_iter();
+        let lapsed = lapsed.filter(|subscription| !subscription.holds());
+        let lapsed = lapsed.chain(untaken.lapsed().cloned()).collect();
         self.recheck = Some(Box::pin(recheck(gate, session, lapsed)));
     }
 
@@ -41,33 +40,47 @@ impl Member {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Asks again for the permissions of the session, unless that is being done.
+    pub(super) fn recheck(&mut self) {
+        if let Some(member) = &mut self.member {
+            member.start_recheck(&self.adapter.gate, &self.untaken);
+        }
+    }
+
     pub(super) fn rechecked(&mut self, recheck: Recheck) -> Result<(), Cause> {
         if self.member.is_none() {
             return Ok(());
         }
         match recheck.session {
             Ok(()) | Err(Refusal::Unavailable) => {}
+            Err(Refusal::Disabled | Refusal::BadCredentials) if self.untaken.has_any() => return Err(Cause::Withdrawn),
             Err(Refusal::Disabled | Refusal::BadCredentials) => {
                 let step = self.machine.revoked(&mut self.output);
                 return ended(&step);
             }
         }
         let Some(member) = &self.member else { return Ok(()) };
+        let mut is_withdrawn = false;
         for (subscription, answer) in recheck.subscriptions {
             match answer {
                 Ok(permit) if subscription.renew(&permit) => {}
                 Ok(_) | Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => {
                     self.adapter.metrics.subscriptions_denied.increment();
+                    is_withdrawn |= self.untaken.has(&subscription);
                     self.remove(member, &subscription);
                 }
                 Err(Denial::Unavailable) => {}
             }
         }
+        if is_withdrawn {
+            return Err(Cause::Withdrawn);
+        }
         let Some(member) = &mut self.member else { return Ok(()) };
-        if member.is_current() {
+        if member.is_current() && self.untaken.is_granted() {
             member.uncertain_since = None;
+            self.untaken.release();
         } else {
-            member.start_recheck(&self.adapter.gate);
+            self.recheck();
         }
         Ok(())
     }

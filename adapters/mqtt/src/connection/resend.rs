@@ -14,7 +14,6 @@ use super::Connection;
 use super::member::read;
 use super::outbound::{finished, offer_of};
 use crate::adapter::Adapter;
-use crate::limits::OUTPUT_BYTES_MAX;
 use crate::machine::{Awaits, Cause, Sent, Source};
 use crate::message::Message;
 
@@ -80,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             let Some(sent) = self.machine.next_unsent() else {
                 return false;
             };
-            if self.output_bytes() >= OUTPUT_BYTES_MAX || !self.resend_one(sent) {
+            if !self.may_write() || !self.resend_one(sent) {
                 return false;
             }
         }
@@ -127,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return true;
         };
         if !member.session.is_undisturbed() || !item.subscription.holds() {
-            member.start_recheck(&self.adapter.gate);
+            self.recheck();
             return false;
         }
         let mut offer = offer_of(&item, &mut member.topic);
@@ -136,7 +135,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Awaits::Received | Awaits::Completed => QoS::ExactlyOnce,
         };
         let now_ns = self.adapter.clock.now_ns();
-        if !self.machine.resend(sent, &offer, now_ns, &mut self.output) {
+        if self.machine.resend(sent, &offer, now_ns, &mut self.output) {
+            self.untaken.add(&item.subscription);
+        } else {
             metrics.lost_too_large.increment();
             self.machine.give_up(sent, &mut self.output);
         }

@@ -168,8 +168,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.machine.unsubscribed(packet_id, &were_there, &mut self.output);
     }
 
-    /// Ends a subscription. What a group dealt by it and was sent stays the client's to acknowledge.
+    /// Ends a subscription, if it has not ended. What a group dealt by it and was sent stays the client's to acknowledge.
     pub(super) fn remove(&self, member: &Member, subscription: &Arc<Subscription>) {
+        if subscription.is_ended() {
+            return;
+        }
         member.remove(&self.adapter.router, subscription);
         if let Some(group) = subscription.group() {
             group.step_out(&member.subscriber, |sequence| {
