@@ -38,3 +38,7 @@ pub use adapter::{Adapter, Deps};
 pub use config::{Config, DeniedPublish, ProxyProtocol, Refusals, Transport, WebSocket};
 pub use machine::Settings;
 pub use transport::Listener;
+
+#[cfg(test)]
+#[path = "../tests/live/start.rs"]
+mod start;

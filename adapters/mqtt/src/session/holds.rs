@@ -21,6 +21,8 @@ pub(super) struct Holders {
     /// A connection that goes and one that comes may both hold a key.
     count: usize,
     client: Option<Client>,
+    /// Whether the session was to be looked after meanwhile.
+    is_owed: bool,
 }
 
 /// A hold on the key of a session.
@@ -39,8 +41,8 @@ impl Drop for Hold {
             count: holders.count - 1,
             ..holders
         });
-        self.holds.remove_if(&self.key, |_, holders| holders.count == 0);
-        if self.is_written {
+        let last = self.holds.remove_if(&self.key, |_, holders| holders.count == 0);
+        if self.is_written || last.is_some_and(|(_, holders)| holders.is_owed) {
             self.agenda.note(&self.key, 0);
         }
     }
@@ -72,10 +74,57 @@ impl Sessions {
         self.holds.contains_key(key)
     }
 
+    /// Leaves a session to whoever holds it: once nobody does, it is looked after. `false` where nobody does now.
+    pub(super) fn hand_to_holder(&self, key: &Key) -> bool {
+        let holders = self.holds.get_mut(key);
+        holders.is_some_and(|mut holders| {
+            holders.is_owed = true;
+            true
+        })
+    }
+
     /// What connections hold.
     pub(super) fn held(&self) -> Vec<(Key, Client)> {
         let held = self.holds.iter();
         held.filter_map(|holders| Some((holders.key().clone(), holders.client.clone()?)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use trunkline_core::SessionId;
+
+    use super::*;
+    use crate::session::Wish;
+    use crate::{Adapter, Settings, start};
+
+    #[tokio::test]
+    async fn a_session_that_was_held_when_it_was_to_be_looked_after_is_looked_after_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let bus = start::open_bus(&folder).await;
+        let deps = start::deps(&bus, &trunkline_telemetry::Metrics::new());
+        let sessions = Arc::clone(&Adapter::open(deps, Settings::default()).sessions);
+        let wish = Wish {
+            client_id: ClientId::new(),
+            mqtt_client_id: &Utf8Bytes::default(),
+            has_new_id: true,
+            session_id: SessionId::new(),
+            is_clean_start: true,
+            expiry_s: 3_600,
+            head: 0,
+            will: None,
+        };
+        let (owned, _) = sessions.claim(&wish).await.unwrap().owned.unwrap();
+        let key = owned.hold.key.clone();
+        // Its client is back before it was left, and goes again before it has it.
+        let hold = sessions.hold(&key);
+        drop(owned);
+        assert_eq!(sessions.agenda.take(0), Some(key.clone()));
+        assert_eq!(sessions.attend(&key).await, Ok(None));
+        drop(hold);
+        assert_eq!(sessions.agenda.take(0), Some(key));
     }
 }

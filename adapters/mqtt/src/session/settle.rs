@@ -29,7 +29,7 @@ impl Sessions {
             return Ok(None);
         };
         let now_ms = self.now_ms();
-        if self.is_held(key) {
+        if self.hand_to_holder(key) {
             // A connection of this node has it, or is about to.
             let is_ours = record.owner == Some(self.node_id);
             return Ok((!is_ours).then(|| now_ms + retry_ms()));

@@ -16,12 +16,9 @@ use super::*;
 use crate::limits::{SHARED_HELD_MAX, SHARED_KEPT_MAX};
 use crate::machine::{Awaits, Sent, Source};
 use crate::session::{Content, Owned, Stored, Wish};
+use crate::start::{deps, open_bus, run};
 use crate::subscription::{Options, Subscriber, Subscription};
-use crate::{Adapter, Deps, Settings};
-
-#[path = "../../tests/live/start.rs"]
-mod start;
-use start::{deps, open_bus, run};
+use crate::{Adapter, Settings};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,4 +1,4 @@
-//! How tests start a node on the embedded bus. Those of groups inside the crate have this file as well.
+//! How tests start a node on the embedded bus. Those inside the crate have this file as well.
 
 use std::sync::Arc;
 
