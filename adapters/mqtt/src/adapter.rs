@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_bus::{Live, Log, State};
@@ -19,7 +19,7 @@ use trunkline_telemetry::Tracer;
 use crate::attendance::Attendance;
 use crate::connection::Connection;
 use crate::directory::Directory;
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKES_MAX, NOTED_MAX, REPLAYS_MAX};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKES_MAX, NOTED_MAX, REPLAYS_MAX, SILENCE_TIME_MAX};
 use crate::machine::{Cause, Settings};
 use crate::metrics::Metrics;
 use crate::reason::Feature;
@@ -175,6 +175,12 @@ impl Adapter {
             let (adapter, layers, cancel) = (Arc::clone(self), Arc::clone(&layers), cancel.clone());
             tracker.spawn(async move {
                 let Some(_place) = adapter.place() else { return };
+                let speaks = adapter.speaks(&stream, arrival.deadline);
+                match cancel.run_until_cancelled(speaks).await {
+                    None => return,
+                    Some(false) => return adapter.metrics.closed(Cause::Handshake).increment(),
+                    Some(true) => {}
+                }
                 if layers.is_empty() {
                     adapter.connection((stream, discard), arrival, cancel).await;
                 } else {
@@ -185,6 +191,19 @@ impl Adapter {
         drop(socket);
         tracker.close();
         tracker.wait().await;
+    }
+
+    /// Waits until the peer says something or is gone, and says whether it does in time: until `deadline`, and while others want its place
+    /// among unfinished handshakes only for [`SILENCE_TIME_MAX`].
+    async fn speaks(&self, stream: &TcpStream, deadline: Instant) -> bool {
+        while Instant::now() < deadline {
+            match timeout(SILENCE_TIME_MAX, stream.peek(&mut [0])).await {
+                Ok(peeked) => return peeked.is_ok(),
+                Err(_) if self.handshakes.available_permits() == 0 => return false,
+                Err(_) => {}
+            }
+        }
+        false
     }
 
     /// Serves one client over any stream of bytes until it ends or `cancel` drains it.

@@ -160,6 +160,8 @@ pub const AGENDA_AHEAD: Duration = Duration::from_secs(2 * 3_600);
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Connections of a listener whose CONNECT is not yet answered; further ones wait in the system's queue.
 pub const HANDSHAKES_MAX: usize = 4_096;
+/// Time for which a connection that says nothing keeps its place among these when there are no more: then others have it.
+pub const SILENCE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Time from the first byte possible, of TLS where that is spoken, to the answer to CONNECT.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes that a header of the PROXY protocol may say to have, beyond its first 16; most of them are read and thrown away.

@@ -186,3 +186,22 @@ async fn an_authentication_that_nobody_asked_for_is_refused() {
     assert_eq!(client.goodbye().await, Some(ReasonCode::BadAuthenticationMethod));
     broker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_keeps_nobody_out_for_long() {
+    use trunkline_mqtt::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX};
+    let broker = Broker::start().await;
+    let address = broker.listen(Listener::from).await;
+    let begun = tokio::time::Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..HANDSHAKES_MAX {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut client = Client::connected(stream, Version::V5, connect("client")).await;
+    // By then those that came first would have had their time.
+    assert!(begun.elapsed() < HANDSHAKE_TIME_MAX, "{:?}", begun.elapsed());
+    client.is_quiet().await;
+    drop(silent);
+    broker.stop().await;
+}
