@@ -9,11 +9,12 @@ use trunkline_testkit::{Database, Nats, Postgres};
 
 use crate::platform::Process;
 
-/// The roles of each process, in the order of their start: whoever is called comes first. Two of them let devices in.
-const GROUPS: [&[Role]; 4] = [
+/// The roles of each process, in the order of their start: whoever is called comes first. Three of them let devices in, two by MQTT.
+const GROUPS: [&[Role]; 5] = [
     &[Role::Auth, Role::Things, Role::Channels],
     &[Role::Writer, Role::Reader],
     &[Role::Gateway, Role::Http],
+    &[Role::Mqtt],
     &[Role::Mqtt],
 ];
 /// The users on NATS as operators set them up.

@@ -30,6 +30,8 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// MQTT.
     pub mqtt: SocketAddr,
+    /// MQTT on another node, where there is one; else the same.
+    pub mqtt_beside: SocketAddr,
     /// MQTT over TLS, where that was configured.
     pub mqtts: Option<SocketAddr>,
     /// API and messages over HTTPS, where that was configured.
@@ -85,6 +87,11 @@ impl World {
             http: found(|all| all.http),
             grpc: found(|all| all.grpc),
             mqtt: found(|all| all.mqtt),
+            mqtt_beside: processes
+                .iter()
+                .rev()
+                .find_map(|process| process.addresses.mqtt)
+                .expect("a platform has every public listener"),
             mqtts: found_if(|all| all.mqtts),
             https: found_if(|all| all.https),
             wss: found_if(|all| all.wss),
