@@ -8,6 +8,7 @@ mod delivery;
 mod denials;
 mod first_message;
 mod grpc;
+mod half_finished;
 mod hostile;
 mod http_publish;
 mod isolation;
