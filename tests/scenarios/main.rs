@@ -17,6 +17,7 @@ mod makes;
 mod mosquitto;
 mod not_offered;
 mod refusals;
+mod replays;
 mod retained;
 mod revocation;
 mod rfc8428;
