@@ -8,7 +8,7 @@ use super::FILE;
 use super::books::Books;
 use super::recent::{RECENT_IDS_MAX, Recent};
 use super::shared::Group;
-use super::store::{Error, FORMAT, Store};
+use super::store::{Error, FORMAT, FORMAT_ALL_IDS, Store};
 use crate::embedded::OpenError;
 use crate::embedded::config::SHARDS_DEFAULT;
 use crate::log::{Incarnation, Shard, Tier};
@@ -36,8 +36,8 @@ impl Opened {
     pub(super) fn open(path: &Path, tier: Tier, configured: Option<u16>, made_at: i64) -> Result<Self, OpenError> {
         let unusable = |cause: Error| unusable(&cause);
         let mut store = Store::open(path, tier).map_err(unusable)?;
-        let format = store.meta("format", FORMAT).map_err(unusable)?;
-        if format != FORMAT {
+        let format = store.format().map_err(unusable)?;
+        if ![FORMAT_ALL_IDS, FORMAT].contains(&format) {
             return Err(OpenError::Format { file: FILE, format });
         }
         let fresh = configured.unwrap_or(SHARDS_DEFAULT);

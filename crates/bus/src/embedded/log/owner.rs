@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rusqlite::ErrorCode;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
+use trunkline_core::MessageId;
 
 use super::books::Books;
 use super::copier::{Copier, Progress};
@@ -21,7 +21,7 @@ use super::pace::Pace;
 use super::recent::Known;
 use super::room::TRIM_ENTRIES_MAX;
 use super::shared::{Group, Shared, cost};
-use super::store::{Error, NewRow, Store};
+use super::store::{Error, NewRow, Store, is_disk_full, lacks_means};
 use crate::envelope::{NewEntry, StoredEntry};
 use crate::feed::locked;
 use crate::log::{AppendError, Appended, LogError, ReceiptSender, Shard};
@@ -202,10 +202,10 @@ impl Owner {
         batch.cost += cost(&entry);
         batch.appends += 1;
         let shard = self.shared.shard_of(entry.domain());
-        let known = match self.books[usize::from(shard.0)].recent.look_up(entry.id()) {
-            Known::At(sequence) => Some(sequence),
-            Known::New => None,
-            Known::Unknown => self.store.find(shard, entry.id())?,
+        let may_repeat = entry.may_repeat();
+        let known = match may_repeat {
+            true => self.find(shard, entry.id())?,
+            false => None,
         };
         let tier = self.shared.tier;
         if let Some(sequence) = known {
@@ -226,7 +226,9 @@ impl Owner {
         }
         let books = &mut self.books[usize::from(shard.0)];
         let sequence = books.append(entry.domain(), bytes);
-        books.recent.remember(entry.id(), sequence);
+        if may_repeat {
+            books.recent.remember(entry.id(), sequence);
+        }
         let appended = Appended {
             shard,
             sequence,
@@ -246,11 +248,21 @@ impl Owner {
         batch.rows.entry(shard).or_default().push(NewRow {
             sequence,
             id,
+            may_repeat,
             domain,
             appended_at: self.shared.now_ms(),
             envelope: encoded,
         });
         Ok(())
+    }
+
+    /// Where the entry is that has `id` already.
+    fn find(&mut self, shard: Shard, id: MessageId) -> Result<Option<u64>, Error> {
+        match self.books[usize::from(shard.0)].recent.look_up(id) {
+            Known::At(sequence) => Ok(Some(sequence)),
+            Known::New => Ok(None),
+            Known::Unknown => self.store.find(shard, id),
+        }
     }
 
     fn move_group(&mut self, position: Position, done: oneshot::Sender<Result<(), LogError>>, batch: &mut Batch) {
@@ -487,17 +499,4 @@ pub(super) const fn disk_low() -> AppendError {
     AppendError::DiskLow {
         retry_after: RETRY_AFTER,
     }
-}
-
-/// Whether SQLite says that the disk has no room (`SQLITE_FULL`), which a rollback mends.
-fn is_disk_full(cause: &Error) -> bool {
-    cause.sqlite_error_code() == Some(ErrorCode::DiskFull)
-}
-
-/// Whether SQLite could not begin, since the process has no descriptor or no memory left.
-fn lacks_means(cause: &Error) -> bool {
-    matches!(
-        cause.sqlite_error_code(),
-        Some(ErrorCode::CannotOpen | ErrorCode::OutOfMemory)
-    )
 }

@@ -1,6 +1,7 @@
 //! De-duplication without touching the disk: the newest message ids and where they are.
 //!
-//! Message ids rise with time. An id above every id that left this memory cannot be in the log; only others must be looked up.
+//! Only ids that may come again are remembered. Message ids rise with time: one above every id that left this memory cannot be in the
+//! log, and only others must be looked up.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -5,15 +5,17 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _, Row, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, params};
 use trunkline_core::{DomainId, MessageId};
 
 use crate::log::{ReadLimit, Shard, Tier};
 
 pub(super) use rusqlite::Error;
 
-/// The format of the file. A file of another is refused.
-pub(super) const FORMAT: i64 = 1;
+/// The format of a new file.
+pub(super) const FORMAT: i64 = 2;
+/// The format before that, which goes on as it is: its index has the ids of all entries.
+pub(super) const FORMAT_ALL_IDS: i64 = 1;
 /// Statements kept prepared.
 const STATEMENTS_MAX: usize = 512;
 
@@ -41,6 +43,8 @@ CREATE TABLE IF NOT EXISTS positions (
 pub(super) struct NewRow {
     pub(super) sequence: u64,
     pub(super) id: MessageId,
+    /// Whether the same id may be appended again.
+    pub(super) may_repeat: bool,
     pub(super) domain: DomainId,
     pub(super) appended_at: i64,
     pub(super) envelope: Vec<u8>,
@@ -64,7 +68,11 @@ pub(super) struct Held {
 }
 
 /// The connection that commits. There is one: SQLite allows one writer.
-pub(super) struct Store(Connection);
+pub(super) struct Store {
+    connection: Connection,
+    /// Whether entries that cannot come again are found by their ids, too.
+    has_all_ids: bool,
+}
 
 fn number(value: u64) -> i64 {
     i64::try_from(value).expect("sequences and byte counts stay below 2^63")
@@ -99,18 +107,29 @@ impl Store {
         connection.pragma_update(None, "temp_store", "memory")?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         connection.execute_batch(META)?;
-        Ok(Self(connection))
+        Ok(Self {
+            connection,
+            has_all_ids: false,
+        })
     }
 
-    /// Makes the tables of `shards` shards where they are missing.
+    /// The format of the file, which becomes [`FORMAT`] when it is new.
+    pub(super) fn format(&mut self) -> Result<i64, Error> {
+        let format = self.meta("format", FORMAT)?;
+        self.has_all_ids = format == FORMAT_ALL_IDS;
+        Ok(format)
+    }
+
+    /// Makes the tables of `shards` shards where they are missing. An entry that cannot come again has an empty id, which its index leaves
+    /// out: that is a page less to be written by most commits. A file of [`FORMAT_ALL_IDS`] keeps the index that it has, of all entries.
     pub(super) fn make_shards(&mut self, shards: u16) -> Result<(), Error> {
         for shard in 0..shards {
-            self.0.execute_batch(&format!(
+            self.connection.execute_batch(&format!(
                 "CREATE TABLE IF NOT EXISTS log_{shard} (
                     sequence INTEGER PRIMARY KEY, id BLOB NOT NULL, domain BLOB NOT NULL, appended_at INTEGER NOT NULL,
                     envelope BLOB NOT NULL
                 ) STRICT;
-                CREATE UNIQUE INDEX IF NOT EXISTS log_{shard}_id ON log_{shard} (id);"
+                CREATE UNIQUE INDEX IF NOT EXISTS log_{shard}_id ON log_{shard} (id) WHERE id <> x'';"
             ))?;
         }
         Ok(())
@@ -118,12 +137,12 @@ impl Store {
 
     /// A number that was kept under `name`; when there is none, keeps `fresh`.
     pub(super) fn meta(&mut self, name: &str, fresh: i64) -> Result<i64, Error> {
-        self.0.execute(
+        self.connection.execute(
             "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
             params![name, fresh],
         )?;
         let sql = "SELECT value FROM meta WHERE name = ?";
-        self.0.query_row(sql, [name], |row| row.get(0))
+        self.connection.query_row(sql, [name], |row| row.get(0))
     }
 
     /// The head of `shard` when holdings were recorded last.
@@ -184,9 +203,9 @@ impl Store {
         Ok(())
     }
 
-    /// The highest message id of `shard`.
+    /// The highest message id of `shard` that [`Self::find`] finds.
     pub(super) fn id_max(&mut self, shard: Shard) -> Result<Option<MessageId>, Error> {
-        let sql = format!("SELECT id FROM log_{shard} ORDER BY id DESC LIMIT 1");
+        let sql = format!("SELECT id FROM log_{shard} WHERE id <> x'' ORDER BY id DESC LIMIT 1");
         let id = self
             .prepare(&sql)?
             .query_row([], |row| Ok(MessageId::from_slice(row.get_ref(0)?.as_blob()?)))
@@ -194,9 +213,9 @@ impl Store {
         Ok(id.flatten())
     }
 
-    /// Where `id` is in `shard`.
+    /// Where `id` is in `shard`, if it may come again.
     pub(super) fn find(&mut self, shard: Shard, id: MessageId) -> Result<Option<u64>, Error> {
-        let sql = format!("SELECT sequence FROM log_{shard} WHERE id = ?");
+        let sql = format!("SELECT sequence FROM log_{shard} WHERE id = ? AND id <> x''");
         self.prepare(&sql)?
             .query_row([id.as_bytes().as_slice()], |row| unsigned(row, 0))
             .optional()
@@ -209,7 +228,11 @@ impl Store {
             format!("INSERT INTO log_{shard} (sequence, id, domain, appended_at, envelope) VALUES (?, ?, ?, ?, ?)");
         let mut statement = self.prepare(&sql)?;
         for row in rows {
-            let (id, domain) = (row.id.as_bytes().as_slice(), row.domain.as_bytes().as_slice());
+            let id: &[u8] = match row.may_repeat || self.has_all_ids {
+                true => row.id.as_bytes(),
+                false => &[],
+            };
+            let domain = row.domain.as_bytes().as_slice();
             statement.execute(params![number(row.sequence), id, domain, row.appended_at, row.envelope])?;
         }
         Ok(())
@@ -311,7 +334,7 @@ impl Store {
 
     /// Whether something waits for a commit.
     pub(super) fn is_in_transaction(&self) -> bool {
-        !self.0.is_autocommit()
+        !self.connection.is_autocommit()
     }
 
     /// Commits if a transaction is open. All that was done since the last commit is durable when this returns.
@@ -333,7 +356,9 @@ impl Store {
     /// Copies the write-ahead log into the file as far as readers allow; says whether all of it went.
     pub(super) fn checkpoint(&mut self) -> Result<bool, Error> {
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
-        let (frames, copied): (i64, i64) = self.0.query_row(sql, [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+        let (frames, copied): (i64, i64) = self
+            .connection
+            .query_row(sql, [], |row| Ok((row.get(1)?, row.get(2)?)))?;
         Ok(frames == copied)
     }
 
@@ -341,16 +366,16 @@ impl Store {
     #[cfg(test)]
     pub(super) fn forbid_records(&mut self) -> Result<(), Error> {
         let sql = "CREATE TRIGGER no_records BEFORE INSERT ON recorded BEGIN SELECT RAISE(ABORT, 'forbidden'); END";
-        self.0.execute_batch(sql)
+        self.connection.execute_batch(sql)
     }
 
     /// Closes the file.
     pub(super) fn close(self) -> Result<(), Error> {
-        self.0.close().map_err(|(_, cause)| cause)
+        self.connection.close().map_err(|(_, cause)| cause)
     }
 
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
-        self.0.prepare_cached(sql)
+        self.connection.prepare_cached(sql)
     }
 }
 
@@ -393,6 +418,19 @@ pub(super) fn read(
     }
     let is_cut = entries.len() >= limit.entries.max(1);
     Ok((entries, is_cut))
+}
+
+/// Whether SQLite says that the disk has no room (`SQLITE_FULL`), which a rollback mends.
+pub(super) fn is_disk_full(cause: &Error) -> bool {
+    cause.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// Whether SQLite could not begin, since the process has no descriptor or no memory left.
+pub(super) fn lacks_means(cause: &Error) -> bool {
+    matches!(
+        cause.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::OutOfMemory)
+    )
 }
 
 fn held_of(row: &Row<'_>) -> Result<(DomainId, Held), Error> {

@@ -1,10 +1,10 @@
 //! What no user of the log can bring about: a damaged file, an owner that panics.
 
-use trunkline_core::{DomainId, SystemClock};
+use trunkline_core::{DomainId, MessageId, SystemClock};
 
-use super::store::{NewRow, Store};
+use super::store::{FORMAT_ALL_IDS, NewRow, Store};
 use super::*;
-use crate::conformance::{entry, in_time};
+use crate::conformance::{entry, entry_with_id, in_time};
 
 const SHARD: Shard = Shard(0);
 
@@ -33,6 +33,7 @@ fn row(sequence: u64, damage: Option<&[u8]>) -> NewRow {
     NewRow {
         sequence,
         id: entry.id(),
+        may_repeat: true,
         domain: entry.domain(),
         appended_at: SystemClock.now().micros() / 1_000,
         envelope: damage.unwrap_or(entry.encoded()).to_vec(),
@@ -82,13 +83,76 @@ async fn an_entry_is_not_kept_when_the_books_of_its_transaction_cannot_be_writte
     store.close().unwrap();
 
     let log = open(dir.path()).await;
-    let entry = entry(DomainId::new(), "x");
-    let id = entry.id();
+    let id = MessageId::new();
+    let entry = entry_with_id(id, DomainId::new(), "x");
     let receipt = log.append(entry).await.unwrap();
     assert_eq!(receipt.await, Err(AppendError::Closed));
     in_time("the failure", log.failed()).await;
     let mut store = stored(dir.path());
     assert_eq!(store.find(SHARD, id).unwrap(), None);
+}
+
+/// The file of a log as the first format had it, with `row` in it.
+fn of_the_first_format(dir: &Path, row: &NewRow) {
+    let connection = rusqlite::Connection::open(dir.join(FILE)).unwrap();
+    let made = "
+        CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+        INSERT INTO meta (name, value) VALUES ('format', 1), ('shards', 1), ('incarnation', 5);
+        CREATE TABLE log_0 (
+            sequence INTEGER PRIMARY KEY, id BLOB NOT NULL, domain BLOB NOT NULL, appended_at INTEGER NOT NULL, envelope BLOB NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX log_0_id ON log_0 (id);";
+    connection.execute_batch(made).unwrap();
+    let (id, domain) = (row.id.as_bytes().as_slice(), row.domain.as_bytes().as_slice());
+    let values = rusqlite::params![row.sequence.cast_signed(), id, domain, row.appended_at, row.envelope];
+    let sql = "INSERT INTO log_0 (sequence, id, domain, appended_at, envelope) VALUES (?, ?, ?, ?, ?)";
+    connection.execute(sql, values).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_of_the_first_format_goes_on_and_knows_what_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let domain = DomainId::new();
+    let id = MessageId::new();
+    let old = entry_with_id(id, domain, "old");
+    let row = NewRow {
+        envelope: old.encoded().to_vec(),
+        domain,
+        id,
+        ..row(1, None)
+    };
+    of_the_first_format(dir.path(), &row);
+
+    let log = open(dir.path()).await;
+    let again = log.append(old).await.unwrap().await.unwrap();
+    assert_eq!((again.sequence, again.is_duplicate), (1, true));
+    for sequence in [2, 3] {
+        let appended = log.append(entry(domain, "new")).await.unwrap().await.unwrap();
+        assert_eq!((appended.sequence, appended.is_duplicate), (sequence, false));
+    }
+    log.close().await;
+    assert_eq!(stored(dir.path()).format().unwrap(), FORMAT_ALL_IDS);
+    let log = open(dir.path()).await;
+    let page = log.read(SHARD, 1, ReadLimit::default()).await.unwrap();
+    assert_eq!(sequences(&page), [1, 2, 3]);
+    log.close().await;
+}
+
+#[tokio::test]
+async fn only_entries_that_may_come_again_are_found_by_their_ids() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await;
+    let domain = DomainId::new();
+    let (once, again) = (entry(domain, "once"), entry_with_id(MessageId::new(), domain, "again"));
+    let ids = [once.id(), again.id()];
+    for entry in [once, again] {
+        log.append(entry).await.unwrap().await.unwrap();
+    }
+    log.close().await;
+    let mut store = stored(dir.path());
+    let found = ids.map(|id| store.find(SHARD, id).unwrap());
+    assert_eq!(found, [None, Some(2)]);
+    assert_eq!(store.id_max(SHARD).unwrap(), Some(ids[1]));
 }
 
 #[tokio::test]
