@@ -198,7 +198,8 @@ impl Adapter {
     async fn speaks(&self, stream: &TcpStream, deadline: Instant) -> bool {
         while Instant::now() < deadline {
             match timeout(SILENCE_TIME_MAX, stream.peek(&mut [0])).await {
-                Ok(peeked) => return peeked.is_ok(),
+                // Who serves the connection finds out what was said.
+                Ok(_) => return true,
                 Err(_) if self.handshakes.available_permits() == 0 => return false,
                 Err(_) => {}
             }
@@ -232,6 +233,15 @@ impl Adapter {
         place
     }
 
+    async fn climb(&self, layers: &Layers, mut stream: TcpStream, arrival: &mut Arrival) -> io::Result<Stream> {
+        layers.read_origin(&mut stream, arrival).await?;
+        // The proxy has spoken, which says nothing of the client behind it.
+        if layers.has_proxies() && !self.speaks(&stream, arrival.deadline).await {
+            return Err(late());
+        }
+        layers.open(stream, arrival).await
+    }
+
     /// Takes the handshakes below MQTT, then serves the client.
     async fn ascend(
         self: &Arc<Self>,
@@ -243,9 +253,8 @@ impl Adapter {
         let opened = tokio::select! {
             () = cancel.cancelled() => return,
             // Boxed, so that a client at rest keeps nothing of it.
-            opened = timeout_at(arrival.deadline, Box::pin(layers.open(stream, &mut arrival))) => opened,
+            opened = timeout_at(arrival.deadline, Box::pin(self.climb(layers, stream, &mut arrival))) => opened,
         };
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
         match opened.unwrap_or_else(|_| Err(late())) {
             Ok(Stream::Plain(stream)) => self.connection((stream, discard), arrival, cancel).await,
             Ok(Stream::Tls(stream)) => {
@@ -292,4 +301,8 @@ impl Adapter {
             tracing::info!(client.id = %client_id, feature = feature.name(), "refused: {}", feature.words());
         }
     }
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it took too long")
 }

@@ -276,9 +276,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Answers one receipt, and those after it that are there already.
     fn settle(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
-        let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
-        ended(&step)?;
+        self.answer(outcome)?;
         self.settle_ready()
+    }
+
+    /// Tells the client what came of the oldest message that the log has taken.
+    fn answer(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
+        if let Err(error) = outcome {
+            self.adapter.metrics.publish_refused.count(error);
+        }
+        let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
+        ended(&step)
     }
 
     /// Answers the receipts that are there.
@@ -289,8 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             };
             taken.trace.settled(outcome.as_ref());
             self.receipts.pop_front();
-            let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
-            ended(&step)?;
+            self.answer(&outcome)?;
         }
         Ok(())
     }

@@ -12,9 +12,10 @@
 mod index;
 mod keeper;
 mod record;
+mod room;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use trunkline_bus::log::Shard;
@@ -30,6 +31,7 @@ use crate::session::Unsent;
 use crate::subscription::Subscription;
 use index::Index;
 use record::{Record, key_of};
+use room::Admitted;
 
 pub(crate) use record::Slot;
 
@@ -41,6 +43,7 @@ pub(crate) struct Retained {
     attendance: Arc<Attendance>,
     metrics: Arc<Metrics>,
     index: RwLock<Index>,
+    admitted: Mutex<Admitted>,
     work: mpsc::Sender<Work>,
     inbox: Mutex<Option<mpsc::Receiver<Work>>>,
     shards: Vec<Progress>,
@@ -77,7 +80,7 @@ enum Work {
 
 /// Whether a domain may retain one more message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum Admission {
     /// It may.
     Yes,
     /// It has as much as it may have.
@@ -125,6 +128,7 @@ impl Retained {
             attendance,
             metrics,
             index: RwLock::default(),
+            admitted: Mutex::default(),
             work,
             inbox: Mutex::new(Some(inbox)),
         }
@@ -155,15 +159,31 @@ impl Retained {
 
     /// Whether a message may be retained in `slot`, where it takes the place of one that is there. If so, there is room for it. An empty
     /// one takes none: it removes what is there.
-    pub(crate) fn reserve(&self, slot: &Slot, entry: &NewEntry) -> Room {
-        let shard = self.log.shard_of(slot.domain_id());
-        let is_empty = entry.envelope().payload.is_empty();
-        let bytes = if is_empty { 0 } else { entry.encoded().len() };
-        match bytes > RETAINED_BYTES_MAX {
-            true => Room::No,
-            false if !self.shard(shard).is_marked.load(Ordering::Acquire) => Room::Unknown,
-            false => self.index_mut().reserve(slot, bytes, self.clock.now_ns()),
+    pub(crate) fn admit(&self, slot: &Slot, entry: &NewEntry) -> Admission {
+        let bytes = entry.encoded().len();
+        if bytes > RETAINED_BYTES_MAX {
+            return Admission::No;
         }
+        let is_marked = self
+            .shard(self.log.shard_of(slot.domain_id()))
+            .is_marked
+            .load(Ordering::Acquire);
+        // Locked first: what is put into the index meanwhile counts twice and not never.
+        let mut admitted = self.admitted();
+        let Some(need) = self.index().need(slot, bytes).filter(|_| is_marked) else {
+            return Admission::Unknown;
+        };
+        let envelope = entry.envelope();
+        let is_admitted =
+            envelope.payload.is_empty() || admitted.admit(slot.domain_id(), &envelope.id, need, self.clock.now_ns());
+        match is_admitted {
+            true => Admission::Yes,
+            false => Admission::No,
+        }
+    }
+
+    fn admitted(&self) -> MutexGuard<'_, Admitted> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a message may be retained in `domain_id`: every node knows that it must look for it, and it is known how much room

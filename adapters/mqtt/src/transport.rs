@@ -125,14 +125,27 @@ impl Layers {
         self.proxies.is_none() && self.tls.is_none() && self.websocket.is_none()
     }
 
-    /// Takes the handshakes below MQTT, and notes what they say of the client.
+    /// Whether a proxy speaks before the client.
+    pub(crate) fn has_proxies(&self) -> bool {
+        self.proxies.is_some()
+    }
+
+    /// Reads whom a proxy speaks for, if there is to be one.
+    ///
+    /// # Errors
+    /// The peer is no proxy, or does not speak as one.
+    pub(crate) async fn read_origin(&self, stream: &mut TcpStream, arrival: &mut Arrival) -> io::Result<()> {
+        if let Some(proxies) = &self.proxies {
+            arrival.peer = origin(proxies, stream, arrival.peer).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the handshakes of the client below MQTT, and notes what they say of it. Comes after [`Layers::read_origin`].
     ///
     /// # Errors
     /// The peer does not speak as it must.
-    pub(crate) async fn open(&self, mut stream: TcpStream, arrival: &mut Arrival) -> io::Result<Stream> {
-        if let Some(proxies) = &self.proxies {
-            arrival.peer = origin(proxies, &mut stream, arrival.peer).await?;
-        }
+    pub(crate) async fn open(&self, stream: TcpStream, arrival: &mut Arrival) -> io::Result<Stream> {
         let Some(tls) = &self.tls else {
             return Ok(match &self.websocket {
                 Some(origins) => Stream::WebSocket(Box::new(websocket::open(stream, origins).await?)),
@@ -172,10 +185,10 @@ mod tests {
         let mut client = TcpStream::connect(socket.local_addr()?).await?;
         client.write_all(bytes).await?;
         client.shutdown().await?;
-        let (stream, peer) = socket.accept().await?;
+        let (mut stream, peer) = socket.accept().await?;
         let listener = Listener::from(socket).behind(vec![proxies.parse().unwrap()]);
         let mut arrival = Arrival::new(peer, None);
-        listener.layers.open(stream, &mut arrival).await?;
+        listener.layers.read_origin(&mut stream, &mut arrival).await?;
         Ok(arrival.peer)
     }
 

@@ -18,7 +18,7 @@ use trunkline_proto::messages::v1::Envelope;
 use crate::connection::publication;
 use crate::limits::{RECHECK_PAUSE, TOPIC_BYTES_MAX, WILL_BYTES_MAX};
 use crate::metrics::{Metrics, of_qos};
-use crate::retained::{Retained, Room, Slot};
+use crate::retained::{Admission, Retained, Slot};
 use crate::session::{Reader, put_long};
 
 /// A will that was authorized at CONNECT. It is authorized again when it is published.
@@ -227,11 +227,11 @@ impl Wills {
         }
         let slot = Slot::new(permit.domain_id(), permit.channel_id(), permit.subtopic(topic));
         self.retained.prepare(slot.domain_id()).await;
-        match self.retained.reserve(&slot, entry) {
+        match self.retained.admit(&slot, entry) {
             // Nobody keeps what is retained any more.
-            Room::Unknown => Err(Unknown),
-            Room::No => Ok(Err(Lost::NoRoom)),
-            Room::Yes => Ok(Ok(())),
+            Admission::Unknown => Err(Unknown),
+            Admission::No => Ok(Err(Lost::NoRoom)),
+            Admission::Yes => Ok(Ok(())),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{Connection, Taken, ended};
 use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE};
 use crate::machine::{Cause, Step};
 use crate::metrics::{Refused, of_qos};
-use crate::retained::{Room, Slot};
+use crate::retained::{Admission, Slot};
 use crate::session::message_id;
 
 /// What a message that its domain has no room to retain is refused with.
@@ -143,10 +143,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         if publish.retain {
             let slot = Slot::new(permit.domain_id(), permit.channel_id(), permit.subtopic(&publish.topic));
-            match self.adapter.retained.reserve(&slot, &entry) {
-                Room::Unknown => return self.wait_for_retained(publish, &slot),
-                Room::No => return self.not_taken(&publish, &RETAINED_FULL),
-                Room::Yes => {}
+            match self.adapter.retained.admit(&slot, &entry) {
+                Admission::Unknown => return self.wait_for_retained(publish, &slot),
+                Admission::No => return self.not_taken(&publish, &RETAINED_FULL),
+                Admission::Yes => {}
             }
         }
         if publish.qos == QoS::AtMostOnce {

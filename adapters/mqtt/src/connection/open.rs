@@ -252,6 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             .reaches(if since.is_some() { head } else { position });
         // Last: a session that was not taken up as a whole is left as it was.
         member.keeping = Some(Box::new(Keeping::new(owned, known)));
+        self.recheck_if_due();
         Ok(())
     }
 }

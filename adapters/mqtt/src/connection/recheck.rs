@@ -47,6 +47,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
+    /// The same where a permission lapsed before it was known what it is for: nothing tells of that again, and a share without one is dealt
+    /// nothing.
+    pub(super) fn recheck_if_due(&mut self) {
+        if self.member.as_ref().is_some_and(|member| !member.is_current()) {
+            self.recheck();
+        }
+    }
+
     pub(super) fn rechecked(&mut self, recheck: Recheck) -> Result<(), Cause> {
         if self.member.is_none() {
             return Ok(());
@@ -65,7 +73,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             match answer {
                 Ok(permit) if subscription.renew(&permit) => {}
                 Ok(_) | Err(Denial::NotAuthorized | Denial::InvalidTopic(_)) => {
-                    self.adapter.metrics.subscriptions_denied.increment();
+                    let is_counted = !subscription.is_ended();
+                    self.adapter.metrics.subscriptions_denied.add(u64::from(is_counted));
                     is_withdrawn |= self.untaken.has(&subscription);
                     self.remove(member, &subscription);
                 }

@@ -61,6 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             .map(|answer| answer.unwrap_or_else(|reason| reason))
             .collect();
         self.machine.subscribed(subscribe.packet_id, reasons, &mut self.output);
+        self.recheck_if_due();
     }
 
     /// Makes a granted subscription active, and tells the answer to it.

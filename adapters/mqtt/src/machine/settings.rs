@@ -24,7 +24,7 @@ pub struct Settings {
     pub denied_publish: DeniedPublish,
     /// How much is said of why something was refused.
     pub refusals: Refusals,
-    /// Whether the publisher of a message at QoS 1 is told that nobody subscribes to its topic: No Matching Subscribers (MQTT 5, 3.4.2.1).
+    /// Whether the publisher of a message at QoS 1 is told that nobody subscribed to its topic when it came: No Matching Subscribers (MQTT 5, 3.4.2.1).
     /// Only for a node that is alone and began without sessions; it tells nobody any more once it has kept a session, which may be away and
     /// subscribe. Off by default: what is stored was not published in vain.
     pub tells_unheard: bool,

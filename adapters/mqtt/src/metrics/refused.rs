@@ -147,7 +147,7 @@ impl ByCause {
     }
 
     pub(super) fn of_drops(registry: &Registry) -> Self {
-        let help = "QoS 0 messages of MQTT clients that the log did not take, by cause";
+        let help = "QoS 0 messages of MQTT clients that the log did not take, by cause; what it takes and drops later, it counts";
         Self::new(
             registry,
             ("trunkline_mqtt_publish_dropped_total", help),

@@ -6,9 +6,9 @@ use std::ops::Bound;
 use trunkline_bus::log::Incarnation;
 use trunkline_core::{ChannelId, DomainId};
 
-use super::Room;
 use super::record::{Record, Slot};
-use crate::limits::{RETAINED_DOMAIN_BYTES_MAX, RETAINED_DOMAIN_ENTRIES_MAX, RETAINED_GONE_AGE_MAX};
+use super::room::Room;
+use crate::limits::RETAINED_GONE_AGE_MAX;
 
 /// The domains that were loaded.
 #[derive(Debug, Default)]
@@ -20,23 +20,6 @@ struct Domain {
     /// Messages, and their bytes as `State` has them.
     entries: usize,
     bytes: usize,
-    reserved: HashMap<(ChannelId, Box<str>), Reserved>,
-    /// What all of `reserved` takes.
-    reserved_entries: usize,
-    reserved_bytes: usize,
-}
-
-/// Room for what this node has admitted to one subtopic and not yet put there.
-#[derive(Debug, Clone, Copy)]
-struct Reserved {
-    /// 1 for a subtopic that has no message yet, else 0.
-    entries: usize,
-    /// Bytes by which the largest of the messages is larger than the one that is there.
-    bytes: usize,
-    /// Messages that were admitted.
-    messages: usize,
-    /// When the last one was.
-    at_ns: i64,
 }
 
 /// What is known of a record.
@@ -72,6 +55,13 @@ impl Known {
             false => self.received_at_ns.saturating_add(gone_ns) <= now_ns,
         }
     }
+}
+
+/// What a message needs beside what its domain has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Need {
+    pub(super) more: Room,
+    pub(super) used: Room,
 }
 
 /// A record that nobody needs any more.
@@ -126,71 +116,21 @@ impl Index {
         }
     }
 
-    /// Whether a message of `bytes` may be put into `slot`, 0 for one that removes what is there. If so, there is room for it until it is
-    /// [released](Index::release), or until it was admitted too long ago to come.
-    pub(super) fn reserve(&mut self, slot: &Slot, bytes: usize, now_ns: i64) -> Room {
+    /// What a message of `bytes` would take in `slot`; `None` while it is not known what its domain retains.
+    pub(super) fn need(&self, slot: &Slot, bytes: usize) -> Option<Need> {
+        let domain = self.0.get(&slot.domain_id)?;
         let before = self.find(slot).filter(|known| known.is_set);
-        let Some(domain) = self.0.get_mut(&slot.domain_id) else {
-            return Room::Unknown;
-        };
-        if bytes == 0 {
-            return Room::Yes;
-        }
-        let key = (slot.channel_id, slot.subtopic.clone());
-        let (entries, freed) = before.map_or((1_usize, 0), |known| (0, known.bytes));
-        let mut reserved = domain.reserved.get(&key).copied().unwrap_or(Reserved {
-            entries: 0,
-            bytes: 0,
-            messages: 0,
-            at_ns: now_ns,
-        });
-        let more_entries = entries.saturating_sub(reserved.entries);
-        let more_bytes = bytes.saturating_sub(freed).saturating_sub(reserved.bytes);
-        let is_within = domain.entries + domain.reserved_entries + more_entries <= RETAINED_DOMAIN_ENTRIES_MAX
-            && domain.bytes + domain.reserved_bytes + more_bytes <= RETAINED_DOMAIN_BYTES_MAX;
-        if !is_within && (more_entries, more_bytes) != (0, 0) {
-            return Room::No;
-        }
-        domain.reserved_entries += more_entries;
-        domain.reserved_bytes += more_bytes;
-        reserved.entries += more_entries;
-        reserved.bytes += more_bytes;
-        reserved.messages += 1;
-        reserved.at_ns = now_ns;
-        domain.reserved.insert(key, reserved);
-        Room::Yes
-    }
-
-    /// A message to `slot` was put there, or will not be.
-    pub(super) fn release(&mut self, slot: &Slot) {
-        let Some(domain) = self.0.get_mut(&slot.domain_id) else {
-            return;
-        };
-        let key = (slot.channel_id, slot.subtopic.clone());
-        let Some(reserved) = domain.reserved.get_mut(&key) else {
-            return;
-        };
-        reserved.messages -= 1;
-        if reserved.messages == 0 {
-            domain.reserved_entries -= reserved.entries;
-            domain.reserved_bytes -= reserved.bytes;
-            domain.reserved.remove(&key);
-        }
-    }
-
-    /// Gives up the room for messages that were admitted before `before_ns`: the log did not take them.
-    pub(super) fn release_all(&mut self, before_ns: i64) {
-        for domain in self.0.values_mut() {
-            let (entries, bytes) = (&mut domain.reserved_entries, &mut domain.reserved_bytes);
-            domain.reserved.retain(|_, reserved| {
-                let is_kept = reserved.at_ns >= before_ns;
-                if !is_kept {
-                    *entries -= reserved.entries;
-                    *bytes -= reserved.bytes;
-                }
-                is_kept
-            });
-        }
+        let (entries, freed) = before.map_or((1, 0), |known| (0, known.bytes));
+        Some(Need {
+            more: Room {
+                entries,
+                bytes: bytes.saturating_sub(freed),
+            },
+            used: Room {
+                entries: domain.entries,
+                bytes: domain.bytes,
+            },
+        })
     }
 
     /// The first subtopic of a channel after `after` that has a message and that `wants` wants.
@@ -245,60 +185,6 @@ mod tests {
             received_at_ns: 0,
             expires_at_ns: 0,
         }
-    }
-
-    #[test]
-    fn a_domain_may_fill_its_quota_and_no_more() {
-        let mut index = Index::default();
-        let first = slot("0");
-        assert_eq!(index.reserve(&first, 1, 0), Room::Unknown);
-        index.begin(first.domain_id);
-        let other = |subtopic: usize| Slot::new(first.domain_id, first.channel_id, &subtopic.to_string());
-        for subtopic in 0..RETAINED_DOMAIN_ENTRIES_MAX {
-            assert_eq!(index.reserve(&other(subtopic), 1, 0), Room::Yes);
-            index.put(&other(subtopic), known(1, true));
-            index.release(&other(subtopic));
-        }
-        let one_more = other(RETAINED_DOMAIN_ENTRIES_MAX);
-        assert_eq!(index.reserve(&one_more, 1, 0), Room::No);
-        assert_eq!(index.reserve(&one_more, 0, 0), Room::Yes, "it removes what is there");
-        assert_eq!(
-            index.reserve(&first, 1, 0),
-            Room::Yes,
-            "it takes the place of one that is there"
-        );
-        index.put(&first, known(0, false));
-        index.release(&first);
-        assert_eq!(index.reserve(&one_more, RETAINED_DOMAIN_BYTES_MAX, 0), Room::No);
-        assert_eq!(index.reserve(&one_more, 1, 0), Room::Yes);
-    }
-
-    #[test]
-    fn what_was_admitted_counts_before_it_is_there_and_no_longer_than_it_may_come() {
-        let mut index = Index::default();
-        let first = slot("0");
-        index.begin(first.domain_id);
-        let other = |subtopic: usize| Slot::new(first.domain_id, first.channel_id, &subtopic.to_string());
-        for subtopic in 0..RETAINED_DOMAIN_ENTRIES_MAX {
-            // The same subtopic twice is one message.
-            for at_ns in [1, 2] {
-                assert_eq!(index.reserve(&other(subtopic), 1, at_ns), Room::Yes);
-            }
-        }
-        let one_more = other(RETAINED_DOMAIN_ENTRIES_MAX);
-        assert_eq!(index.reserve(&one_more, 1, 2), Room::No);
-        index.release(&first);
-        assert_eq!(index.reserve(&one_more, 1, 2), Room::No, "the other one is to come");
-        index.release(&first);
-        assert_eq!(index.reserve(&one_more, 1, 3), Room::Yes);
-        assert_eq!(index.reserve(&first, 1, 3), Room::No);
-        index.release_all(3);
-        assert_eq!(
-            index.reserve(&first, RETAINED_DOMAIN_BYTES_MAX, 3),
-            Room::No,
-            "one is to come"
-        );
-        assert_eq!(index.reserve(&first, RETAINED_DOMAIN_BYTES_MAX - 1, 3), Room::Yes);
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Retained {
         };
         self.load_now(slot.domain_id).await?;
         self.put(&slot, entry).await?;
-        self.index_mut().release(&slot);
+        self.admitted().remove(slot.domain_id, &entry.envelope.id);
         Ok(())
     }
 
@@ -200,7 +200,7 @@ impl Retained {
     async fn sweep(&self) -> Result<(), StateError> {
         let now_ns = self.clock.now_ns();
         let late_ns = i64::try_from(RETAINED_LATE_MAX.as_nanos()).unwrap_or(i64::MAX);
-        self.index_mut().release_all(now_ns.saturating_sub(late_ns));
+        self.admitted().lapse(now_ns.saturating_sub(late_ns));
         let over = self.index().over(now_ns, RETAINED_SWEEP_MAX);
         for Over {
             slot,

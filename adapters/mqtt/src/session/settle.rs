@@ -62,7 +62,9 @@ impl Sessions {
         record.epoch += 1;
         if record.content.will.is_none() && record.has_expired(self.now_ms()) {
             self.state.delete(key, revision).await?;
-            self.wills.metrics.sessions_expired.increment();
+            if record.content.expiry_s > 0 {
+                self.wills.metrics.sessions_expired.increment();
+            }
             return Ok(None);
         }
         let expect = Expect::Revision(revision);

@@ -230,7 +230,11 @@ impl Sessions {
         let epoch = record.as_ref().map_or(0, |record| record.epoch) + 1;
         // Whatever connection had it is over by now.
         let record = record.map(|record| record.left(self.now_ms()));
-        let goes_on = record.filter(|record| !wish.is_clean_start && !record.has_expired(self.now_ms()));
+        let has_expired = record.as_ref().is_some_and(|record| record.has_expired(self.now_ms()));
+        if has_expired && record.as_ref().is_some_and(|record| record.content.expiry_s > 0) {
+            self.wills.metrics.sessions_expired.increment();
+        }
+        let goes_on = record.filter(|_| !wish.is_clean_start && !has_expired);
         let is_present = goes_on.is_some();
         let record = match goes_on {
             Some(record) => self.adopted(record),

@@ -144,7 +144,10 @@ impl Shared {
         let saved = draft.changes;
         let (follows, was_asleep) = {
             let mut inner = group.lock();
-            (inner.adopt(draft, node, revision), inner.shares.was_asleep)
+            let follows = inner.adopt(draft, node, revision);
+            // It is said of the turn that begins, and of none that comes later.
+            let was_asleep = follows == Follows::Turn && std::mem::take(&mut inner.shares.was_asleep);
+            (follows, was_asleep)
         };
         group.saved.send_replace(saved);
         match follows {

@@ -189,16 +189,31 @@ async fn an_authentication_that_nobody_asked_for_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_says_nothing_keeps_nobody_out_for_long() {
+    keeps_nobody_out(Listener::from, b"").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_behind_a_proxy_keeps_nobody_out_for_long() {
+    let behind = |socket| Listener::from(socket).behind(vec!["127.0.0.1".parse().unwrap()]);
+    keeps_nobody_out(behind, b"PROXY TCP4 192.0.2.7 198.51.100.1 4660 80\r\n").await;
+}
+
+/// As many connections as may be without an answer to CONNECT say nothing after `header`, and somebody comes after them.
+async fn keeps_nobody_out(on: impl FnOnce(TcpListener) -> Listener, header: &[u8]) {
     use trunkline_mqtt::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX};
     let broker = Broker::start().await;
-    let address = broker.listen(Listener::from).await;
+    let address = broker.listen(on).await;
     let begun = tokio::time::Instant::now();
+    let stream = async || {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(header).await.unwrap();
+        stream
+    };
     let mut silent = Vec::new();
     for _ in 0..HANDSHAKES_MAX {
-        silent.push(TcpStream::connect(address).await.unwrap());
+        silent.push(stream().await);
     }
-    let stream = TcpStream::connect(address).await.unwrap();
-    let mut client = Client::connected(stream, Version::V5, connect("client")).await;
+    let mut client = Client::connected(stream().await, Version::V5, connect("client")).await;
     // By then those that came first would have had their time.
     assert!(begun.elapsed() < HANDSHAKE_TIME_MAX, "{:?}", begun.elapsed());
     client.is_quiet().await;
