@@ -90,7 +90,7 @@ impl Proving<'_> {
                 self.written.extend(new.map(|name| (name, line)));
             }
             ("fsync" | "fdatasync", false) if is_log => self.synced(call),
-            ("recvfrom" | "read", false) => {
+            ("recvfrom" | "read", false) if !call.is_peek => {
                 if let Some(socket) = self.socket(&call.file) {
                     socket.received(&call.bytes);
                 }
@@ -216,6 +216,8 @@ struct Call {
     bytes: Vec<u8>,
     result: i64,
     is_injected: bool,
+    /// Whether it only looked at what the next one reads.
+    is_peek: bool,
     /// The lines where it began and ended.
     began: usize,
     ended: usize,
@@ -256,6 +258,7 @@ fn call(text: &str, began: usize, ended: usize) -> Option<Call> {
         bytes,
         result: result_number,
         is_injected: result.contains("(INJECTED)"),
+        is_peek: arguments.contains("MSG_PEEK"),
         began,
         ended,
     })
@@ -334,6 +337,17 @@ fn a_sync_between_write_and_answer_covers_the_message() {
             "{proof:?}"
         );
     }
+}
+
+#[test]
+fn a_look_at_what_is_read_next_receives_nothing() {
+    let connect = hex("\x10\x0d\0\x04MQTT\x05\x02\0\0\0\0\0\x30\x04\0\x01a\0");
+    let trace = [
+        (&connect[..4], "MSG_PEEK, NULL, NULL) = 1"),
+        (&connect, "0, NULL, NULL) = 21"),
+    ]
+    .map(|(bytes, end)| format!(r#"1 recvfrom(5<TCP:[127.0.0.1:1883->127.0.0.1:4]>, "{bytes}", 99, {end}"#));
+    assert_eq!(SUBJECT.prove(&trace.join("\n")).acknowledged, [0, 0]);
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl EmbeddedLog {
             shared: shared.clone(),
             jobs: queue,
             // What an end without a close left in the write-ahead log is copied after the first commit.
-            wal_bytes: owner::CHECKPOINT_BYTES,
+            wal_bytes: copier::CHECKPOINT_BYTES,
             full_at: None,
             waiting: None,
             house_at: Instant::now(),

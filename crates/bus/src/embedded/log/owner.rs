@@ -14,14 +14,14 @@ use tracing::{error, warn};
 use trunkline_core::MessageId;
 
 use super::books::Books;
-use super::copier::{Copier, Progress};
+use super::copier::Copier;
 use super::job::{Batch, Job, Position};
 use super::opened;
 use super::pace::Pace;
 use super::recent::Known;
 use super::room::TRIM_ENTRIES_MAX;
 use super::shared::{Group, Shared, cost};
-use super::store::{Error, NewRow, Store, is_disk_full, lacks_means};
+use super::store::{Error, NewRow, Store, is_disk_full};
 use crate::envelope::{NewEntry, StoredEntry};
 use crate::feed::locked;
 use crate::log::{AppendError, Appended, LogError, ReceiptSender, Shard};
@@ -30,10 +30,6 @@ use crate::log::{AppendError, Appended, LogError, ReceiptSender, Shard};
 const BATCH_JOBS_MAX: usize = 4_096;
 /// Entries after which holdings are written down, so that a restart counts no more than these anew.
 pub(super) const RECORD_EVERY: u64 = 16_384;
-/// Bytes of the write-ahead log after which it is copied into the file.
-pub(super) const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
-/// Bytes of the write-ahead log at which appends wait for the copy.
-const WAL_BYTES_MAX: u64 = 4 * CHECKPOINT_BYTES;
 /// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.
 const POSITIONS_WAIT: Duration = Duration::from_millis(10);
 /// How long jobs that nobody waits for wait for more: fewer commits leave more of the processor to those who publish. It is short, since a
@@ -140,34 +136,6 @@ impl Owner {
         };
         self.checkpoint()?;
         Ok(closing)
-    }
-
-    /// Has the write-ahead log copied into the file when it has grown; a disk without room for that puts it off.
-    fn checkpoint(&mut self) -> Result<(), Error> {
-        let outcome = match self.copier.look() {
-            Progress::Running if self.wal_bytes < WAL_BYTES_MAX => return Ok(()),
-            // The disk is slower than publishers are: they wait.
-            Progress::Running => self.copier.end(),
-            Progress::None if self.wal_bytes < CHECKPOINT_BYTES => return Ok(()),
-            Progress::None if self.copier.start().is_ok() => return Ok(()),
-            // Without a thread for it, all of it is copied here.
-            Progress::None => Ok(()),
-            Progress::Ended(outcome) => outcome,
-        };
-        // A copy that could not begin, for want of a descriptor or of memory, says nothing of the disk: all of it is copied here.
-        let outcome = match outcome {
-            Err(cause) if lacks_means(&cause) => Ok(()),
-            outcome => outcome,
-        };
-        // What was committed since the copy began is little. Once that is copied too, the write-ahead log begins anew.
-        match outcome.and_then(|()| self.store.checkpoint()) {
-            Ok(true) => self.wal_bytes = 0,
-            // A reader is in the way. Trying after each commit would cost a sync each.
-            Ok(false) => self.wal_bytes = CHECKPOINT_BYTES / 2,
-            Err(cause) if is_disk_full(&cause) => self.shared.set_disk_low(true),
-            Err(cause) => return Err(cause),
-        }
-        Ok(())
     }
 
     fn plan(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), Error> {
