@@ -14,6 +14,7 @@ mod follow;
 mod gate;
 mod lease;
 pub mod limits;
+mod memory;
 mod open;
 mod place;
 mod platform;

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Admitted credentials that are remembered on a node. Those in use are never forgotten, so the connections of a node
 /// are a second bound; when it is full, those not in use go, and with the last of a domain what is known of the domain.
 pub const PRINCIPALS_MAX: usize = 131_072;
-/// Decisions that are remembered for one client beside those that its subscriptions live by; when there are as many, they go. Those in
-/// use are never forgotten, so the subscriptions of its sessions are a second bound.
+/// Decisions that are remembered for one client beyond those that its subscriptions lived by when this was last looked at; then those in
+/// use stay and the others go. So the subscriptions of its sessions are a second bound.
 pub const GRANTS_PER_CLIENT_MAX: usize = 256;
 /// Longest time that a denial is remembered.
 pub const DENIAL_AGE_MAX: Duration = Duration::from_secs(1);

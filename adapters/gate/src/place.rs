@@ -1,4 +1,4 @@
-//! A topic's text taken apart: the place (domain and channel as they are spelled) and the subtopic.
+//! A topic's text taken apart: the place (domain and channel) and where the subtopic begins.
 
 use std::sync::Arc;
 
@@ -9,9 +9,7 @@ use crate::{Action, Denial, Grant, Permit};
 
 /// The part of a topic name or filter that a decision is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place<'topic> {
-    /// `m/<domain>/c/<channel>` as it is spelled.
-    pub(crate) text: &'topic str,
+pub(crate) struct Place {
     /// The domain, by id or route.
     pub(crate) domain: Ref<DomainId>,
     /// The channel, by id or route.
@@ -19,9 +17,9 @@ pub(crate) struct Place<'topic> {
     subtopic_at: usize,
 }
 
-impl<'topic> Place<'topic> {
+impl Place {
     /// Takes apart a topic name, to publish, or a topic filter, to subscribe.
-    pub(crate) fn parse(topic: &'topic str, action: Action) -> Result<Self, Denial> {
+    pub(crate) fn parse(topic: &str, action: Action) -> Result<Self, Denial> {
         let (domain, channel, below) = match action {
             Action::Publish => {
                 let topic = Topic::parse(topic)?;
@@ -32,9 +30,7 @@ impl<'topic> Place<'topic> {
                 (filter.domain(), filter.channel(), filter.pattern().len())
             }
         };
-        let slash = usize::from(below > 0);
         Ok(Self {
-            text: &topic[..topic.len() - below - slash],
             domain,
             channel,
             subtopic_at: topic.len() - below,

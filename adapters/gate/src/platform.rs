@@ -113,21 +113,16 @@ impl PlatformGate {
     }
 
     /// Asks until an answer is given that no change of authorization overlapped, and remembers it.
-    async fn decide_in_turn(
-        &self,
-        principal: &Principal,
-        action: Action,
-        place: &Place<'_>,
-    ) -> Result<Arc<Grant>, Denial> {
+    async fn decide_in_turn(&self, principal: &Principal, action: Action, place: &Place) -> Result<Arc<Grant>, Denial> {
         let _one_at_a_time = principal.deciding.lock().await;
-        if let Some(answer) = principal.recall(action, place.text) {
+        if let Some(answer) = principal.recall(action, place) {
             return answer;
         }
         let domain = self.registry.domain(principal.domain_id());
         for _ in 0..DECISION_ATTEMPTS_MAX {
             let changes = domain.changes();
             let answer = self.decide(principal, action, place).await;
-            if principal.remember(action, place.text, &answer, || domain.changes() == changes) {
+            if principal.remember(action, place, &answer, || domain.changes() == changes) {
                 return answer;
             }
         }
@@ -135,7 +130,7 @@ impl PlatformGate {
     }
 
     /// Asks whether the principal may use `place`, without any memory.
-    async fn decide(&self, principal: &Principal, action: Action, place: &Place<'_>) -> Result<Arc<Grant>, Denial> {
+    async fn decide(&self, principal: &Principal, action: Action, place: &Place) -> Result<Arc<Grant>, Denial> {
         let domain_id = match place.domain {
             Ref::Id(domain_id) => domain_id,
             Ref::Route(route) => self.resolve_domain(route).await?,
@@ -190,7 +185,7 @@ impl Gate for PlatformGate {
             Ok(place) => place,
             Err(denial) => return Some(Err(denial)),
         };
-        let answer = session.principal().recall(action, place.text)?;
+        let answer = session.principal().recall(action, &place)?;
         Some(answer.map(|grant| place.permit(grant)))
     }
 

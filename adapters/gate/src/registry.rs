@@ -162,6 +162,7 @@ mod tests {
 
     use super::*;
     use crate::lease::Lease;
+    use crate::place::Place;
     use crate::{Action, Denial, Grant, Session};
 
     struct Scene {
@@ -194,17 +195,33 @@ mod tests {
         ))
     }
 
+    /// A place in a channel of this name.
+    fn place<T>(channel: &str, ask: impl FnOnce(&Place) -> T) -> T {
+        ask(&Place::parse(&format!("m/d/c/n{channel}"), Action::Publish).unwrap())
+    }
+
     impl Scene {
+        /// Remembers an answer about a channel.
+        fn remember(&self, channel: &str, answer: &Result<Arc<Grant>, Denial>, is_current: bool) -> bool {
+            let principal = &self.principal;
+            place(channel, |place| {
+                principal.remember(Action::Publish, place, answer, || is_current)
+            })
+        }
+
         /// Remembers a decision in favour of the client.
-        fn grant(&self, place: &str) -> Arc<Grant> {
+        fn grant(&self, channel: &str) -> Arc<Grant> {
             let grant = Arc::new(Grant::new(self.domain_id, ChannelId::new(), Lease::unlimited()));
-            let answer = Ok(Arc::clone(&grant));
-            assert!(self.principal.remember(Action::Publish, place, &answer, || true));
+            assert!(self.remember(channel, &Ok(Arc::clone(&grant)), true));
             grant
         }
 
-        fn is_granted(&self, place: &str) -> bool {
-            matches!(self.principal.recall(Action::Publish, place), Some(Ok(_)))
+        fn recall(&self, channel: &str) -> Option<Result<Arc<Grant>, Denial>> {
+            place(channel, |place| self.principal.recall(Action::Publish, place))
+        }
+
+        fn is_granted(&self, channel: &str) -> bool {
+            matches!(self.recall(channel), Some(Ok(_)))
         }
 
         fn touch(&self, ids: &[Uuid]) {
@@ -247,24 +264,17 @@ mod tests {
     fn a_denial_is_forgotten_with_the_next_change_of_its_domain() {
         let scene = scene();
         let denial = Err(Denial::NotAuthorized);
-        assert!(scene.principal.remember(Action::Publish, "one", &denial, || true));
-        assert!(matches!(
-            scene.principal.recall(Action::Publish, "one"),
-            Some(Err(Denial::NotAuthorized))
-        ));
+        assert!(scene.remember("one", &denial, true));
+        assert!(matches!(scene.recall("one"), Some(Err(Denial::NotAuthorized))));
         scene.touch(&[Uuid::max()]);
-        assert!(scene.principal.recall(Action::Publish, "one").is_none());
+        assert!(scene.recall("one").is_none());
     }
 
     #[test]
     fn a_dependency_that_does_not_answer_is_not_remembered_as_a_denial() {
         let scene = scene();
-        assert!(
-            scene
-                .principal
-                .remember(Action::Publish, "one", &Err(Denial::Unavailable), || true)
-        );
-        assert!(scene.principal.recall(Action::Publish, "one").is_none());
+        assert!(scene.remember("one", &Err(Denial::Unavailable), true));
+        assert!(scene.recall("one").is_none());
     }
 
     #[test]
@@ -275,7 +285,7 @@ mod tests {
         scene.touch(&[Uuid::max()]);
         let grant = Arc::new(Grant::new(scene.domain_id, ChannelId::new(), Lease::unlimited()));
         let is_current = || domain.changes() == before;
-        assert!(!scene.principal.remember(Action::Publish, "one", &Ok(grant), is_current));
+        assert!(!scene.remember("one", &Ok(grant), is_current()));
         assert!(!scene.is_granted("one"));
         assert!(!scene.principal.reassure(is_current));
     }

@@ -1,17 +1,16 @@
-//! Who was admitted: the [`Session`] an adapter holds, the principal that sessions of equal credentials share, and the decisions
-//! remembered for it.
+//! Who was admitted: the [`Session`] an adapter holds, and the principal that sessions of equal credentials share.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
-use std::time::Instant;
 
 use trunkline_core::{ChannelId, ClientId, CredentialId, DomainId, SessionId};
 use uuid::Uuid;
 
 use crate::disturbances::{Counted, Disturbances};
 use crate::lease::Lease;
-use crate::limits::{DENIAL_AGE_MAX, GRANTS_PER_CLIENT_MAX};
+use crate::memory::Memory;
+use crate::place::Place;
 use crate::{Action, Denial};
 
 /// One admitted connection, or one admitted request.
@@ -140,7 +139,7 @@ impl Grant {
         !self.is_withdrawn.load(Ordering::Acquire) && self.lease.is_held()
     }
 
-    fn withdraw(&self) {
+    pub(crate) fn withdraw(&self) {
         self.is_withdrawn.store(true, Ordering::Release);
     }
 }
@@ -162,24 +161,10 @@ pub(crate) struct Principal {
     credential_id: CredentialId,
     is_disturbed: AtomicBool,
     pub(crate) disturbances: Counted,
-    /// In the order of places and actions: there may be many, and each message asks.
-    memory: RwLock<Vec<Remembered>>,
+    memory: RwLock<Memory>,
     lease: Lease,
     /// Held while one decision is being made, so that equal questions wait for one call.
     pub(crate) deciding: tokio::sync::Mutex<()>,
-}
-
-/// One remembered decision.
-struct Remembered {
-    action: Action,
-    /// The topic up to and with the channel, as it was spelled.
-    place: Box<str>,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    Granted(Arc<Grant>),
-    Denied { since: Instant },
 }
 
 impl Principal {
@@ -209,52 +194,28 @@ impl Principal {
     }
 
     /// The remembered answer for `place`, if it may still be given.
-    pub(crate) fn recall(&self, action: Action, place: &str) -> Option<Result<Arc<Grant>, Denial>> {
+    pub(crate) fn recall(&self, action: Action, place: &Place) -> Option<Result<Arc<Grant>, Denial>> {
         if !self.is_undisturbed() {
             return None;
         }
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        let at = find(&memory, action, place).ok()?;
-        match &memory[at].outcome {
-            Outcome::Granted(grant) => grant.holds().then(|| Ok(Arc::clone(grant))),
-            Outcome::Denied { since } => (since.elapsed() < DENIAL_AGE_MAX).then_some(Err(Denial::NotAuthorized)),
-        }
+        memory.recall(action, place)
     }
 
     /// Remembers an answer, unless `is_current` says, under the lock that changes take too, that it is from before a change.
     pub(crate) fn remember(
         &self,
         action: Action,
-        place: &str,
+        place: &Place,
         answer: &Result<Arc<Grant>, Denial>,
         is_current: impl FnOnce() -> bool,
     ) -> bool {
         let mut memory = self.memory_mut();
-        if !is_current() {
-            return false;
+        let is_current = is_current();
+        if is_current {
+            memory.remember(action, place, answer);
         }
-        let outcome = match answer {
-            Ok(grant) => Outcome::Granted(Arc::clone(grant)),
-            Err(Denial::NotAuthorized) => Outcome::Denied { since: Instant::now() },
-            Err(Denial::InvalidTopic(_) | Denial::Unavailable) => return true,
-        };
-        if let Ok(at) = find(&memory, action, place) {
-            memory[at].outcome.forget();
-            memory[at].outcome = outcome;
-            return true;
-        }
-        let unused = memory.iter().filter(|known| !known.outcome.is_in_use());
-        if unused.count() >= GRANTS_PER_CLIENT_MAX {
-            memory.retain(|known| known.outcome.is_in_use());
-        }
-        let decided = Remembered {
-            action,
-            place: place.into(),
-            outcome,
-        };
-        let (Ok(at) | Err(at)) = find(&memory, action, place);
-        memory.insert(at, decided);
-        true
+        is_current
     }
 
     /// Forgets what a change has touched. Returns only when nothing of it can be recalled or holds any more.
@@ -262,20 +223,10 @@ impl Principal {
         let mut memory = self.memory_mut();
         let ids = [self.domain_id.uuid(), self.client_id.uuid(), self.credential_id.uuid()];
         let is_whole = ids.into_iter().any(&is_touched);
-        let mut is_news = is_whole;
         if is_whole {
             self.is_disturbed.store(true, Ordering::Release);
         }
-        memory.retain(|known| match &known.outcome {
-            Outcome::Granted(grant) if is_whole || is_touched(grant.channel_id.uuid()) => {
-                grant.withdraw();
-                is_news = true;
-                false
-            }
-            Outcome::Granted(_) => true,
-            // A change can only turn a denial into a grant, and that answers at once.
-            Outcome::Denied { .. } => false,
-        });
+        let is_news = memory.apply(is_whole, is_touched) || is_whole;
         drop(memory);
         if is_news {
             self.disturbances.tell();
@@ -293,27 +244,8 @@ impl Principal {
         is_current
     }
 
-    fn memory_mut(&self) -> RwLockWriteGuard<'_, Vec<Remembered>> {
+    fn memory_mut(&self) -> RwLockWriteGuard<'_, Memory> {
         self.memory.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where a decision is among those that are remembered, or where it belongs.
-fn find(memory: &[Remembered], action: Action, place: &str) -> Result<usize, usize> {
-    memory.binary_search_by(|known| (&*known.place, known.action).cmp(&(place, action)))
-}
-
-impl Outcome {
-    /// Whether a session or a subscription has the grant.
-    fn is_in_use(&self) -> bool {
-        matches!(self, Self::Granted(grant) if Arc::strong_count(grant) > 1)
-    }
-
-    /// What is replaced is not reached by changes any more, so whoever holds it must ask again.
-    fn forget(&self) {
-        if let Self::Granted(grant) = self {
-            grant.withdraw();
-        }
     }
 }
 
