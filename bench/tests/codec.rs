@@ -43,6 +43,24 @@ fn ours(original: &Packet, role: Role, version: Version, bytes: &[u8]) -> Result
     packet.ok_or(DecodeError::Truncated("the packet"))
 }
 
+/// A packet without what the other codec does not keep: the order in which the properties of a message came.
+fn unordered(mut packet: Packet) -> Packet {
+    match &mut packet {
+        Packet::Connect(connect) => {
+            if let Some(will) = &mut connect.will {
+                will.properties.order = PropertyOrder::default();
+            }
+        }
+        Packet::Publish(publish) => {
+            if let Some(properties) = &mut publish.properties {
+                properties.order = PropertyOrder::default();
+            }
+        }
+        _ => {}
+    }
+    packet
+}
+
 /// Of what clients send it does not know AUTH; CONNACK and UNSUBACK end its process, and type 0 is nobody's.
 fn is_known_to_them(bytes: &[u8]) -> bool {
     bytes
@@ -95,7 +113,8 @@ fn what_we_write_they_read_as_the_same() {
         let bytes = encoded(&packet, version);
         if is_known_to_them(&bytes) {
             let again = through_theirs(version, &bytes).unwrap_or_else(|error| panic!("{packet:?}: {error}"));
-            assert_eq!(ours(&packet, role, version, &again), Ok(packet), "{:02x?}", &bytes[..]);
+            let read = ours(&packet, role, version, &again).map(unordered);
+            assert_eq!(read, Ok(unordered(packet)), "{:02x?}", &bytes[..]);
         }
     }
 }
@@ -121,7 +140,8 @@ fn what_both_read_is_the_same_and_what_one_refuses_is_listed() {
         let read = ours(sample, *role, *version, &bytes);
         match (read, through_theirs(*version, &bytes)) {
             (Ok(packet), Ok(again)) => {
-                assert_eq!(ours(sample, *role, *version, &again), Ok(packet), "{bytes:02x?}");
+                let theirs = ours(sample, *role, *version, &again).map(unordered);
+                assert_eq!(theirs, Ok(unordered(packet)), "{bytes:02x?}");
                 alike += 1;
             }
             (Ok(packet), Err(error)) => assert!(is_refused_by_them(&packet), "they refuse {bytes:02x?}: {error}"),

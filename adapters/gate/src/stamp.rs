@@ -27,6 +27,8 @@ pub struct Publication {
     pub user_properties: Vec<UserProperty>,
     /// Whether the payload was declared to be UTF-8 text.
     pub payload_is_text: bool,
+    /// Where MQTT's properties stood among the user properties, as the envelope has it.
+    pub property_order: Bytes,
     /// The message itself.
     pub payload: Bytes,
 }
@@ -65,5 +67,6 @@ pub fn stamp(session: &Session, permit: &Permit, topic: &str, publication: Publi
         cause: None,
         payload: publication.payload,
         payload_is_text: publication.payload_is_text,
+        property_order: publication.property_order,
     }
 }

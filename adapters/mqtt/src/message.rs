@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use trunkline_core::{ChannelId, DomainId};
-use trunkline_mqtt_wire::{PublishProperties, QoS, SharedProperties, UserProperty, Utf8Bytes};
+use trunkline_mqtt_wire::{
+    PropertyId, PropertyOrder, PublishProperties, QoS, SharedProperties, UserProperty, Utf8Bytes,
+};
 use trunkline_proto::messages::v1::Envelope;
 
 use crate::limits::{MESSAGE_OVERHEAD_BYTES, USER_PROPERTY_OVERHEAD_BYTES};
@@ -82,22 +84,26 @@ fn bytes_of(envelope: &Envelope) -> usize {
 }
 
 fn properties(envelope: &Envelope) -> PublishProperties {
-    let text = |text: &str| match text {
-        "" => None,
-        text => Utf8Bytes::try_from(text).ok(),
-    };
+    let text = |text: &str| Utf8Bytes::try_from(text).ok();
     let user_property = |property: &trunkline_proto::messages::v1::UserProperty| {
         Some(UserProperty {
             name: Utf8Bytes::try_from(property.name.as_str()).ok()?,
             value: Utf8Bytes::try_from(property.value.as_str()).ok()?,
         })
     };
+    let order = PropertyOrder::from_bytes(&envelope.property_order).unwrap_or_default();
+    // What is empty was given where the order names it.
+    let was_given = |is_empty: bool, id| !is_empty || order.names(id);
+    let (content_type, correlation_data) = (&envelope.content_type, &envelope.correlation_data);
     PublishProperties {
-        payload_is_utf8: envelope.payload_is_text.then_some(true),
-        content_type: text(&envelope.content_type),
-        response_topic: text(&envelope.response_topic),
-        correlation_data: (!envelope.correlation_data.is_empty()).then(|| envelope.correlation_data.clone()),
+        payload_is_utf8: was_given(!envelope.payload_is_text, PropertyId::PayloadFormatIndicator)
+            .then_some(envelope.payload_is_text),
+        content_type: text(content_type).filter(|text| was_given(text.is_empty(), PropertyId::ContentType)),
+        response_topic: text(&envelope.response_topic).filter(|text| !text.is_empty()),
+        correlation_data: was_given(correlation_data.is_empty(), PropertyId::CorrelationData)
+            .then(|| correlation_data.clone()),
         user_properties: envelope.user_properties.iter().filter_map(user_property).collect(),
+        order,
         ..PublishProperties::default()
     }
 }

@@ -82,6 +82,7 @@ fn publication_of(will: &Will) -> Publication {
         response_topic: given.response_topic.clone(),
         correlation_data: given.correlation_data.clone(),
         user_properties: given.user_properties.clone(),
+        order: given.order,
         ..PublishProperties::default()
     };
     publication(&Publish {

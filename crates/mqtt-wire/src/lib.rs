@@ -20,6 +20,7 @@ mod decoder;
 mod encoder;
 mod error;
 mod limits;
+mod order;
 mod packet;
 mod property;
 mod protocol;
@@ -37,6 +38,7 @@ pub use decoder::Decoder;
 pub use encoder::{encode, encoded_bytes};
 pub use error::{DecodeError, EncodeError};
 pub use limits::{Limits, Role, Version};
+pub use order::PropertyOrder;
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, Packet, PacketId, PacketType, Publish, QoS, RetainHandling, SubAck,
     Subscribe, SubscribeFilter, Unsubscribe, Will,

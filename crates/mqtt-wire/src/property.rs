@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::reader::Reader;
 use crate::slot::{Block, Slot};
 use crate::writer::Sink;
-use crate::{DecodeError, Limits, QoS, Secret, Utf8Bytes};
+use crate::{DecodeError, Limits, PropertyOrder, QoS, Secret, Utf8Bytes};
 
 macro_rules! property_ids {
     ($($name:ident = $value:literal, $words:literal;)*) => {
@@ -106,27 +106,51 @@ impl SubscriptionId {
     }
 }
 
-/// One struct per packet: its fields, how one is read and how all are written, in one table.
+/// One struct per packet: its fields, how one is read and how all are written, in one table. Those of a message also have its order.
 macro_rules! properties {
     ($(
         $(#[$meta:meta])*
-        $packet:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $id:ident, )* }
+        $packet:ident $(in $order:ident)? { $( $(#[$doc:meta])* $field:ident: $type:ty = $id:ident, )* }
     )*) => {$(
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
-        pub struct $packet { $( $(#[$doc])* pub $field: $type, )* }
+        pub struct $packet {
+            $( $(#[$doc])* pub $field: $type, )*
+            $(
+                /// The order in which the publisher gave what travels with the message.
+                pub $order: PropertyOrder,
+            )?
+        }
 
         impl Block for $packet {
             fn read_one(&mut self, id: PropertyId, reader: &mut Reader, limits: &Limits) -> Result<(), DecodeError> {
+                $(self.$order.note(id, self.user_properties.len());)?
                 match id {
                     $(PropertyId::$id => self.$field.read(id, reader, limits),)*
                     other => Err(DecodeError::PropertyNotAllowed(other)),
                 }
             }
 
-            fn write_all<S: Sink>(&self, sink: &mut S) {
+            fn write_one<S: Sink>(&self, id: PropertyId, sink: &mut S) {
+                match id {
+                    $(PropertyId::$id => self.$field.write(id, sink),)*
+                    _ => {}
+                }
+            }
+
+            fn write_listed<S: Sink>(&self, sink: &mut S) {
                 $(self.$field.write(PropertyId::$id, sink);)*
             }
+
+            $(
+                fn settle(&mut self) {
+                    self.$order.settle(self.user_properties.len());
+                }
+
+                fn write_all<S: Sink>(&self, sink: &mut S) {
+                    self.$order.write_all(self, &self.user_properties, sink);
+                }
+            )?
         }
     )*};
 }
@@ -155,7 +179,7 @@ properties! {
     }
 
     /// Properties of the will in a CONNECT.
-    WillProperties {
+    WillProperties in order {
         /// How long the server waits before it publishes, in seconds.
         will_delay_s: Option<u32> = WillDelayInterval,
         /// Whether the payload says that it is UTF-8.
@@ -211,7 +235,7 @@ properties! {
     }
 
     /// Properties of PUBLISH.
-    PublishProperties {
+    PublishProperties in order {
         /// Whether the payload says that it is UTF-8.
         payload_is_utf8: Option<bool> = PayloadFormatIndicator,
         /// How long the message is of use, in seconds; 0 is legal.

@@ -102,7 +102,7 @@ pub struct Outgoing<'a> {
 pub struct SharedProperties(Bytes);
 
 impl SharedProperties {
-    /// Encodes payload format, response topic, correlation data, user properties and content type. Expiry, alias and
+    /// Encodes payload format, response topic, correlation data, user properties and content type, in their order. Expiry, alias and
     /// subscription identifiers belong to a delivery and are left to [`Outgoing`].
     ///
     /// # Errors
@@ -236,12 +236,8 @@ fn write_head<S: Sink>(topic: &str, qos: QoS, packet_id: Option<PacketId>, sink:
 
 fn write_shared<S: Sink>(properties: &PublishProperties, sink: &mut S) {
     properties
-        .payload_is_utf8
-        .write(PropertyId::PayloadFormatIndicator, sink);
-    properties.response_topic.write(PropertyId::ResponseTopic, sink);
-    properties.correlation_data.write(PropertyId::CorrelationData, sink);
-    properties.user_properties.write(PropertyId::UserProperty, sink);
-    properties.content_type.write(PropertyId::ContentType, sink);
+        .order
+        .write_travelling(properties, &properties.user_properties, sink);
 }
 
 fn flags(dup: bool, qos: QoS, retain: bool) -> u8 {

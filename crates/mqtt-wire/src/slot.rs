@@ -14,8 +14,19 @@ pub(crate) trait Block: Default {
     /// Reads the value of this property into its field.
     fn read_one(&mut self, id: PropertyId, reader: &mut Reader, limits: &Limits) -> Result<(), DecodeError>;
 
+    /// Writes this property where it is present.
+    fn write_one<S: Sink>(&self, id: PropertyId, sink: &mut S);
+
+    /// Writes all that are present, as they are listed.
+    fn write_listed<S: Sink>(&self, sink: &mut S);
+
+    /// Everything was read.
+    fn settle(&mut self) {}
+
     /// Writes all that are present.
-    fn write_all<S: Sink>(&self, sink: &mut S);
+    fn write_all<S: Sink>(&self, sink: &mut S) {
+        self.write_listed(sink);
+    }
 
     /// Reads a whole block with its length.
     fn read(reader: &mut Reader, limits: &Limits) -> Result<Self, DecodeError> {
@@ -27,6 +38,7 @@ pub(crate) trait Block: Default {
             let id = PropertyId::from_u32(value).ok_or(DecodeError::PropertyUnknown(value))?;
             properties.read_one(id, &mut block, limits)?;
         }
+        properties.settle();
         Ok(properties)
     }
 
@@ -79,13 +91,18 @@ impl Slot for Vec<UserProperty> {
         Ok(())
     }
 
-    fn write<S: Sink>(&self, id: PropertyId, sink: &mut S) {
+    fn write<S: Sink>(&self, _: PropertyId, sink: &mut S) {
         for property in self {
-            sink.u8(id as u8);
-            sink.binary(property.name.as_bytes(), id.name());
-            sink.binary(property.value.as_bytes(), id.name());
+            write_user_property(property, sink);
         }
     }
+}
+
+pub(crate) fn write_user_property<S: Sink>(property: &UserProperty, sink: &mut S) {
+    let id = PropertyId::UserProperty;
+    sink.u8(id as u8);
+    sink.binary(property.name.as_bytes(), id.name());
+    sink.binary(property.value.as_bytes(), id.name());
 }
 
 impl Slot for Vec<SubscriptionId> {

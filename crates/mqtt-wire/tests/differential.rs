@@ -46,7 +46,8 @@ fn ours(original: &Packet, role: Role, version: Version, bytes: &[u8]) -> Result
     packet.ok_or(DecodeError::Truncated("the packet"))
 }
 
-/// A packet without what the other codec does not keep apart: a property that is absent, and one with the value that absence stands for.
+/// A packet without what the other codec does not keep apart: a property that is absent, and one with the value that absence stands for;
+/// the orders in which a message's properties can come.
 fn canonical(mut packet: Packet) -> Packet {
     match &mut packet {
         Packet::Connect(connect) => {
@@ -55,6 +56,9 @@ fn canonical(mut packet: Packet) -> Packet {
             properties.topic_alias_maximum = properties.topic_alias_maximum.filter(|maximum| *maximum != 0);
             properties.request_problem_information = properties.request_problem_information.filter(|wanted| !wanted);
             properties.request_response_information = properties.request_response_information.filter(|wanted| *wanted);
+            if let Some(will) = &mut connect.will {
+                will.properties.order = PropertyOrder::default();
+            }
         }
         Packet::ConnAck(connack) => {
             let properties = &mut connack.properties;
@@ -70,6 +74,9 @@ fn canonical(mut packet: Packet) -> Packet {
             }
         }
         Packet::Publish(publish) => {
+            if let Some(properties) = &mut publish.properties {
+                properties.order = PropertyOrder::default();
+            }
             publish.properties = publish
                 .properties
                 .take()

@@ -101,7 +101,7 @@ prop_compose! {
     ) -> Will {
         let properties = WillProperties {
             will_delay_s, payload_is_utf8, message_expiry_s, content_type, response_topic, correlation_data,
-            user_properties,
+            user_properties, order: PropertyOrder::default(),
         };
         Will { qos, retain, topic, payload, properties }
     }
@@ -168,7 +168,7 @@ prop_compose! {
     ) -> PublishProperties {
         PublishProperties {
             payload_is_utf8, message_expiry_s, topic_alias, response_topic, correlation_data, user_properties,
-            subscription_ids, content_type,
+            subscription_ids, content_type, order: PropertyOrder::default(),
         }
     }
 }

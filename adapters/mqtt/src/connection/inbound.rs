@@ -12,7 +12,7 @@ use trunkline_bus::envelope::id_bytes;
 use trunkline_bus::log::{AppendError, LogError, Quota, Receipt, TryAppendError, UNACKNOWLEDGED_WAIT_MAX};
 use trunkline_bus::{Log, NewEntry};
 use trunkline_gate::{Action, Denial, Gate, Permit, Publication, PublishTrace, Session, stamp};
-use trunkline_mqtt_wire::{Publish, PublishProperties, QoS, ReasonCode, Subscribe, Utf8Bytes};
+use trunkline_mqtt_wire::{PropertyOrder, Publish, PublishProperties, QoS, ReasonCode, Subscribe, Utf8Bytes};
 use trunkline_proto::messages::v1::{Protocol, UserProperty};
 use trunkline_telemetry::traces::{TRACEPARENT, within};
 
@@ -350,6 +350,7 @@ pub(crate) fn publication(publish: &Publish) -> Publication {
         correlation_data: properties.correlation_data.as_ref().map(detached).unwrap_or_default(),
         user_properties: properties.user_properties.iter().map(user_property).collect(),
         payload_is_text: properties.payload_is_utf8.unwrap_or_default(),
+        property_order: PropertyOrder::of(properties).to_bytes(),
         payload: detached(&publish.payload),
     }
 }

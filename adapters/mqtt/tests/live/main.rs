@@ -16,6 +16,7 @@ mod life;
 mod line;
 mod listener;
 mod nodes;
+mod order;
 mod rest;
 mod retained;
 mod sessions;

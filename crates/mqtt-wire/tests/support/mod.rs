@@ -113,6 +113,7 @@ fn full_connect() -> Connect {
                 response_topic: Some(text("m/d/c/ch/answer")),
                 correlation_data: Some(Bytes::from_static(&[1, 2])),
                 user_properties: user_properties(),
+                order: PropertyOrder::default(),
             },
         }),
         user_name: Some(text("user")),
@@ -175,6 +176,7 @@ fn full_publish(role: Role) -> Publish {
                     .to_vec(),
             },
             content_type: Some(text("application/senml+json")),
+            order: PropertyOrder::default(),
         })),
         ..publish(QoS::ExactlyOnce)
     }
