@@ -40,6 +40,11 @@ impl OpenGate {
         Self { denied_topics, ..self }
     }
 
+    /// Withdraws all that it permits, as a change of authorization does: no grant of it holds from now on.
+    pub fn withdraw(&self) {
+        self.grant.withdraw();
+    }
+
     fn decide(&self, action: Action, topic: &str) -> Result<Permit, Denial> {
         let denied = match action {
             Action::Publish => &self.denied_topics,
