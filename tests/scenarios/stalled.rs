@@ -17,6 +17,7 @@ use crate::wire::{log_in_as, text};
 scenarios!(
     what_a_stalled_subscriber_has_not_taken_is_not_delivered_once_its_channel_is_revoked,
     what_a_stalled_subscriber_has_not_taken_is_not_delivered_once_it_is_disabled,
+    what_the_system_has_for_a_subscriber_that_is_behind_is_not_delivered_once_its_channel_is_revoked,
     what_waits_behind_messages_of_another_channel_is_not_delivered_once_it_was_unsubscribed_from_and_revoked,
 );
 
@@ -65,18 +66,23 @@ impl Stage {
     /// Publishes to both channels by turns, and returns once all of it can be delivered.
     async fn publish(&mut self, count: usize, bytes: usize) {
         let topics = [&self.revoked, &self.allowed].map(|channel| self.plant.topic(channel));
+        self.publish_to(&topics.each_ref(), count, bytes).await;
+    }
+
+    /// The same to any topics.
+    async fn publish_to(&mut self, topics: &[&String], count: usize, bytes: usize) {
         let filling = "x".repeat(bytes - 4);
-        for topic in &topics {
+        for topic in topics {
             assert!(!self.publisher.subscribe(topic, QoS::AtLeastOnce).await.is_error());
         }
         for number in 0..count {
-            for topic in &topics {
+            for topic in topics {
                 let payload = format!("{number:04}{filling}");
                 let answer = self.publisher.publish(topic, QoS::ExactlyOnce, payload).await;
                 assert_eq!(answer, ReasonCode::Success);
             }
         }
-        for _ in 0..2 * count {
+        for _ in 0..topics.len() * count {
             self.publisher.message().await;
         }
     }
@@ -142,6 +148,29 @@ async fn what_a_stalled_subscriber_has_not_taken_is_not_delivered_once_its_chann
         assert_eq!(message.payload[..4], *format!("{number:04}").as_bytes());
     }
     assert!(client.settle().await.is_empty());
+    world.stop().await;
+}
+
+async fn what_the_system_has_for_a_subscriber_that_is_behind_is_not_delivered_once_its_channel_is_revoked(
+    world: World,
+) {
+    // After the first of them no socket buffer takes more. Then so many are taken that the one in the middle is in those buffers.
+    const HALF: usize = COUNT / 2;
+    const TAKEN: usize = 20;
+    let (mut stage, device) = Stage::new(&world).await;
+    let (mut client, ahead_bytes) = narrow(&world, Version::V5, &device).await;
+    let [revoked, allowed] = [&stage.revoked, &stage.allowed].map(|channel| stage.plant.topic(channel));
+    for topic in [&revoked, &allowed] {
+        assert!(!client.subscribe(topic, QoS::AtLeastOnce).await.is_error());
+    }
+    for (topic, count) in [(&allowed, HALF), (&revoked, 1), (&allowed, HALF)] {
+        stage.publish_to(&[topic], count, BYTES).await;
+    }
+    for _ in 0..TAKEN {
+        assert_eq!(*client.message().await.topic, *allowed);
+    }
+    stage.plant.disconnect(&stage.revoked, &device, &["subscribe"]).await;
+    is_cut_off(client, ahead_bytes).await;
     world.stop().await;
 }
 

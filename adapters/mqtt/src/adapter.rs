@@ -27,7 +27,7 @@ use crate::retained::Retained;
 use crate::router::{Parts, Router};
 use crate::session::Sessions;
 use crate::shared::{self, Shared};
-use crate::transport::{Arrival, Discard, Layers, Listener, Stream, TlsSocket, discard, keep};
+use crate::transport::{Arrival, Layers, Listener, Socket, Stream, below_tls, hidden, itself};
 use crate::will::Wills;
 
 /// What the adapter is made of.
@@ -182,7 +182,7 @@ impl Adapter {
                     Some(true) => {}
                 }
                 if layers.is_empty() {
-                    adapter.connection((stream, discard), arrival, cancel).await;
+                    adapter.connection((stream, itself), arrival, cancel).await;
                 } else {
                     Box::pin(adapter.ascend(&layers, stream, arrival, cancel)).await;
                 }
@@ -214,7 +214,7 @@ impl Adapter {
     {
         let handshake = Arc::clone(&self.handshakes).acquire_owned().await;
         let Some(_place) = self.place() else { return };
-        self.connection((stream, keep), Arrival::new(peer, handshake.ok()), cancel)
+        self.connection((stream, hidden), Arrival::new(peer, handshake.ok()), cancel)
             .await;
     }
 
@@ -256,12 +256,12 @@ impl Adapter {
             opened = timeout_at(arrival.deadline, Box::pin(self.climb(layers, stream, &mut arrival))) => opened,
         };
         match opened.unwrap_or_else(|_| Err(late())) {
-            Ok(Stream::Plain(stream)) => self.connection((stream, discard), arrival, cancel).await,
+            Ok(Stream::Plain(stream)) => self.connection((stream, itself), arrival, cancel).await,
             Ok(Stream::Tls(stream)) => {
-                let discard: Discard<Box<TlsSocket>> = |stream| discard(stream.get_ref().0.get_ref());
-                self.connection((stream, discard), arrival, cancel).await;
+                self.connection((stream, |stream| below_tls(stream)), arrival, cancel)
+                    .await;
             }
-            Ok(Stream::WebSocket(stream)) => self.connection((stream, keep), arrival, cancel).await,
+            Ok(Stream::WebSocket(stream)) => self.connection((stream, hidden), arrival, cancel).await,
             Err(error) => {
                 self.metrics.handshakes_failed.increment();
                 tracing::debug!(peer = %arrival.peer, %error, "a handshake below MQTT failed");
@@ -271,7 +271,7 @@ impl Adapter {
 
     pub(crate) async fn connection<S>(
         self: &Arc<Self>,
-        (stream, discard): (S, Discard<S>),
+        (stream, socket): (S, Socket<S>),
         arrival: Box<Arrival>,
         cancel: CancellationToken,
     ) where
@@ -279,7 +279,7 @@ impl Adapter {
     {
         let peer = arrival.peer;
         self.metrics.connections.add(1);
-        let cause = Connection::new(Arc::clone(self), stream, discard)
+        let cause = Connection::new(Arc::clone(self), stream, socket)
             .run(arrival, &cancel)
             .await;
         self.metrics.connections.add(-1);

@@ -37,7 +37,7 @@ use crate::limits::{
     ACK_TIME_MAX, BUSY_TIME_MAX, DRAIN_TIME_MAX, HAND_OVER_TIME_MAX, LAST_READS_MAX, OUTPUT_BYTES_STOP, STALL_TIME_MAX,
 };
 use crate::machine::{Cause, Machine, Step};
-use crate::transport::{Arrival, Discard};
+use crate::transport::{Arrival, Socket};
 use inbound::Done;
 use io::Transfer;
 use member::Member;
@@ -48,7 +48,7 @@ use untaken::Untaken;
 pub(crate) struct Connection<S> {
     adapter: Arc<Adapter>,
     stream: S,
-    discard: Discard<S>,
+    socket: Socket<S>,
     machine: Machine,
     input: BytesMut,
     output: BytesMut,
@@ -104,16 +104,16 @@ enum Event {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
-    pub(crate) fn new(adapter: Arc<Adapter>, stream: S, discard: Discard<S>) -> Self {
+    pub(crate) fn new(adapter: Arc<Adapter>, stream: S, socket: Socket<S>) -> Self {
         let machine = Machine::new(adapter.settings, Duration::ZERO);
         Self {
             adapter,
             stream,
-            discard,
+            socket,
             machine,
             input: BytesMut::new(),
             output: BytesMut::new(),
-            untaken: Untaken::new(),
+            untaken: Untaken::default(),
             receipts: VecDeque::new(),
             retaining: None,
             work: None,
@@ -159,6 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let timer = sleep_until(self.next_tick());
         tokio::pin!(timer);
         loop {
+            self.make_room();
             if let Err(cause) = self.advance() {
                 return cause;
             }
@@ -207,25 +208,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Notes when the client has nothing to take.
+    /// Notes when the client has nothing to take. What the system still has counts as taken then.
     fn note_taken(&mut self) {
         if self.output.is_empty() {
             self.moved = Instant::now();
-            if self.untaken.is_flushed && self.machine.held_bytes() == 0 {
-                self.untaken.clear();
+            if self.untaken.is_flushed() {
+                self.untaken.forget_taken(0);
             }
+        }
+    }
+
+    /// Has messages by further subscriptions written again, if the client has taken some. Nothing else tells that they may be.
+    fn make_room(&mut self) {
+        if !self.untaken.has_room() {
+            self.note_taken();
+            self.forget_taken();
         }
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Cause> {
         match event {
-            Event::Transfer(Ok(Transfer::Received | Transfer::Flushed)) => Ok(()),
-            Event::Transfer(Ok(Transfer::Sent)) => {
+            Event::Transfer(Ok(Transfer::Received)) => Ok(()),
+            Event::Transfer(Ok(Transfer::Sent | Transfer::Flushed)) => {
                 self.moved = Instant::now();
                 Ok(())
             }
             Event::Transfer(Ok(Transfer::Withheld)) => {
-                self.recheck();
+                self.withheld();
                 Ok(())
             }
             Event::Transfer(Ok(Transfer::End) | Err(_)) => Err(Cause::Lost),
@@ -259,8 +268,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 let transfer = io::transfer(stream, output, &mut self.input, &mut self.untaken, may_read);
                 match transfer.now_or_never() {
                     Some(Ok(Transfer::Received)) => reads += 1,
-                    Some(Ok(Transfer::Sent | Transfer::Flushed)) => {}
-                    Some(Ok(Transfer::End | Transfer::Withheld) | Err(_)) | None => break,
+                    Some(Ok(Transfer::Sent | Transfer::Flushed | Transfer::Withheld)) => {}
+                    Some(Ok(Transfer::End) | Err(_)) | None => break,
                 }
                 Ok(())
             };
@@ -370,6 +379,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if let Err(cause) = self.drain_saves(deadline).await {
             return cause;
         }
+        if let Err(cause) = self.drain_recheck(deadline).await {
+            return cause;
+        }
         match self.machine.drained(&mut self.output) {
             Step::Close(cause) => cause,
             _ => Cause::Draining,
@@ -385,6 +397,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 break;
             };
             self.saved(saved)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until it is known whether what is written may leave, until `deadline`.
+    async fn drain_recheck(&mut self, deadline: Instant) -> Result<(), Cause> {
+        self.forget_taken();
+        while !self.untaken.is_granted() {
+            self.recheck();
+            let Some(member) = &mut self.member else { break };
+            let Ok(recheck) = timeout_at(deadline, finished(&mut member.recheck)).await else {
+                break;
+            };
+            self.rechecked(recheck)?;
         }
         Ok(())
     }

@@ -30,12 +30,14 @@ pub const COPIED_BYTES_MAX: usize = 64 * 1024;
 pub const READ_BYTES: usize = 8 * 1024;
 /// Times that a connection whose session was taken over still reads what has arrived.
 pub const LAST_READS_MAX: usize = 16;
+/// Bytes that a system takes for a peer beyond its send buffer: what it begins to take, it takes up to one segment.
+pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes waiting for a socket above which no further message is written.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes waiting for a socket above which nothing more is read from it: answers have this room above messages.
 pub const OUTPUT_BYTES_STOP: usize = OUTPUT_BYTES_MAX + 16 * 1024;
 
-/// Subscriptions, with those that have ended, by which messages are written before the client has taken everything.
+/// Subscriptions, with those that have ended, by which messages are written that the client may not have taken.
 pub const UNTAKEN_SUBSCRIPTIONS_MAX: usize = 2 * SUBSCRIPTIONS_MAX;
 
 /// Messages waiting for one session; those that the log keeps are read from there later.

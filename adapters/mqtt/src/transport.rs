@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use trunkline_rpc::ServerTls;
 use trunkline_rpc::server_tls::Budgeted;
 
-use crate::limits::HANDSHAKE_TIME_MAX;
+use crate::limits::{HANDSHAKE_TIME_MAX, SEGMENT_BYTES_MAX};
 pub(crate) use identity::Certified;
 pub use proxy::Network;
 use websocket::{Origins, UpgradedSocket};
@@ -63,18 +64,36 @@ pub(crate) enum Stream {
     WebSocket(Box<UpgradedSocket>),
 }
 
-/// Has what the system has not sent yet thrown away when the stream is closed, as far as that can be told it.
-pub(crate) type Discard<S> = fn(&S);
+/// The socket below a stream, if it is to be had.
+pub(crate) type Socket<S> = fn(&S) -> Option<&TcpStream>;
 
-/// For a socket. Its peer is told by a reset.
+/// That of a stream that is one.
+pub(crate) const fn itself(stream: &TcpStream) -> Option<&TcpStream> {
+    Some(stream)
+}
+
+/// That below TLS.
+pub(crate) fn below_tls(stream: &TlsSocket) -> Option<&TcpStream> {
+    Some(stream.get_ref().0.get_ref())
+}
+
+/// That of a stream which does not give it away.
+pub(crate) const fn hidden<S>(_: &S) -> Option<&TcpStream> {
+    None
+}
+
+/// Bytes that the system may have of what it was given for the peer.
+pub(crate) fn held_bytes_max(socket: &TcpStream) -> usize {
+    let buffer_bytes = SockRef::from(socket).send_buffer_size();
+    buffer_bytes.map_or(usize::MAX, |bytes| bytes.saturating_add(SEGMENT_BYTES_MAX))
+}
+
+/// Has what the system has not sent yet thrown away when the socket is closed. Its peer is told by a reset.
 pub(crate) fn discard(socket: &TcpStream) {
     if let Err(error) = socket.set_zero_linger() {
         tracing::debug!(%error, "what a socket holds goes out when it is closed");
     }
 }
-
-/// For a stream whose socket is not to be had: what the system has goes out.
-pub(crate) const fn keep<S>(_: &S) {}
 
 impl From<TcpListener> for Listener {
     /// MQTT over plain TCP.

@@ -13,12 +13,14 @@ use super::{Connection, io, shares, will};
 use crate::limits::{ACK_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, LEAVE_TIME_MAX};
 use crate::machine::Cause;
 use crate::session::{Content, Ended};
+use crate::transport::discard;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Leaves the session, and hands over what is written, or has it thrown away where it may not be delivered any more.
     pub(super) async fn end(mut self, cause: Cause) {
         // What it acknowledged with its last bytes is not another member's.
         self.done_with_shares();
+        self.forget_taken();
         let leaving = self.member.take().map(|member| self.leave(*member, cause));
         let leaving = OptionFuture::from(leaving).map(drop).shared();
         // Who sees the connection closed finds the session as it was left, unless that takes too long.
@@ -27,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             mut stream,
             mut output,
             mut untaken,
-            discard,
+            socket,
             ..
         } = self;
         let closed = async move {
@@ -40,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
             }
             if !untaken.is_granted() {
-                discard(&stream);
+                socket(&stream).inspect(|socket| discard(socket));
             }
         };
         tokio::join!(closed, leaving);

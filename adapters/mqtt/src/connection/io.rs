@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -48,33 +48,47 @@ pub(super) fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn poll_send<S: AsyncWrite>(
-    mut stream: Pin<&mut S>,
+    stream: Pin<&mut S>,
     context: &mut Context<'_>,
     output: &mut BytesMut,
     untaken: &mut Untaken,
 ) -> Poll<io::Result<Transfer>> {
-    if untaken.is_withheld() || (output.is_empty() && untaken.is_flushed) {
+    if untaken.is_withheld() || (output.is_empty() && untaken.is_flushed()) {
         return Poll::Pending;
     }
     if !untaken.is_granted() {
         untaken.withhold();
         return Poll::Ready(Ok(Transfer::Withheld));
     }
-    if !output.is_empty() {
-        let sent = std::task::ready!(stream.poll_write(context, output))?;
-        if sent == 0 {
-            return Poll::Ready(Err(ErrorKind::WriteZero.into()));
-        }
-        output.advance(sent);
-        untaken.is_flushed = false;
-        if output.is_empty() {
-            *output = BytesMut::new();
-        }
-        return Poll::Ready(Ok(Transfer::Sent));
+    poll_give(stream, context, output, untaken)
+}
+
+/// Gives the stream output, of which it has handed on all that it was given before: else nobody would know how far a client is that always
+/// has something to take.
+fn poll_give<S: AsyncWrite>(
+    mut stream: Pin<&mut S>,
+    context: &mut Context<'_>,
+    output: &mut BytesMut,
+    untaken: &mut Untaken,
+) -> Poll<io::Result<Transfer>> {
+    if !untaken.is_flushed() {
+        ready!(stream.as_mut().poll_flush(context))?;
+        untaken.flushed();
+        return Poll::Ready(Ok(Transfer::Flushed));
     }
-    std::task::ready!(stream.as_mut().poll_flush(context))?;
-    untaken.is_flushed = true;
-    Poll::Ready(Ok(Transfer::Flushed))
+    let sent = ready!(stream.as_mut().poll_write(context, output))?;
+    if sent == 0 {
+        return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+    }
+    untaken.gave(output, sent);
+    output.advance(sent);
+    if output.is_empty() {
+        *output = BytesMut::new();
+    }
+    if stream.poll_flush(context)?.is_ready() {
+        untaken.flushed();
+    }
+    Poll::Ready(Ok(Transfer::Sent))
 }
 
 fn poll_receive<S: AsyncRead>(
@@ -84,7 +98,7 @@ fn poll_receive<S: AsyncRead>(
 ) -> Poll<io::Result<Transfer>> {
     let mut room = [MaybeUninit::uninit(); READ_BYTES];
     let mut buffer = ReadBuf::uninit(&mut room);
-    std::task::ready!(stream.poll_read(context, &mut buffer))?;
+    ready!(stream.poll_read(context, &mut buffer))?;
     let received = buffer.filled();
     if received.is_empty() {
         return Poll::Ready(Ok(Transfer::End));
@@ -98,24 +112,33 @@ fn poll_receive<S: AsyncRead>(
     Poll::Ready(Ok(Transfer::Received))
 }
 
-/// Hands over what is written and closes, once the session is left. What the peer still sends is read and thrown away: closing with unread bytes would
-/// make the system throw away what the peer has not read yet.
+/// Hands over what is written and closes, once the session is left; of messages only while it is certain that they may leave. What the peer
+/// still sends is read and thrown away: closing with unread bytes would make the system throw away what the peer has not read yet.
 ///
 /// # Errors
-/// The stream takes no more, or what is written may not be handed over any more.
+/// The stream takes no more, or it has a part of a message that may not leave any more.
 pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut BytesMut,
     untaken: &mut Untaken,
     left: impl Future,
 ) -> io::Result<()> {
-    while !output.is_empty() || !untaken.is_flushed {
-        let is_withheld = untaken.is_withheld();
-        let send = poll_fn(|context| poll_send(Pin::new(&mut *stream), context, output, untaken));
-        if is_withheld || matches!(send.await?, Transfer::Withheld) {
-            return Err(ErrorKind::PermissionDenied.into());
+    let mut may_have_messages = true;
+    let handed_over = poll_fn(|context| {
+        while !output.is_empty() || !untaken.is_flushed() {
+            // Asked whenever more may leave: nobody is told any more that permissions lapsed, or came back.
+            if may_have_messages && !untaken.is_granted() {
+                if !untaken.leave_out_messages(output) {
+                    return Poll::Ready(Err(io::Error::from(ErrorKind::PermissionDenied)));
+                }
+                may_have_messages = false;
+            } else {
+                ready!(poll_give(Pin::new(&mut *stream), context, output, untaken))?;
+            }
         }
-    }
+        Poll::Ready(Ok(()))
+    });
+    handed_over.await?;
     left.await;
     stream.shutdown().await?;
     let mut room = [0; 512];

@@ -175,6 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 .unwrap_or(0);
             if keeping.is_due(mark, behind, self.machine.wants_save()) {
                 let kept = self.machine.begin_save();
+                self.untaken.begin_save();
                 keeping.head = head;
                 let content = member.content(&self.adapter, self.machine.expiry_s(), head, kept);
                 let received = received(&member.tickets, &content.kept.sent);
@@ -201,6 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 keeping.owned = Some(owned);
                 keeping.waiting_since = None;
                 self.machine.saved(&mut self.output);
+                self.untaken.saved(self.output.len(), self.machine.held_bytes() == 0);
                 Ok(())
             }
             // It is another connection's now, perhaps on another node.

@@ -101,7 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         match delivered {
             Delivered::Sent => {
                 of_qos(&metrics.delivered, offer.qos).increment();
-                self.untaken.add(&item.subscription);
+                let is_saved_first = self.machine.held_bytes() > 0;
+                self.untaken.add(&item.subscription, self.output.len(), is_saved_first);
             }
             Delivered::TooLarge => metrics.lost_too_large.increment(),
             Delivered::Expired => metrics.lost_expired.increment(),
@@ -127,7 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Outbound::News => {}
             Outbound::Taken => self.ending = Some(Ending::HandOver),
             Outbound::Disturbed => {
-                if !member.is_current() {
+                let is_current = member.is_current();
+                self.forget_taken();
+                if !is_current || !self.untaken.is_granted() {
                     self.recheck();
                 }
             }

@@ -12,6 +12,7 @@ use super::{Connection, ended};
 use crate::limits::RECHECK_PAUSE;
 use crate::machine::Cause;
 use crate::subscription::Subscription;
+use crate::transport::held_bytes_max;
 
 /// What the permissions of a session are now.
 pub(super) struct Recheck {
@@ -55,10 +56,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
+    /// Asks again before anything further leaves, unless all of it may.
+    pub(super) fn withheld(&mut self) {
+        self.forget_taken();
+        match self.untaken.is_granted() {
+            true => self.untaken.release(),
+            false => self.recheck(),
+        }
+    }
+
+    /// Forgets what the client has taken, as far as the system below can be asked.
+    pub(super) fn forget_taken(&mut self) {
+        if self.untaken.has_any() {
+            let socket = (self.socket)(&self.stream);
+            self.untaken.forget_taken(socket.map_or(0, held_bytes_max));
+        }
+    }
+
     pub(super) fn rechecked(&mut self, recheck: Recheck) -> Result<(), Cause> {
         if self.member.is_none() {
             return Ok(());
         }
+        self.forget_taken();
         match recheck.session {
             Ok(()) | Err(Refusal::Unavailable) => {}
             Err(Refusal::Disabled | Refusal::BadCredentials) if self.untaken.has_any() => return Err(Cause::Withdrawn),

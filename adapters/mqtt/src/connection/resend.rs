@@ -136,7 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         let now_ns = self.adapter.clock.now_ns();
         if self.machine.resend(sent, &offer, now_ns, &mut self.output) {
-            self.untaken.add(&item.subscription);
+            let is_saved_first = self.machine.held_bytes() > 0;
+            self.untaken.add(&item.subscription, self.output.len(), is_saved_first);
         } else {
             metrics.lost_too_large.increment();
             self.machine.give_up(sent, &mut self.output);

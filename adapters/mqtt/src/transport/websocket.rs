@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::adapter::Adapter;
 use crate::limits::WEBSOCKET_REQUEST_BYTES_MAX;
-use crate::transport::keep;
+use crate::transport::hidden;
 pub use handshake::Origins;
 pub(crate) use stream::WebSocket;
 
@@ -82,7 +82,7 @@ impl WebSockets {
             // A client that goes before the answer reaches it is none.
             if let Ok(Ok(upgraded)) = upgraded {
                 let stream = WebSocket::new(TokioIo::new(upgraded));
-                adapter.connection((stream, keep), arrival, cancel).await;
+                adapter.connection((stream, hidden), arrival, cancel).await;
             }
         });
         answer

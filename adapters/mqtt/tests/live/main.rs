@@ -32,6 +32,7 @@ mod tls;
 mod unheard;
 mod websocket;
 mod wills;
+mod withheld;
 
 use std::net::SocketAddr;
 use std::ops::Range;
