@@ -18,7 +18,7 @@ pub struct OpenGate {
     grant: Arc<Grant>,
     names: DigestKey,
     denied_filters: Vec<String>,
-    denied_topics: Vec<String>,
+    is_topic_denied: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 impl OpenGate {
@@ -30,14 +30,17 @@ impl OpenGate {
             grant: Arc::new(Grant::new(domain_id, channel_id, Lease::unlimited())),
             names: DigestKey::new([0; KEY_BYTES]),
             denied_filters,
-            denied_topics: Vec::new(),
+            is_topic_denied: Box::new(|_| false),
         }
     }
 
-    /// The same gate, which denies publishing to exactly `denied_topics`.
+    /// The same gate, which denies publishing to the topics that `is_topic_denied` says.
     #[must_use]
-    pub fn denying_publish(self, denied_topics: Vec<String>) -> Self {
-        Self { denied_topics, ..self }
+    pub fn denying_publish(self, is_topic_denied: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            is_topic_denied: Box::new(is_topic_denied),
+            ..self
+        }
     }
 
     /// Withdraws all that it permits, as a change of authorization does: no grant of it holds from now on.
@@ -46,11 +49,11 @@ impl OpenGate {
     }
 
     fn decide(&self, action: Action, topic: &str) -> Result<Permit, Denial> {
-        let denied = match action {
-            Action::Publish => &self.denied_topics,
-            Action::Subscribe => &self.denied_filters,
+        let is_denied = match action {
+            Action::Publish => (self.is_topic_denied)(topic),
+            Action::Subscribe => self.denied_filters.iter().any(|denied| denied == topic),
         };
-        if denied.iter().any(|denied| denied == topic) {
+        if is_denied {
             return Err(Denial::NotAuthorized);
         }
         Ok(Permit {

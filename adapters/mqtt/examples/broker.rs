@@ -1,6 +1,7 @@
 //! A broker for testing: the adapter with free topics and without authentication, on the embedded bus.
 //!
-//! It exists so that MQTT suites and tools can be run against the adapter unchanged. It is not for use.
+//! It exists so that MQTT suites and tools can be run against the adapter unchanged: it takes all that the standard allows, and says of a
+//! refusal no more than its code, as most of them expect of a broker. It is not for use.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,12 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::EmbeddedBus;
 use trunkline_bus::embedded::Config;
+use trunkline_bus::envelope::PAYLOAD_BYTES_MAX;
 use trunkline_core::SystemClock;
 use trunkline_gate::OpenGate;
 use trunkline_mqtt::{Adapter, DeniedPublish, Deps, Refusals, Settings};
 use trunkline_mqtt_wire::Limits;
 
-/// A broker FOR TESTING ONLY: anybody may publish and subscribe to anything.
+/// A broker FOR TESTING ONLY: anybody may publish and subscribe to anything, but for what brokers keep for themselves, `$share/...` and
+/// `$SYS/...`, where only bridges tell their state. A message has 1,000,000 bytes at most, which is the log's limit.
 #[derive(Parser)]
 struct Arguments {
     /// Port on 127.0.0.1; 0 picks one.
@@ -27,18 +30,19 @@ struct Arguments {
     #[arg(long)]
     data: Option<PathBuf>,
     /// Topic filter that nobody may subscribe to; may be given more than once.
-    #[arg(long)]
+    #[arg(long, value_name = "TOPIC")]
     deny_subscribe: Vec<String>,
     /// Topic that nobody may publish to; may be given more than once.
-    #[arg(long)]
+    #[arg(long, value_name = "TOPIC")]
     deny_publish: Vec<String>,
-    /// Keep to Mosquitto's limits, and say what it does, and no more: its scripts compare every byte of an answer.
+    /// Keep to the limits of the product, and give reasons in words as it does.
     #[arg(long)]
-    as_mosquitto: bool,
+    as_trunkline: bool,
 }
 
-/// What Mosquitto announces, which has no limit for a packet but the standard's, and how little it says of a refusal.
-const MOSQUITTO: Settings = Settings {
+/// No limit for a packet but the standard's, and little said of a refusal. Where the standard leaves a choice, it is Mosquitto's, whose
+/// scripts compare every byte of an answer.
+const STANDARD: Settings = Settings {
     payload_bytes_max: Limits::STANDARD_PACKET_BYTES_MAX as usize,
     keep_alive_s_max: u16::MAX,
     receive_max: 20,
@@ -59,9 +63,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let temporary = tempfile::tempdir()?;
     let folder = arguments.data.as_deref().unwrap_or(temporary.path());
     let clock = Arc::new(SystemClock);
-    let bus = EmbeddedBus::open(folder, Config::default(), clock.clone()).await?;
+    let config = Config {
+        payload_bytes_max: PAYLOAD_BYTES_MAX,
+        ..Config::default()
+    };
+    let bus = EmbeddedBus::open(folder, config, clock.clone()).await?;
     let deps = Deps {
-        gate: Arc::new(OpenGate::new(arguments.deny_subscribe).denying_publish(arguments.deny_publish)),
+        gate: Arc::new(OpenGate::new(arguments.deny_subscribe).denying_publish(move |topic| {
+            is_the_brokers_own(topic) || arguments.deny_publish.iter().any(|denied| denied == topic)
+        })),
         log: bus.log.clone(),
         live: bus.live.clone(),
         state: bus.state.clone(),
@@ -69,13 +79,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         metrics: trunkline_telemetry::Metrics::new(),
         tracer: Default::default(),
     };
-    let settings = match arguments.as_mosquitto {
-        true => Settings {
+    let settings = match arguments.as_trunkline {
+        true => Settings::default(),
+        false => Settings {
             // Sessions of before may be away and subscribe.
             tells_unheard: arguments.data.is_none(),
-            ..MOSQUITTO
+            ..STANDARD
         },
-        false => Settings::default(),
     };
     let adapter = Adapter::open(deps, settings);
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port))).await?;
@@ -101,4 +111,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     router.await?;
     bus.close().await;
     Ok(())
+}
+
+/// Whether a topic is one that brokers do not let clients publish to (4.7.2): bridges tell in one below `$SYS` whether they are there, and by
+/// `$share` a subscription is shared, so nobody could ask for such a topic.
+fn is_the_brokers_own(topic: &str) -> bool {
+    let is_state = topic.starts_with("$SYS/broker/connection/") && topic.ends_with("/state");
+    topic.starts_with("$share/") || topic.starts_with("$SYS/") && !is_state
 }

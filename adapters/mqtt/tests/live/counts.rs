@@ -38,7 +38,7 @@ async fn broker() -> Broker {
         payload_bytes_max: 2 * RETAINED_BYTES_MAX,
         ..Settings::default()
     };
-    let gate = OpenGate::new(vec!["denied".to_owned()]).denying_publish(vec!["denied".to_owned()]);
+    let gate = OpenGate::new(vec!["denied".to_owned()]).denying_publish(|topic| topic == "denied");
     let folder = tempfile::tempdir().unwrap();
     let open = |deps| {
         Adapter::open(
