@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use trunkline_bus::envelope::ENVELOPE_OVERHEAD_BYTES_MAX;
 use trunkline_bus::state::VALUE_BYTES_MAX;
 
 /// Bytes of a packet beyond its payload: header, topic and properties.
@@ -106,7 +107,9 @@ pub const SESSIONS_PER_CLIENT_MAX: usize = 100;
 /// Bytes of the filters of a session that outlives its connection.
 pub const SESSION_FILTER_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of the record of a session. What it holds has limits of its own that keep it below this.
-pub const SESSION_BYTES_MAX: usize = 128 * 1024;
+pub const SESSION_BYTES_MAX: usize = 448 * 1024;
+/// Bytes of a topic in the record of a session: the standard's limit, since what a node takes is for its settings to say.
+pub const SESSION_TOPIC_BYTES_MAX: usize = u16::MAX as usize;
 /// Runs of equal generations among the packet ids of a session.
 pub const GENERATION_RUNS_MAX: usize = 4_096;
 /// Messages at QoS 2 of a 3.1.1 client that were not released, in a session that outlives its connection.
@@ -139,8 +142,8 @@ pub const REPLAYS_MAX: usize = 64;
 pub const SAVE_LAG_MAX: u64 = 16_384;
 /// Time after which such a session is saved.
 pub const SAVE_LAG_PAUSE: Duration = Duration::from_secs(60);
-/// Bytes of a will in the record of its session, with all that is said of it: a CONNECT has room for no more.
-pub const WILL_BYTES_MAX: usize = CONNECT_BYTES_MAX as usize + 1_024;
+/// Bytes of a will in the record of its session, with all that is said of it: the largest payload of the standard in the largest envelope.
+pub const WILL_BYTES_MAX: usize = u16::MAX as usize + ENVELOPE_OVERHEAD_BYTES_MAX;
 /// Time in which a will is published before it is left for later, without its connection.
 pub const WILL_TIME_MAX: Duration = Duration::from_secs(1);
 /// Pause before a session without a connection is looked at again when what is due could not be done.

@@ -16,7 +16,7 @@ use trunkline_mqtt_wire::{Publish, PublishProperties, QoS, Utf8Bytes, Will};
 use trunkline_proto::messages::v1::Envelope;
 
 use crate::connection::publication;
-use crate::limits::{RECHECK_PAUSE, TOPIC_BYTES_MAX, WILL_BYTES_MAX};
+use crate::limits::{RECHECK_PAUSE, SESSION_TOPIC_BYTES_MAX, WILL_BYTES_MAX};
 use crate::metrics::{Metrics, of_qos};
 use crate::retained::{Admission, Retained, Slot};
 use crate::session::{Reader, put_long};
@@ -60,7 +60,7 @@ impl Testament {
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        let topic = std::str::from_utf8(reader.long(TOPIC_BYTES_MAX.into())?).ok()?;
+        let topic = std::str::from_utf8(reader.long(SESSION_TOPIC_BYTES_MAX)?).ok()?;
         let topic = Utf8Bytes::try_from(topic).ok()?;
         let delay_s = reader.u32()?;
         let (does_expire, after_s) = (reader.flag()?, reader.u32()?);
@@ -274,10 +274,10 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn largest_will() -> Testament {
+    pub(crate) fn large_will(topic_bytes: usize, envelope_bytes: usize) -> Testament {
         Testament {
-            topic: Utf8Bytes::try_from("t".repeat(TOPIC_BYTES_MAX.into())).unwrap(),
-            envelope: vec![7; WILL_BYTES_MAX].into(),
+            topic: Utf8Bytes::try_from("t".repeat(topic_bytes)).unwrap(),
+            envelope: vec![7; envelope_bytes].into(),
             ..will_after(u32::MAX)
         }
     }

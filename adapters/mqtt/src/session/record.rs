@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::bytes::{Reader, put_long, put_number};
 use crate::limits::{
-    EXPIRY_NEVER_S, GENERATION_RUNS_MAX, RECEIVED_KEPT_MAX, SESSION_BYTES_MAX, SUBSCRIPTIONS_MAX, TOPIC_BYTES_MAX,
-    WINDOW_MAX,
+    EXPIRY_NEVER_S, GENERATION_RUNS_MAX, RECEIVED_KEPT_MAX, SESSION_BYTES_MAX, SESSION_TOPIC_BYTES_MAX,
+    SUBSCRIPTIONS_MAX, WINDOW_MAX,
 };
 use crate::machine::generations::Run;
 use crate::machine::{Awaits, Generations, Kept, Sent, Source};
@@ -284,7 +284,7 @@ impl Stored {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        let filter = reader.long(TOPIC_BYTES_MAX.into())?;
+        let filter = reader.long(SESSION_TOPIC_BYTES_MAX)?;
         let flags = reader.u8()?;
         let id = match reader.number()? {
             0 => None,
@@ -319,7 +319,7 @@ const GROUP: u8 = 32;
 impl Unsent {
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let (up_to, has_begun) = (reader.number()?, reader.flag()?);
-        let after = std::str::from_utf8(reader.long(TOPIC_BYTES_MAX.into())?).ok()?;
+        let after = std::str::from_utf8(reader.long(SESSION_TOPIC_BYTES_MAX)?).ok()?;
         Some(Self {
             up_to,
             after: has_begun.then(|| after.into()),

@@ -27,6 +27,7 @@ mod shared_nodes;
 mod shared_unheard;
 mod slow;
 mod standard;
+mod standard_limits;
 mod start;
 mod tls;
 mod unheard;

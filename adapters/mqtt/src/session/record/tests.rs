@@ -4,7 +4,8 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::will::tests::{any_will, largest_will, will_after};
+use crate::limits::{CONNECT_BYTES_MAX, TOPIC_BYTES_MAX, WILL_BYTES_MAX};
+use crate::will::tests::{any_will, large_will, will_after};
 
 fn packet_ids() -> impl Strategy<Value = PacketId> {
     (1..=u16::MAX).prop_map(|id| PacketId::new(id).unwrap())
@@ -112,8 +113,8 @@ proptest! {
     }
 }
 
-#[test]
-fn the_largest_record_is_within_its_limit() {
+/// The largest record of a node that takes topics of so many bytes, with a will of so many.
+fn largest(topic_bytes: usize, will_bytes: usize) -> Record {
     let filters = crate::limits::SESSION_FILTER_BYTES_MAX / SUBSCRIPTIONS_MAX;
     let stored = Stored {
         filter: "f".repeat(filters).into(),
@@ -132,7 +133,7 @@ fn the_largest_record_is_within_its_limit() {
     };
     let mut subscriptions = vec![stored; SUBSCRIPTIONS_MAX];
     // One at a time is under way.
-    let after = "t".repeat(TOPIC_BYTES_MAX.into());
+    let after = "t".repeat(topic_bytes);
     subscriptions[0].unsent = Some(Unsent {
         up_to: u64::MAX,
         after: Some(after.into()),
@@ -150,7 +151,7 @@ fn the_largest_record_is_within_its_limit() {
         first: u16::try_from(2 * i + 1).unwrap(),
         generation: u32::MAX - u32::from(i % 2 == 0),
     });
-    let record = Record {
+    Record {
         session_id: SessionId::new(),
         owner: Some(NodeId::new()),
         epoch: u64::MAX,
@@ -171,12 +172,22 @@ fn the_largest_record_is_within_its_limit() {
                     .collect(),
                 generations: Generations::of_runs(runs).unwrap(),
             },
-            will: Some(Arc::new(largest_will())),
+            will: Some(Arc::new(large_will(topic_bytes, will_bytes))),
         },
-    };
-    let value = record.encode();
-    assert!(value.len() <= SESSION_BYTES_MAX, "{}", value.len());
-    assert_eq!(Record::decode(&value), Some(record));
+    }
+}
+
+#[test]
+fn the_largest_record_is_within_its_limit() {
+    // With the product's limits, and with none but the standard's.
+    let product = (TOPIC_BYTES_MAX.into(), CONNECT_BYTES_MAX as usize + 1_024, 128 * 1024);
+    let standard = (SESSION_TOPIC_BYTES_MAX, WILL_BYTES_MAX, SESSION_BYTES_MAX);
+    for (topic_bytes, will_bytes, bytes_max) in [product, standard] {
+        let record = largest(topic_bytes, will_bytes);
+        let value = record.encode();
+        assert!(value.len() <= bytes_max, "{}", value.len());
+        assert_eq!(Record::decode(&value), Some(record));
+    }
 }
 
 fn left(owner: Option<NodeId>, expiry_s: u32, delay_s: Option<u32>) -> Record {
