@@ -326,15 +326,18 @@ pub trait Log: Send + Sync + 'static {
     async fn append(&self, entry: NewEntry) -> Result<Receipt, AppendError>;
 
     /// Takes `entry` without promise (QoS 0), if there is room in the queue. One that is refused is dropped and counted; so is one that
-    /// finds no room within [`IN_VAIN_TIME`] of another that has waited for it in vain.
+    /// finds no room within [`IN_VAIN_TIME`] of another that has waited for it in vain, with [`AppendError::Unanswered`].
     ///
     /// # Errors
     /// [`TryAppendError::Busy`] gives the entry back: stop reading from its publisher and use [`Log::append_unacknowledged`].
     fn try_append_unacknowledged(&self, entry: NewEntry) -> Result<(), TryAppendError>;
 
-    /// Takes `entry` without promise (QoS 0), waiting for room as [`Log::append`] does, for [`UNACKNOWLEDGED_WAIT_MAX`] at most; then it
-    /// is dropped and counted. Says whether it was taken. Cancel safe: when dropped before it returned, the entry was not taken.
-    async fn append_unacknowledged(&self, entry: NewEntry) -> bool;
+    /// Takes `entry` without promise (QoS 0), waiting for room as [`Log::append`] does, for [`UNACKNOWLEDGED_WAIT_MAX`] at most. Cancel
+    /// safe: when dropped before it returned, the entry was not taken.
+    ///
+    /// # Errors
+    /// Why it was not taken, but dropped and counted; [`AppendError::Unanswered`] where there was no room in time.
+    async fn append_unacknowledged(&self, entry: NewEntry) -> Result<(), AppendError>;
 
     /// Every unacknowledged entry that is taken from now on, by whichever node, before it is durable: this is how subscribers
     /// get QoS 0 without waiting for a sync. A slow holder loses the oldest and is told how many. Such entries come again

@@ -146,10 +146,17 @@ async fn a_full_queue_gives_the_entry_back_and_room_comes_with_a_commit() {
         "{unacknowledged:?}"
     );
     assert_eq!(bus.log.stats().dropped, 0);
+    let dropped = bus.log.append_unacknowledged(refused.clone()).await;
+    assert!(matches!(dropped, Err(AppendError::Unanswered)), "{dropped:?}");
+    assert_eq!(bus.log.stats().dropped, 1);
     sqlx::raw_sql("ROLLBACK").execute(&mut intruder).await.unwrap();
-    let last = in_time("room", bus.log.append(refused)).await.unwrap();
+    let last = in_time("room", bus.log.append(refused.clone())).await.unwrap();
     let appended = in_time("the append", last).await.unwrap();
     assert_eq!(appended.sequence, receipts.len() as u64 + 1);
+    let log = Arc::clone(&bus.log);
+    bus.close().await;
+    let dropped = log.append_unacknowledged(refused).await;
+    assert!(matches!(dropped, Err(AppendError::Closed)), "{dropped:?}");
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn each_kind_of_process_does_its_part_with_its_own_rights() {
 
     let domain = DomainId::new();
     let mut tap = adapter.log.tap();
-    assert!(adapter.log.append_unacknowledged(entry(domain, "x")).await);
+    adapter.log.append_unacknowledged(entry(domain, "x")).await.unwrap();
     in_time("the tap", tap.next()).await.unwrap();
     let appended = adapter.log.append(entry(domain, "x")).await.unwrap().await.unwrap();
     in_time("the news", adapter.log.wait(appended.shard, appended.sequence - 1))

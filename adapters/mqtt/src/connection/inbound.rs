@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         match taken {
             Ok(None) => self.let_go(Unanswered::Taken),
             Ok(Some(receipt)) => self.let_go(Unanswered::Retaining(receipt)),
-            Err(TryAppendError::Refused(error)) => self.let_go(Unanswered::Dropped((&error).into())),
+            Err(TryAppendError::Refused(error)) => self.let_go(Unanswered::Dropped(Refused::of_drop(&error))),
             Err(TryAppendError::Busy(entry)) => return self.wait_for_room(publish, permit, entry),
         }
         Ok(())
@@ -299,13 +299,13 @@ async fn appended(log: &dyn Log, publish: Publish, entry: NewEntry) -> Done {
     Done::LetGo(if publish.retain {
         match timeout(UNACKNOWLEDGED_WAIT_MAX, log.append(entry)).await {
             Ok(Ok(receipt)) => Unanswered::Retaining(receipt),
-            Ok(Err(error)) => Unanswered::Dropped((&error).into()),
+            Ok(Err(error)) => Unanswered::Dropped(Refused::of_drop(&error)),
             Err(_) => Unanswered::Dropped(Refused::Busy),
         }
     } else {
         match log.append_unacknowledged(entry).await {
-            true => Unanswered::Taken,
-            false => Unanswered::Dropped(Refused::Busy),
+            Ok(()) => Unanswered::Taken,
+            Err(error) => Unanswered::Dropped(Refused::of_drop(&error)),
         }
     })
 }

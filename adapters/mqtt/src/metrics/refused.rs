@@ -70,6 +70,14 @@ impl Refused {
         Self::Unavailable,
     ];
 
+    /// Why a message at QoS 0 is dropped. Nobody waits for the log to answer there, but for room in it.
+    pub(crate) fn of_drop(error: &AppendError) -> Self {
+        if matches!(error, AppendError::Unanswered) {
+            return Self::Busy;
+        }
+        error.into()
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::BadCredentials => "bad_credentials",
@@ -202,6 +210,11 @@ mod tests {
             let cause = Refused::from(&error);
             assert_eq!(cause.name(), name);
             assert!(Refused::PUBLISH.contains(&cause) && Refused::DROPPED.contains(&cause));
+            let dropped = match error {
+                AppendError::Unanswered => "busy",
+                _ => name,
+            };
+            assert_eq!(Refused::of_drop(&error).name(), dropped);
         }
         for (refusal, name) in [
             (Refusal::BadCredentials, "bad_credentials"),

@@ -411,7 +411,7 @@ pub async fn an_unacknowledged_entry_is_tapped_and_kept(world: &mut dyn LogWorld
     let mut tap = log.tap();
     let new = entry(DomainId::new(), "unacknowledged");
     let shard = log.shard_of(new.domain());
-    assert!(log.append_unacknowledged(new.clone()).await);
+    log.append_unacknowledged(new.clone()).await.unwrap();
     let tapped = in_time("the tap", tap.next()).await.unwrap();
     assert_eq!(tapped, *new.envelope());
     in_time("the append", log.wait(shard, 0)).await.unwrap();
@@ -428,6 +428,8 @@ pub async fn an_entry_over_the_limit_is_refused(world: &mut dyn LogWorld) {
     let log = world.open(limits).await;
     let refusal = append(&*log, entry(DomainId::new(), vec![0; 20_000])).await;
     assert!(matches!(refusal, Err(AppendError::TooLarge { .. })), "{refusal:?}");
+    let dropped = log.append_unacknowledged(entry(DomainId::new(), vec![0; 20_000])).await;
+    assert!(matches!(dropped, Err(AppendError::TooLarge { .. })), "{dropped:?}");
 }
 
 /// The child's part of the case "resume after kill": appends for ever, and tells each message that was acknowledged.

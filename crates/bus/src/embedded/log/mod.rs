@@ -180,6 +180,12 @@ impl EmbeddedLog {
         Ok(entry)
     }
 
+    /// Counts an entry without promise that is dropped, and says why.
+    fn dropped(&self, why: AppendError) -> AppendError {
+        self.shared.counters.dropped.fetch_add(1, Relaxed);
+        why
+    }
+
     /// Queues `entry` without promise. The tap first: who reads the entry from the log finds it in the tap already.
     fn queue_unacknowledged(&self, entry: NewEntry) -> Result<(), AppendError> {
         self.shared.counters.queued.fetch_add(1, Relaxed);
@@ -277,36 +283,32 @@ impl Log for EmbeddedLog {
     fn try_append_unacknowledged(&self, entry: NewEntry) -> Result<(), TryAppendError> {
         let entry = match self.take_room(entry) {
             Ok(entry) => entry,
-            Err(TryAppendError::Refused(refusal)) => {
-                self.shared.counters.dropped.fetch_add(1, Relaxed);
-                return Err(TryAppendError::Refused(refusal));
-            }
+            Err(TryAppendError::Refused(refusal)) => return Err(TryAppendError::Refused(self.dropped(refusal))),
             Err(TryAppendError::Busy(_)) if self.in_vain.is_recent() => {
-                self.shared.counters.dropped.fetch_add(1, Relaxed);
-                return Err(TryAppendError::Refused(AppendError::Unanswered));
+                return Err(TryAppendError::Refused(self.dropped(AppendError::Unanswered)));
             }
             Err(busy) => return Err(busy),
         };
         self.queue_unacknowledged(entry).map_err(TryAppendError::Refused)
     }
 
-    async fn append_unacknowledged(&self, entry: NewEntry) -> bool {
+    async fn append_unacknowledged(&self, entry: NewEntry) -> Result<(), AppendError> {
+        if let Some(refusal) = self.refusal(&entry) {
+            return Err(self.dropped(refusal));
+        }
         let room = async {
             self.shared.held_back().await;
             self.shared.room.acquire_many(cost(&entry)).await
         };
-        if self.refusal(&entry).is_none() {
-            let room = timeout(UNACKNOWLEDGED_WAIT_MAX, room).await;
-            if room.is_err() {
+        match timeout(UNACKNOWLEDGED_WAIT_MAX, room).await {
+            Ok(Ok(room)) => room.forget(),
+            Ok(Err(_)) => return Err(self.dropped(AppendError::Closed)),
+            Err(_) => {
                 self.in_vain.note();
-            }
-            if let Ok(Ok(room)) = room {
-                room.forget();
-                return self.queue_unacknowledged(entry).is_ok();
+                return Err(self.dropped(AppendError::Unanswered));
             }
         }
-        self.shared.counters.dropped.fetch_add(1, Relaxed);
-        false
+        self.queue_unacknowledged(entry)
     }
 
     fn tap(&self) -> Feed<Arc<Envelope>> {

@@ -123,6 +123,12 @@ impl NatsLog {
         Ok(entry)
     }
 
+    /// Counts an entry without promise that is dropped, and says why.
+    fn dropped(&self, why: AppendError) -> AppendError {
+        self.shared.counters.dropped.fetch_add(1, Relaxed);
+        why
+    }
+
     /// Sends `entry` without promise. Listeners of this node get it here; those of others hear the publish itself.
     fn send_unacknowledged(&self, entry: NewEntry) -> Result<(), AppendError> {
         self.shared.tap.send(entry.envelope(), entry.encoded().len());
@@ -248,32 +254,29 @@ impl Log for NatsLog {
     fn try_append_unacknowledged(&self, entry: NewEntry) -> Result<(), TryAppendError> {
         let entry = match self.take_room(entry) {
             Ok(entry) => entry,
-            Err(TryAppendError::Refused(refusal)) => {
-                self.shared.counters.dropped.fetch_add(1, Relaxed);
-                return Err(TryAppendError::Refused(refusal));
-            }
+            Err(TryAppendError::Refused(refusal)) => return Err(TryAppendError::Refused(self.dropped(refusal))),
             Err(TryAppendError::Busy(_)) if self.in_vain.is_recent() => {
-                self.shared.counters.dropped.fetch_add(1, Relaxed);
-                return Err(TryAppendError::Refused(AppendError::Unanswered));
+                return Err(TryAppendError::Refused(self.dropped(AppendError::Unanswered)));
             }
             Err(busy) => return Err(busy),
         };
         self.send_unacknowledged(entry).map_err(TryAppendError::Refused)
     }
 
-    async fn append_unacknowledged(&self, entry: NewEntry) -> bool {
-        if self.refusal(&entry).is_none() {
-            let room = timeout(UNACKNOWLEDGED_WAIT_MAX, self.shared.room.acquire_many(cost(&entry))).await;
-            if room.is_err() {
+    async fn append_unacknowledged(&self, entry: NewEntry) -> Result<(), AppendError> {
+        if let Some(refusal) = self.refusal(&entry) {
+            return Err(self.dropped(refusal));
+        }
+        let room = self.shared.room.acquire_many(cost(&entry));
+        match timeout(UNACKNOWLEDGED_WAIT_MAX, room).await {
+            Ok(Ok(room)) => room.forget(),
+            Ok(Err(_)) => return Err(self.dropped(AppendError::Closed)),
+            Err(_) => {
                 self.in_vain.note();
-            }
-            if let Ok(Ok(room)) = room {
-                room.forget();
-                return self.send_unacknowledged(entry).is_ok();
+                return Err(self.dropped(AppendError::Unanswered));
             }
         }
-        self.shared.counters.dropped.fetch_add(1, Relaxed);
-        false
+        self.send_unacknowledged(entry)
     }
 
     fn tap(&self) -> Feed<Arc<Envelope>> {
