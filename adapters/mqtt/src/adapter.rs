@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trunkline_bus::{Live, Log, State};
-use trunkline_core::{ClientId, Clock};
-use trunkline_gate::{Gate, Permit};
+use trunkline_core::{ChannelId, ClientId, Clock, DomainId};
+use trunkline_gate::Gate;
 use trunkline_telemetry::Tracer;
 
 use crate::attendance::Attendance;
@@ -128,13 +128,12 @@ impl Adapter {
         })
     }
 
-    /// Whether a message is certain to go to nobody, and its publisher is to know ([`Settings::tells_unheard`]).
-    pub(crate) fn is_unheard(&self, permit: &Permit, topic: &str) -> bool {
-        let place = (permit.domain_id(), permit.channel_id());
+    /// Whether a message is certain to go to nobody now, and its publisher is to know ([`Settings::tells_unheard`]).
+    pub(crate) fn is_unheard(&self, place: (DomainId, ChannelId), subtopic: &str) -> bool {
         self.settings.tells_unheard
             && self.shared.is_empty()
             && !self.sessions.has_kept()
-            && !self.router.index.has(place, permit.subtopic(topic))
+            && !self.router.index.has(place, subtopic)
     }
 
     /// Feeds subscribers and keeps retained messages until `cancel`. To be ended after every `serve`, so that they get all that was acknowledged to others.

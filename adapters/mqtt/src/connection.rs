@@ -30,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trunkline_bus::log::{AppendError, Appended, Receipt};
+use trunkline_core::{ChannelId, DomainId};
 use trunkline_gate::PublishTrace;
 
 use crate::adapter::Adapter;
@@ -61,8 +62,8 @@ pub(crate) struct Connection<S> {
     work: Option<BoxFuture<'static, Done>>,
     /// Where the log ended before the message that is being appended, as far as was known.
     head: u64,
-    /// Whether it is certain that nobody subscribes to that message, and its client is to know.
-    is_unheard: bool,
+    /// Where that message goes, if nobody subscribes to it now and its client is to know.
+    unheard: Option<Box<Unheard>>,
     /// When the last packet was read: the one that `work` is for.
     asked: Instant,
     /// What is recorded of that packet, if it is a publish.
@@ -91,12 +92,25 @@ struct Taken {
     /// When the message came.
     asked: Instant,
     trace: PublishTrace,
+    unheard: Option<Box<Unheard>>,
+}
+
+/// Where a message goes to which nobody subscribed when it came.
+struct Unheard {
+    place: (DomainId, ChannelId),
+    subtopic: Box<str>,
+}
+
+/// What came of the oldest message that the log had taken.
+struct Settled {
+    outcome: Result<Appended, AppendError>,
+    unheard: Option<Box<Unheard>>,
 }
 
 /// What a connection woke up for.
 enum Event {
     Transfer(std::io::Result<Transfer>),
-    Receipt(Result<Appended, AppendError>),
+    Receipt(Settled),
     Done(Done),
     Outbound(Outbound),
     Tick,
@@ -118,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             retaining: None,
             work: None,
             head: 0,
-            is_unheard: false,
+            unheard: None,
             asked: Instant::now(),
             trace: PublishTrace::default(),
             member: None,
@@ -238,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(())
             }
             Event::Transfer(Ok(Transfer::End) | Err(_)) => Err(Cause::Lost),
-            Event::Receipt(outcome) => self.settle(&outcome),
+            Event::Receipt(settled) => self.settle(&settled),
             Event::Done(done) => {
                 // Nobody listened meanwhile.
                 self.machine.held_back(self.opened.elapsed());
@@ -284,15 +298,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     /// Answers one receipt, and those after it that are there already.
-    fn settle(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
-        self.answer(outcome)?;
+    fn settle(&mut self, settled: &Settled) -> Result<(), Cause> {
+        self.answer(settled)?;
         self.settle_ready()
     }
 
     /// Tells the client what came of the oldest message that the log has taken.
-    fn answer(&mut self, outcome: &Result<Appended, AppendError>) -> Result<(), Cause> {
+    fn answer(&mut self, Settled { outcome, unheard }: &Settled) -> Result<(), Cause> {
         if let Err(error) = outcome {
             self.adapter.metrics.publish_refused.count(error);
+        }
+        // Looked at when it came, and again now that the log has it: who subscribed in between gets it.
+        let is_unheard = |unheard: &Unheard| self.adapter.is_unheard(unheard.place, &unheard.subtopic);
+        if unheard.as_deref().is_some_and(is_unheard) {
+            self.machine.unheard();
         }
         let step = self.machine.appended(outcome.as_ref().map(|_| ()), &mut self.output);
         ended(&step)
@@ -304,9 +323,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             let Some(outcome) = (&mut taken.receipt).now_or_never() else {
                 break;
             };
+            let unheard = taken.unheard.take();
             taken.trace.settled(outcome.as_ref());
             self.receipts.pop_front();
-            self.answer(&outcome)?;
+            self.answer(&Settled { outcome, unheard })?;
         }
         Ok(())
     }
@@ -369,10 +389,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return cause;
         }
         while !self.receipts.is_empty() {
-            let Ok(outcome) = timeout_at(deadline, first_of(&mut self.receipts)).await else {
+            let Ok(settled) = timeout_at(deadline, first_of(&mut self.receipts)).await else {
                 break;
             };
-            if let Err(cause) = self.settle(&outcome) {
+            if let Err(cause) = self.settle(&settled) {
                 return cause;
             }
         }
@@ -425,12 +445,13 @@ const fn ended(step: &Step) -> Result<(), Cause> {
 }
 
 /// The outcome of the oldest message; never, while there is none. Cancel safe.
-async fn first_of(receipts: &mut VecDeque<Taken>) -> Result<Appended, AppendError> {
+async fn first_of(receipts: &mut VecDeque<Taken>) -> Settled {
     let Some(taken) = receipts.front_mut() else {
         return std::future::pending().await;
     };
     let outcome = (&mut taken.receipt).await;
+    let unheard = taken.unheard.take();
     taken.trace.settled(outcome.as_ref());
     receipts.pop_front();
-    outcome
+    Settled { outcome, unheard }
 }

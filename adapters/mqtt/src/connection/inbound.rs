@@ -17,7 +17,7 @@ use trunkline_proto::messages::v1::{Protocol, UserProperty};
 use trunkline_telemetry::traces::{TRACEPARENT, within};
 
 use super::subscribe::Granted;
-use super::{Connection, Taken, ended};
+use super::{Connection, Taken, Unheard, ended};
 use crate::limits::{COPIED_BYTES_MAX, OUTPUT_BYTES_STOP, RECHECK_PAUSE};
 use crate::machine::{Cause, Step};
 use crate::metrics::{Refused, of_qos};
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         };
         self.head = self.member.as_ref().map_or(0, |member| member.head(&self.adapter));
-        self.is_unheard = publish.qos == QoS::AtLeastOnce && self.adapter.is_unheard(&permit, &publish.topic);
+        self.unheard = self.unheard_of(&publish, &permit);
         if let Some(receipt) = self.receipt_of_earlier(&publish) {
             self.taken(&publish, receipt);
             return Ok(());
@@ -160,6 +160,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(TryAppendError::Refused(error)) => self.not_taken(&publish, &error),
             Err(TryAppendError::Busy(entry)) => self.wait_for_room(publish, permit, entry),
         }
+    }
+
+    /// Where a message goes to which nobody subscribes now, if its client may be told so.
+    fn unheard_of(&self, publish: &Publish, permit: &Permit) -> Option<Box<Unheard>> {
+        let (place, subtopic) = (
+            (permit.domain_id(), permit.channel_id()),
+            permit.subtopic(&publish.topic),
+        );
+        let is_unheard = publish.qos == QoS::AtLeastOnce && self.adapter.is_unheard(place, subtopic);
+        is_unheard.then(|| {
+            let subtopic = subtopic.into();
+            Box::new(Unheard { place, subtopic })
+        })
     }
 
     /// Appends a message at QoS 0, or has its client wait while there is no room. A retained one has a receipt: what the client
@@ -210,15 +223,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn taken(&mut self, publish: &Publish, receipt: Receipt) {
         if let Some(packet_id) = publish.packet_id {
             self.machine.awaiting(packet_id, publish.qos);
-            if self.is_unheard {
-                self.machine.unheard();
-            }
             of_qos(&self.adapter.metrics.published, publish.qos).increment();
             self.receipts.push_back(Taken {
                 receipt,
                 head: self.head,
                 asked: self.asked,
                 trace: std::mem::take(&mut self.trace),
+                unheard: self.unheard.take(),
             });
         }
     }

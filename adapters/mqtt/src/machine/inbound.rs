@@ -67,9 +67,9 @@ impl Machine {
         });
     }
 
-    /// Tells an MQTT 5 client that nobody subscribes to the message that [`Machine::awaiting`] was last called for, once the log has it.
+    /// Tells an MQTT 5 client that nobody subscribes to the message that [`Machine::appended`] is called for next, if the log has it.
     pub fn unheard(&mut self) {
-        if let Some(slot) = self.acks.back_mut() {
+        if let Some(slot) = self.acks.iter_mut().find(|slot| slot.answer.is_none()) {
             slot.success = ReasonCode::NoMatchingSubscribers;
         }
     }

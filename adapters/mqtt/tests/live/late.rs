@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use tokio::runtime::Runtime;
 use trunkline_bus::embedded::{Config, DiskProbe};
 use trunkline_mqtt::limits::ACK_TIME_MAX;
 
 use super::*;
 
 /// Makes the log's owner hang where it looks at its disk, once it is asked to.
-struct Hang {
+pub(super) struct Hang {
     ask: Sender<()>,
     hangs: Receiver<()>,
     /// Ends it when dropped.
@@ -18,6 +19,23 @@ struct Hang {
 }
 
 impl Hang {
+    /// A bus in `folder` whose log can be made to hang. It has threads and a clock of its own, so that it hangs alone.
+    pub(super) async fn open_bus(folder: &TempDir) -> (Self, EmbeddedBus, Runtime) {
+        let (hang, probe) = Self::new();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let path = folder.path().to_owned();
+        let opening = runtime.spawn(async move {
+            EmbeddedBus::open_with_probe(&path, Config::default(), Arc::new(SystemClock), probe)
+                .await
+                .unwrap()
+        });
+        (hang, opening.await.unwrap(), runtime)
+    }
+
     fn new() -> (Self, DiskProbe) {
         let (ask, asked) = channel();
         let (tell, hangs) = channel();
@@ -39,8 +57,8 @@ impl Hang {
         (hang, Arc::new(probe))
     }
 
-    /// Returns once the owner hangs.
-    fn begin(&self) {
+    /// Returns once the owner hangs. It does until this is dropped.
+    pub(super) fn begin(&self) {
         self.ask.send(()).unwrap();
         self.hangs.recv_timeout(PATIENCE).expect("the log looks at its disk");
     }
@@ -49,20 +67,8 @@ impl Hang {
 #[tokio::test]
 async fn a_publish_that_the_log_does_not_answer_closes_its_connection_in_time() {
     let folder = tempfile::tempdir().unwrap();
-    let (hang, probe) = Hang::new();
-    // The log has threads and a clock of its own, so that it can hang while time passes for the adapter.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let path = folder.path().to_owned();
-    let opening = runtime.spawn(async move {
-        EmbeddedBus::open_with_probe(&path, Config::default(), Arc::new(SystemClock), probe)
-            .await
-            .unwrap()
-    });
-    let broker = Broker::on(opening.await.unwrap(), folder);
+    let (hang, bus, runtime) = Hang::open_bus(&folder).await;
+    let broker = Broker::on(bus, folder);
     let mut clients = Vec::new();
     for version in BOTH {
         clients.push(broker.client(version, &format!("{version:?}")).await);

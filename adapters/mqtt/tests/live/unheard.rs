@@ -1,5 +1,6 @@
 //! Publishers that are told that nobody subscribes, where that is certain.
 
+use super::late::Hang;
 use super::*;
 
 /// What a message at QoS 1 to `a/b` is answered with, published by a client of MQTT 5.
@@ -8,12 +9,15 @@ async fn told(publisher: &mut Client) -> ReasonCode {
 }
 
 async fn broker(tells_unheard: bool) -> Broker {
-    let settings = Settings {
+    let folder = tempfile::tempdir().unwrap();
+    Broker::with(settings(tells_unheard), open_bus(&folder).await, folder)
+}
+
+fn settings(tells_unheard: bool) -> Settings {
+    Settings {
         tells_unheard,
         ..Settings::default()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    Broker::with(settings, open_bus(&folder).await, folder)
+    }
 }
 
 #[tokio::test]
@@ -37,6 +41,30 @@ async fn a_publisher_is_told_that_nobody_subscribes_while_that_is_so() {
         assert_eq!(subscriber.unsubscribe(filter).await, ReasonCode::Success);
     }
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_is_told_so_of_a_message_that_is_heard_by_who_subscribed_before_the_log_had_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (hang, bus, runtime) = Hang::open_bus(&folder).await;
+    let broker = Broker::with(settings(true), bus, folder);
+    let mut publisher = broker.client(Version::V5, "publisher").await;
+    let mut subscriber = broker.client(Version::V5, "subscriber").await;
+    hang.begin();
+    let message = Publish {
+        qos: QoS::AtLeastOnce,
+        topic: text("a/b"),
+        packet_id: Some(PacketId::MIN),
+        ..Publish::default()
+    };
+    publisher.send(&Packet::Publish(message)).await;
+    publisher.is_quiet().await;
+    assert!(!subscriber.subscribe("a/b", QoS::AtMostOnce).await.is_error());
+    drop(hang);
+    assert_eq!(publisher.receive().await, Packet::PubAck(Ack::success(PacketId::MIN)));
+    assert_eq!(*subscriber.message().await.topic, *"a/b");
+    broker.stop().await;
+    runtime.shutdown_background();
 }
 
 #[tokio::test]
