@@ -136,7 +136,8 @@ impl Adapter {
             && !self.router.index.has(place, subtopic)
     }
 
-    /// Feeds subscribers and keeps retained messages until `cancel`. To be ended after every `serve`, so that they get all that was acknowledged to others.
+    /// Feeds subscribers and keeps retained messages until `cancel`. To be ended after every `serve`, so that they get all that was
+    /// acknowledged to others.
     pub async fn run(&self, cancel: CancellationToken) {
         tokio::join!(
             self.router.run(&cancel),
@@ -181,7 +182,7 @@ impl Adapter {
                     Some(true) => {}
                 }
                 if layers.is_empty() {
-                    adapter.connection((stream, itself), arrival, cancel).await;
+                    adapter.connection(stream, itself, arrival, cancel).await;
                 } else {
                     Box::pin(adapter.ascend(&layers, stream, arrival, cancel)).await;
                 }
@@ -213,7 +214,7 @@ impl Adapter {
     {
         let handshake = Arc::clone(&self.handshakes).acquire_owned().await;
         let Some(_place) = self.place() else { return };
-        self.connection((stream, hidden), Arrival::new(peer, handshake.ok()), cancel)
+        self.connection(stream, hidden, Arrival::new(peer, handshake.ok()), cancel)
             .await;
     }
 
@@ -255,12 +256,12 @@ impl Adapter {
             opened = timeout_at(arrival.deadline, Box::pin(self.climb(layers, stream, &mut arrival))) => opened,
         };
         match opened.unwrap_or_else(|_| Err(late())) {
-            Ok(Stream::Plain(stream)) => self.connection((stream, itself), arrival, cancel).await,
+            Ok(Stream::Plain(stream)) => self.connection(stream, itself, arrival, cancel).await,
             Ok(Stream::Tls(stream)) => {
-                self.connection((stream, |stream| below_tls(stream)), arrival, cancel)
+                self.connection(stream, |stream| below_tls(stream), arrival, cancel)
                     .await;
             }
-            Ok(Stream::WebSocket(stream)) => self.connection((stream, hidden), arrival, cancel).await,
+            Ok(Stream::WebSocket(stream)) => self.connection(stream, hidden, arrival, cancel).await,
             Err(error) => {
                 self.metrics.handshakes_failed.increment();
                 tracing::debug!(peer = %arrival.peer, %error, "a handshake below MQTT failed");
@@ -270,7 +271,8 @@ impl Adapter {
 
     pub(crate) async fn connection<S>(
         self: &Arc<Self>,
-        (stream, socket): (S, Socket<S>),
+        stream: S,
+        socket: Socket<S>,
         arrival: Box<Arrival>,
         cancel: CancellationToken,
     ) where

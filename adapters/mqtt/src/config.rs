@@ -86,8 +86,9 @@ pub enum Refusals {
     #[default]
     Full,
     /// No words; and for whatever rule of the standard or limit a packet breaks the code Malformed Packet (0x81), Packet Too Large
-    /// (0x95), or Protocol Error (0x82) for a topic over the limit. Who connects twice, or sends what only servers send, is told nothing, and a PUBREL that names no message is answered like
-    /// any other. For listeners that strangers reach, who then learn less about what answers.
+    /// (0x95), or Protocol Error (0x82) for a topic over the limit. Who connects twice, or sends what only servers send, is told nothing,
+    /// and a PUBREL that names no message is answered like any other. For listeners that strangers reach, who then learn less about what
+    /// answers.
     Terse,
 }
 

@@ -1,9 +1,9 @@
 //! MQTT 3.1.1 and 5 for devices: connections, sessions, and the way of a message to its subscribers.
 //!
-//! Owns what MQTT asks of a server beyond the codec: the session machine, the sessions that outlive their connections, the groups that share
-//! subscriptions, the router that feeds this node's subscribers from the log, the tasks that carry bytes, and what lies between them and a socket. Does not own who may do
-//! what (`trunkline-gate`), what is durable (`trunkline-bus`) or
-//! how packets look (`trunkline-mqtt-wire`).
+//! Owns what MQTT asks of a server beyond the codec: the session machine, the sessions that outlive their connections, the groups that
+//! share subscriptions, the router that feeds this node's subscribers from the log, the tasks that carry bytes, and what lies between them
+//! and a socket. Does not own who may do what (`trunkline-gate`), what is durable (`trunkline-bus`) or how packets look
+//! (`trunkline-mqtt-wire`).
 //!
 //! **Invariants:** a PUBACK or PUBREC leaves only when the log holds the message, and in the order in which messages came; a message is
 //! delivered only from the log or its tap, and only under a grant that holds at that moment; a client that does not read costs
@@ -40,5 +40,4 @@ pub use machine::Settings;
 pub use transport::Listener;
 
 #[cfg(test)]
-#[path = "../tests/live/start.rs"]
 mod start;

@@ -161,9 +161,10 @@ pub const SWEEP_PAUSE_MIN: Duration = Duration::from_secs(2);
 /// Time beyond a sweep's pause for which it remembers what is due.
 pub const AGENDA_AHEAD: Duration = Duration::from_secs(2 * 3_600);
 
-/// Connections of a listener.
+/// Connections of a node, on all of its listeners.
 pub const CONNECTIONS_MAX: usize = 65_536;
-/// Connections of a listener whose CONNECT is not yet answered; further ones wait in the system's queue.
+/// Connections of a node, on all of its listeners, whose CONNECT is not yet answered; further ones wait in the system's queue. A request to
+/// another listener that would become a WebSocket is told 503.
 pub const HANDSHAKES_MAX: usize = 4_096;
 /// Time for which a connection that says nothing keeps its place among these when there are no more: then others have it.
 pub const SILENCE_TIME_MAX: Duration = Duration::from_secs(1);

@@ -73,8 +73,8 @@ impl Mailbox {
         self.news.notify_one();
     }
 
-    /// The next message: what was dealt by turns with everything else. That begins, since what is dealt comes from the log, and so later than
-    /// what a client sent before it.
+    /// The next message: what was dealt by turns with everything else. That begins, since what is dealt comes from the log, and so later
+    /// than what a client sent before it.
     pub(crate) fn take(&self) -> Next<Item> {
         let mut inner = self.lock();
         let is_its_turn = inner.is_dealt_next || !matches!(inner.queue.peek(), Next::Item(_));

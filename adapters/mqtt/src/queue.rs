@@ -1,5 +1,5 @@
-//! What waits to be given to somebody, in memory and in the log: a bounded queue that leaves what the log keeps there while it is full, to be
-//! read when there is room again. Each message comes once, wherever the router is.
+//! What waits to be given to somebody, in memory and in the log: a bounded queue that leaves what the log keeps there while it is full, to
+//! be read when there is room again. Each message comes once, wherever the router is.
 
 use std::collections::VecDeque;
 

@@ -33,7 +33,7 @@ pub(crate) struct Testament {
 
 impl Testament {
     /// The will that `session` leaves; `None` when it is larger than a message may be.
-    pub(crate) fn new(will: &Will, (session, permit): (&Session, &Permit), wills: &Wills) -> Option<Self> {
+    pub(crate) fn new(will: &Will, session: &Session, permit: &Permit, wills: &Wills) -> Option<Self> {
         let publication = publication_of(will);
         let expires_after_s = publication.expires_after_s;
         let envelope = stamp(session, permit, &will.topic, publication, wills.clock.as_ref());

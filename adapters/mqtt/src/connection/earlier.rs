@@ -1,5 +1,5 @@
-//! Messages at QoS 2 that a client sends again after its node ended without a word. What of them is in the log is read from there: logs know
-//! a message id again for a while only, and a client may stay away for longer than that.
+//! Messages at QoS 2 that a client sends again after its node ended without a word. What of them is in the log is read from there: logs
+//! know a message id again for a while only, and a client may stay away for longer than that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let (shard, session_id) = (member.shard(&self.adapter), member.session.id());
         let publish = publish.clone();
         self.work = Some(Box::pin(async move {
-            let known = earlier(log.as_ref(), &replays, (shard, after), session_id).await;
+            let known = earlier(log.as_ref(), &replays, shard, after, session_id).await;
             Done::Earlier(publish, known)
         }));
         true
@@ -97,7 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 async fn earlier(
     log: &dyn Log,
     replays: &Semaphore,
-    (shard, after): (Shard, u64),
+    shard: Shard,
+    after: u64,
     session_id: SessionId,
 ) -> Result<BTreeMap<Bytes, u64>, LogError> {
     let limit = ReadLimit {

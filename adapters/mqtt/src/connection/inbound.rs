@@ -234,7 +234,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Appends once the log has room; meanwhile nothing more is read from the client. A permission that lapsed by then counts for nothing: it is asked for again.
+    /// Appends once the log has room; meanwhile nothing more is read from the client. A permission that lapsed by then counts for nothing:
+    /// it is asked for again.
     fn wait_for_room(&mut self, publish: Publish, permit: Permit, entry: NewEntry) -> Result<(), Cause> {
         let session = self.member.as_ref().ok_or(Cause::Failed)?.session.clone();
         let (gate, log) = (Arc::clone(&self.adapter.gate), Arc::clone(&self.adapter.log));

@@ -94,7 +94,7 @@ impl Keeping {
     }
 
     /// Begins to save; what groups dealt and the client `received` is settled with them then.
-    fn begin(&mut self, sessions: &Arc<Sessions>, mark: Mark, (content, received): (Content, Received)) {
+    fn begin(&mut self, sessions: &Arc<Sessions>, mark: Mark, content: Content, received: Received) {
         let Some(mut owned) = self.owned.take() else {
             return;
         };
@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 keeping.head = head;
                 let content = member.content(&self.adapter, self.machine.expiry_s(), head, kept);
                 let received = received(&member.tickets, &content.kept.sent);
-                keeping.begin(&self.adapter.sessions, mark, (content, received));
+                keeping.begin(&self.adapter.sessions, mark, content, received);
             }
         } else if self.machine.wants_save() {
             keeping.waiting_since.get_or_insert_with(Instant::now);

@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             head: 0,
             will,
         };
-        let claiming = claim(&self.adapter, wish, (session.domain_id(), &seat));
+        let claiming = claim(&self.adapter, wish, session.domain_id(), &seat);
         let claimed = tokio::select! {
             biased;
             () = seat.taken() => return Err(Cause::TakenOver),
@@ -258,11 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 }
 
 /// Takes the session that CONNECT asks for, once the connection that has it has left it.
-async fn claim(
-    adapter: &Adapter,
-    mut wish: Wish<'_>,
-    (domain_id, seat): (DomainId, &Seat),
-) -> Result<Claimed, NotClaimed> {
+async fn claim(adapter: &Adapter, mut wish: Wish<'_>, domain_id: DomainId, seat: &Seat) -> Result<Claimed, NotClaimed> {
     // What is neither there nor kept is served also while shared state is away.
     if wish.has_new_id && wish.expiry_s == 0 && wish.will.is_none() {
         return Ok(Claimed::default());

@@ -12,7 +12,8 @@ use crate::shared::{Group, KeptMember, Ticket};
 pub(super) type Received = Vec<(Arc<Group>, Vec<u64>)>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
-    /// Tells the groups what the client has acknowledged at QoS 1, and leaves those that it has unsubscribed from once it has nothing of them.
+    /// Tells the groups what the client has acknowledged at QoS 1, and leaves those that it has unsubscribed from once it has nothing of
+    /// them.
     pub(super) fn done_with_shares(&mut self) {
         let Some(member) = self.member.as_ref().filter(|member| !member.tickets.is_empty()) else {
             return;

@@ -26,20 +26,31 @@ pub(super) struct Granted {
     ticket: Option<Ticket>,
 }
 
+/// A client as the groups know it that it joins.
+#[derive(Clone)]
+struct Joining {
+    key: SessionId,
+    /// Its session, if that outlives the connection.
+    kept: Option<KeptMember>,
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) {
         let Some(member) = &self.member else {
             return;
         };
         let (adapter, session) = (Arc::clone(&self.adapter), member.session.clone());
-        let (key, kept) = (member.subscriber.key, member.kept.clone());
+        let joining = Joining {
+            key: member.subscriber.key,
+            kept: member.kept.clone(),
+        };
         let retaining = self.retaining.take();
         self.work = Some(Box::pin(async move {
             // What came of it is nobody's concern, but it is in the log or not from here on.
             let _ = OptionFuture::from(retaining).await;
             let mut answers = Vec::with_capacity(subscribe.filters.len());
             for filter in &subscribe.filters {
-                answers.push(grant(&adapter, &session, (key, kept.clone()), &filter.filter).await);
+                answers.push(grant(&adapter, &session, joining.clone(), &filter.filter).await);
             }
             Done::Filters(subscribe, answers)
         }));
@@ -126,8 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         Ok(granted(options.qos))
     }
 
-    /// The subscription that is there already, with other options from now on; `None` where there is none and it may be made. One that leads
-    /// to another channel by now ends.
+    /// The subscription that is there already, with other options from now on; `None` where there is none and it may be made. One that
+    /// leads to another channel by now ends.
     ///
     /// # Errors
     /// The client has as many as it may have.
@@ -215,12 +226,7 @@ const fn granted(qos: QoS) -> ReasonCode {
 }
 
 /// Whether `session` may have what `filter` asks for, once the messages that it permits are routed here.
-async fn grant(
-    adapter: &Adapter,
-    session: &Session,
-    (member, kept): (SessionId, Option<KeptMember>),
-    filter: &str,
-) -> Result<Granted, ReasonCode> {
+async fn grant(adapter: &Adapter, session: &Session, joining: Joining, filter: &str) -> Result<Granted, ReasonCode> {
     let shared = topic::shared(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
     let asked = shared.map_or(filter, |(_, asked)| asked);
     let permit = permit(adapter.gate.as_ref(), session, asked).await?;
@@ -228,7 +234,8 @@ async fn grant(
     attended.map_err(|_| ReasonCode::ImplementationSpecificError)?;
     let ticket = match shared {
         Some((name, asked)) => {
-            let joined = adapter.shared.join(GroupKey::new(name, asked, &permit), member, kept);
+            let key = GroupKey::new(name, asked, &permit);
+            let joined = adapter.shared.join(key, joining.key, joining.kept);
             Some(joined.await.map_err(|_| ReasonCode::QuotaExceeded)?)
         }
         None => None,

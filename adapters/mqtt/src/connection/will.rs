@@ -21,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return Ok(None);
         };
         match self.adapter.gate.may(session, Action::Publish, &will.topic).await {
-            Ok(permit) => match Testament::new(&will, (session, &permit), &self.adapter.wills) {
+            Ok(permit) => match Testament::new(&will, session, &permit, &self.adapter.wills) {
                 Some(testament) => Ok(Some(Arc::new(testament))),
                 None => {
                     self.adapter.metrics.connect_refused.count(Refused::Will);

@@ -121,8 +121,8 @@ impl Machine {
         self.send(Packet::PubRel(Ack::success(id)), out);
     }
 
-    /// A message of [`Machine::next_unsent`] cannot be had any more, or the client may not have it. At QoS 2 the client may know its id, and
-    /// would take the next message by it for the same: so it is told to forget the id.
+    /// A message of [`Machine::next_unsent`] cannot be had any more, or the client may not have it. At QoS 2 the client may know its id,
+    /// and would take the next message by it for the same: so it is told to forget the id.
     pub fn give_up(&mut self, sent: Sent, out: &mut BytesMut) {
         match sent.awaits {
             Awaits::Ack => {

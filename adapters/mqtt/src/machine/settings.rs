@@ -24,9 +24,9 @@ pub struct Settings {
     pub denied_publish: DeniedPublish,
     /// How much is said of why something was refused.
     pub refusals: Refusals,
-    /// Whether the publisher of a message at QoS 1 is told that nobody subscribed to its topic, neither when it came nor when the log had it:
-    /// No Matching Subscribers (MQTT 5, 3.4.2.1). Only for a node that is alone and began without sessions; it tells nobody any more once it
-    /// has kept a session, which may be away and subscribe. Off by default: what is stored was not published in vain.
+    /// Whether the publisher of a message at QoS 1 is told that nobody subscribed to its topic, neither when it came nor when the log had
+    /// it: No Matching Subscribers (MQTT 5, 3.4.2.1). Only for a node that is alone and began without sessions; it tells nobody any more
+    /// once it has kept a session, which may be away and subscribe. Off by default: what is stored was not published in vain.
     pub tells_unheard: bool,
 }
 

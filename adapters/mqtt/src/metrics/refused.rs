@@ -140,7 +140,8 @@ impl ByCause {
         let help = "MQTT clients that were not admitted, by cause";
         Self::new(
             registry,
-            ("trunkline_mqtt_connect_refused_total", help),
+            "trunkline_mqtt_connect_refused_total",
+            help,
             &Refused::CONNECT,
         )
     }
@@ -149,7 +150,8 @@ impl ByCause {
         let help = "Messages of MQTT clients that were refused, by cause";
         Self::new(
             registry,
-            ("trunkline_mqtt_publish_refused_total", help),
+            "trunkline_mqtt_publish_refused_total",
+            help,
             &Refused::PUBLISH,
         )
     }
@@ -158,7 +160,8 @@ impl ByCause {
         let help = "QoS 0 messages of MQTT clients that the log did not take, by cause; what it takes and drops later, it counts";
         Self::new(
             registry,
-            ("trunkline_mqtt_publish_dropped_total", help),
+            "trunkline_mqtt_publish_dropped_total",
+            help,
             &Refused::DROPPED,
         )
     }
@@ -167,12 +170,13 @@ impl ByCause {
         let help = "Filters of SUBSCRIBE packets that were refused, by cause";
         Self::new(
             registry,
-            ("trunkline_mqtt_subscribe_refused_total", help),
+            "trunkline_mqtt_subscribe_refused_total",
+            help,
             &Refused::SUBSCRIBE,
         )
     }
 
-    fn new(registry: &Registry, (name, help): (&'static str, &str), causes: &[Refused]) -> Self {
+    fn new(registry: &Registry, name: &'static str, help: &str, causes: &[Refused]) -> Self {
         let counter = |cause: &Refused| (*cause, registry.counter(name, help, &[("cause", cause.name())]));
         Self(causes.iter().map(counter).collect())
     }

@@ -82,7 +82,7 @@ impl WebSockets {
             // A client that goes before the answer reaches it is none.
             if let Ok(Ok(upgraded)) = upgraded {
                 let stream = WebSocket::new(TokioIo::new(upgraded));
-                adapter.connection((stream, hidden), arrival, cancel).await;
+                adapter.connection(stream, hidden, arrival, cancel).await;
             }
         });
         answer

@@ -1,4 +1,4 @@
-//! How tests start a node on the embedded bus. Those inside the crate have this file as well.
+//! How these tests start a node on the embedded bus.
 
 use std::sync::Arc;
 
