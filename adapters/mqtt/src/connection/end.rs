@@ -1,21 +1,110 @@
-//! The end of a connection: its session is left, and what is written for its client is handed over or thrown away.
+//! The end of a connection: what its client is still owed comes first where the end can wait, its session is left, and what is written is
+//! handed over or thrown away.
 
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::OptionFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::io::Transfer;
 use super::member::Member;
+use super::outbound::finished;
 use super::will::Left;
-use super::{Connection, io, shares, will};
-use crate::limits::{ACK_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, LEAVE_TIME_MAX};
-use crate::machine::Cause;
+use super::{Connection, first_of, io, keeping, shares, will};
+use crate::limits::{ACK_TIME_MAX, CLOSE_TIME_MAX, DRAIN_TIME_MAX, HAND_OVER_TIME_MAX, LAST_READS_MAX, LEAVE_TIME_MAX};
+use crate::machine::{Cause, Step};
 use crate::session::{Content, Ended};
 use crate::transport::discard;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Hears what the client has said before another connection got its session, as far as that takes little time: it may be a goodbye.
+    pub(super) async fn hand_over(&mut self) -> Cause {
+        let (deadline, mut reads) = (Instant::now() + HAND_OVER_TIME_MAX, 0);
+        while reads < LAST_READS_MAX && Instant::now() < deadline {
+            let heard = if let Some(work) = self.work.take() {
+                let Ok(done) = timeout_at(deadline, work).await else {
+                    break;
+                };
+                self.done(done)
+            } else {
+                let may_read = self.machine.may_read();
+                let (stream, output) = (&mut self.stream, &mut self.output);
+                let transfer = io::transfer(stream, output, &mut self.input, &mut self.untaken, may_read);
+                match transfer.now_or_never() {
+                    Some(Ok(Transfer::Received)) => reads += 1,
+                    Some(Ok(Transfer::Sent | Transfer::Flushed | Transfer::Withheld)) => {}
+                    Some(Ok(Transfer::End) | Err(_)) | None => break,
+                }
+                Ok(())
+            };
+            if let Err(cause) = heard.and_then(|()| self.advance()) {
+                return cause;
+            }
+        }
+        match self.machine.taken_over(&mut self.output) {
+            Step::Close(cause) => cause,
+            _ => Cause::TakenOver,
+        }
+    }
+
+    /// Sends what is owed and says goodbye, in bounded time.
+    pub(super) async fn drain(&mut self) -> Cause {
+        let deadline = Instant::now() + DRAIN_TIME_MAX;
+        if let Some(work) = self.work.take()
+            && let Ok(done) = timeout_at(deadline, work).await
+            && let Err(cause) = self.done(done)
+        {
+            return cause;
+        }
+        while !self.receipts.is_empty() {
+            let Ok(settled) = timeout_at(deadline, first_of(&mut self.receipts)).await else {
+                break;
+            };
+            if let Err(cause) = self.settle(&settled) {
+                return cause;
+            }
+        }
+        if let Err(cause) = self.drain_saves(deadline).await {
+            return cause;
+        }
+        if let Err(cause) = self.drain_recheck(deadline).await {
+            return cause;
+        }
+        match self.machine.drained(&mut self.output) {
+            Step::Close(cause) => cause,
+            _ => Cause::Draining,
+        }
+    }
+
+    /// Has what waits for the record of the session written, until `deadline`.
+    async fn drain_saves(&mut self, deadline: Instant) -> Result<(), Cause> {
+        while self.machine.held_bytes() > 0 {
+            self.keep();
+            let Some(member) = &mut self.member else { break };
+            let Ok(saved) = timeout_at(deadline, keeping::saved(&mut member.keeping)).await else {
+                break;
+            };
+            self.saved(saved)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until it is known whether what is written may leave, until `deadline`.
+    async fn drain_recheck(&mut self, deadline: Instant) -> Result<(), Cause> {
+        self.forget_taken();
+        while !self.untaken.is_granted() {
+            self.recheck();
+            let Some(member) = &mut self.member else { break };
+            let Ok(recheck) = timeout_at(deadline, finished(&mut member.recheck)).await else {
+                break;
+            };
+            self.rechecked(recheck)?;
+        }
+        Ok(())
+    }
+
     /// Leaves the session, and hands over what is written, or has it thrown away where it may not be delivered any more.
     pub(super) async fn end(mut self, cause: Cause) {
         // What it acknowledged with its last bytes is not another member's.
