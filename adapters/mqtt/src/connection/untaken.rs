@@ -135,13 +135,9 @@ impl Untaken {
         self.writers.len() < UNTAKEN_SUBSCRIPTIONS_MAX
     }
 
-    /// Whether all of it that waits for no save may leave at this moment.
+    /// Whether all of it may leave at this moment. A subscription whose last message waits for a save may have written others before.
     pub(super) fn is_granted(&self) -> bool {
-        let mut leaving = self
-            .writers
-            .iter()
-            .take_while(|writer| matches!(writer.end, End::At(_)));
-        leaving.all(|writer| writer.subscription.is_granted())
+        self.writers.iter().all(|writer| writer.subscription.is_granted())
     }
 
     /// The subscriptions that have ended and whose grants have lapsed since.
