@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use crate::tls::{TlsError, unusable};
 
 /// Bytes that a peer may send before its handshake is complete: certificates of a few levels, and no more than a stranger may
-/// make the platform hold.
-pub const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
+/// make the platform hold. With the 4 KiB that rustls makes room for at a time they fit into 32 KiB, beyond which its buffer is doubled.
+pub const HANDSHAKE_BYTES_MAX: usize = 28 * 1024;
 /// Time between two looks at the files.
 pub const RELOAD_PAUSE: Duration = Duration::from_secs(10);
 

@@ -10,7 +10,7 @@ use super::hostile::Bystander;
 use super::*;
 
 /// What a connection may cost before its client is admitted.
-const STRANGER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const STRANGER_BYTES_MAX: usize = 64 * 1024;
 /// Strangers that have come before the memory is looked at for the first time, and those that come then.
 const STRANGERS_BEFORE: usize = 100;
 const STRANGERS: usize = 400;
@@ -32,7 +32,7 @@ pub(super) fn is_alone() -> bool {
 }
 
 /// Of the connections to `address` that the node has: how many are open, and how many of these have bytes that it has not read.
-fn connections_of(address: SocketAddr) -> (usize, usize) {
+pub(super) fn connections_of(address: SocketAddr) -> (usize, usize) {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let port = format!(":{:04X}", address.port());
     let is_open_here = |fields: &Vec<&str>| fields[1].ends_with(&port) && fields[3] == "01";
@@ -45,12 +45,18 @@ fn connections_of(address: SocketAddr) -> (usize, usize) {
     (open.len(), unread.count())
 }
 
-/// Connections that have said all of the largest CONNECT but its last byte, and the node has read it.
-async fn strangers(address: SocketAddr, count: usize, before: usize) -> Vec<TcpStream> {
+/// The largest CONNECT but for its last byte.
+pub(super) fn unfinished_connect() -> Vec<u8> {
     // Header and length are three bytes.
     let length = CONNECT_BYTES_MAX as usize - 3;
     let mut connect = vec![0x10, length as u8 | 0x80, (length >> 7) as u8];
     connect.resize(CONNECT_BYTES_MAX as usize - 1, b'x');
+    connect
+}
+
+/// Connections that have said all of the largest CONNECT but its last byte, and the node has read it.
+async fn strangers(address: SocketAddr, count: usize, before: usize) -> Vec<TcpStream> {
+    let connect = unfinished_connect();
     let mut streams = Vec::new();
     for _ in 0..count {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -29,6 +29,7 @@ mod slow;
 mod standard;
 mod standard_limits;
 mod start;
+mod strangers;
 mod tls;
 mod unheard;
 mod websocket;
