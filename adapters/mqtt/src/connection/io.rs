@@ -107,6 +107,11 @@ fn poll_receive<S: AsyncRead>(
         // A buffer of its own size: what is kept of it later keeps no more than this alive.
         *input = BytesMut::from(received);
     } else {
+        let bytes = input.len() + received.len();
+        if bytes > input.capacity() {
+            // By pieces that are a little smaller, doubling would end at nearly twice the room of the largest CONNECT.
+            input.reserve(bytes.next_power_of_two() - input.len());
+        }
         input.extend_from_slice(received);
     }
     Poll::Ready(Ok(Transfer::Received))
