@@ -85,7 +85,8 @@ pub(crate) const fn hidden<S>(_: &S) -> Option<&TcpStream> {
 /// Bytes that the system may have of what it was given for the peer.
 pub(crate) fn held_bytes_max(socket: &TcpStream) -> usize {
     let buffer_bytes = SockRef::from(socket).send_buffer_size();
-    buffer_bytes.map_or(usize::MAX, |bytes| bytes.saturating_add(SEGMENT_BYTES_MAX))
+    // Short of memory, Linux makes a buffer as small as half of what is in it.
+    buffer_bytes.map_or(usize::MAX, |bytes| (2 * bytes).saturating_add(SEGMENT_BYTES_MAX))
 }
 
 /// Has what the system has not sent yet thrown away when the socket is closed. Its peer is told by a reset.
