@@ -16,6 +16,6 @@ mod sweep;
 mod takeover;
 
 pub(crate) use bytes::{Reader, put_long};
-pub(crate) use look::Ended;
+pub(crate) use look::{Ended, Seen};
 pub(crate) use record::{Content, Stored, Unsent, message_id};
 pub(crate) use store::{Claimed, NotClaimed, NotSaved, Owned, Sessions, Wish};

@@ -176,7 +176,8 @@ impl Shared {
             let settled = async {
                 let (session, is_over) = shared.sessions.conclude(&ended).await;
                 for group in tickets.iter().map(Ticket::group) {
-                    session.sent_by(group.id()).for_each(|sequence| group.done(sequence));
+                    let sent = session.iter().flat_map(|session| session.sent_by(group.id()));
+                    sent.for_each(|sequence| group.done(sequence));
                     if is_over {
                         group.keep(ended.member.clone(), false);
                     }

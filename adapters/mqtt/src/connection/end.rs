@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         member.leave(&adapter);
         let mut tickets = std::mem::take(&mut member.tickets);
         let (kept, epoch) = (member.kept.take(), member.epoch);
-        let is_over = expiry_s == 0 && member.will.is_none();
+        let (is_over, owes_will) = (expiry_s == 0, member.will.is_some());
         let time_max = match cause {
             _ if !has_will => LEAVE_TIME_MAX,
             Cause::Draining => DRAIN_TIME_MAX,
@@ -194,7 +194,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             match (kept, left) {
                 (Some(member), Left::Over) => shares::forget(&tickets, &member),
                 (Some(member), Left::Not) if is_over || !tickets.is_empty() => {
-                    let ended = Ended { member, epoch, is_over };
+                    let ended = Ended {
+                        member,
+                        epoch,
+                        is_over,
+                        owes_will,
+                    };
                     adapter.shared.give_back_later(std::mem::take(&mut tickets), ended);
                 }
                 (Some(_) | None, Left::Kept | Left::Over | Left::Not) => {}

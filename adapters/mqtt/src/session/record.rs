@@ -132,6 +132,20 @@ impl Record {
         }
     }
 
+    /// The same by somebody who takes it from a connection that cannot leave it, which is counted, or looks after it since.
+    pub(crate) fn put_aside(self, now_ms: i64) -> Self {
+        let is_counted = self.is_put_aside();
+        Self {
+            epoch: self.epoch + u64::from(!is_counted),
+            ..self.left(now_ms)
+        }
+    }
+
+    /// Whether its last connection did not leave it, and somebody has taken it since without being one.
+    pub(crate) const fn is_put_aside(&self) -> bool {
+        self.left_at_ms != 0 && !self.was_left
+    }
+
     /// When its time is over; `None` while it has an owner, and for one that never ends.
     pub(crate) fn over_at_ms(&self) -> Option<i64> {
         (self.owner.is_none() && self.content.expiry_s != EXPIRY_NEVER_S).then(|| self.after_s(self.content.expiry_s))

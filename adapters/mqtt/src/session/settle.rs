@@ -43,7 +43,7 @@ impl Sessions {
             }
         }
         let has_owner = record.owner.is_some();
-        let record = record.left(now_ms);
+        let record = record.put_aside(now_ms);
         if record.will_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
             return match self.execute(key, found.revision, record).await? {
                 Executed::Done(revision, record) => self.put_back(key, revision, *record).await,
@@ -58,8 +58,7 @@ impl Sessions {
 
     /// Leaves a session without an owner, or removes it when its time is over. A node that was taken for gone and is not owns it no more.
     async fn put_back(&self, key: &Key, revision: u64, record: Record) -> Result<Option<i64>, StateError> {
-        let mut record = record.left(self.now_ms());
-        record.epoch += 1;
+        let record = record.put_aside(self.now_ms());
         if record.content.will.is_none() && record.has_expired(self.now_ms()) {
             self.state.delete(key, revision).await?;
             if record.content.expiry_s > 0 {
@@ -81,8 +80,8 @@ impl Sessions {
             return Ok(Executed::Done(revision, Box::new(record)));
         };
         let mut hold = self.hold(key);
-        let mut record = record.left(self.now_ms());
-        (record.owner, record.epoch) = (Some(self.node_id), record.epoch + 1);
+        let mut record = record.put_aside(self.now_ms());
+        record.owner = Some(self.node_id);
         hold.is_written = true;
         let expect = Expect::Revision(revision);
         let written = self.state.compare_and_swap(key, expect, record.encode()).await;
@@ -116,7 +115,7 @@ impl Sessions {
         is_clean_start: bool,
     ) -> Result<Option<Executed>, StateError> {
         let now_ms = self.now_ms();
-        let mut record = record.clone().left(now_ms);
+        let mut record = record.clone().put_aside(now_ms);
         if is_clean_start {
             record.content.expiry_s = 0;
         }

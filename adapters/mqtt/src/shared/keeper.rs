@@ -105,11 +105,15 @@ impl Shared {
     async fn try_sync(&self, group: &Arc<Group>) -> Result<(), NotSynced> {
         let comeback = self.sessions.standing().up().await;
         let (node, key) = (self.sessions.node_id(), &group.state_key);
-        let changes = group.lock().shares.look();
+        let (changes, may_have_begun) = {
+            let mut inner = group.lock();
+            (inner.shares.look(), inner.shares.may_have_begun())
+        };
         let found = self.state.get(key).await?;
         let (read, revision) = match &found {
             Some(found) => (self.understood(&found.value)?, found.revision),
-            None if self.is_full(group).await? => {
+            // One that may have begun is there already, or is about to be.
+            None if !may_have_begun && self.is_full(group).await? => {
                 group.refuse();
                 return Ok(());
             }

@@ -9,6 +9,7 @@ use trunkline_bus::log::Incarnation;
 use trunkline_bus::state::Key;
 use trunkline_core::digest::{DigestKey, KEY_BYTES};
 use trunkline_core::{DomainId, NodeId, SessionId};
+use uuid::Uuid;
 
 use super::group::GroupKey;
 use crate::limits::{SHARED_HELD_MAX, SHARED_KEPT_MAX, SHARED_NODES_MAX};
@@ -20,6 +21,9 @@ const FORMAT: u8 = 2;
 const UNCOUNTED: u8 = 1;
 /// Places that a record names at most in one list.
 const PLACES_MAX: usize = SHARED_HELD_MAX * SHARED_NODES_MAX;
+
+/// Stands for a node that never runs. What it has is dealt to nobody until it is known whether sessions have it.
+pub(super) const NOBODY: NodeId = NodeId::from_uuid(Uuid::nil());
 
 /// A group while nobody looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +126,26 @@ impl Record {
         if self.turn == Some(node) {
             self.turn = None;
         }
+    }
+
+    /// Takes nodes out whose members have what is not to be dealt again yet: it is [`NOBODY`]'s. Where that is too much, what is beyond it is
+    /// dealt again, as better twice than never.
+    pub(super) fn set_aside(&mut self, nodes: &[NodeId]) {
+        let is_gone = |share: &mut NodeShare| nodes.contains(&share.node);
+        let gone = self.nodes.extract_if(.., is_gone).flat_map(|share| share.held);
+        let mut held: BTreeSet<u64> = gone.collect();
+        while held.len() > SHARED_HELD_MAX {
+            self.returned.extend(held.pop_first());
+        }
+        if !held.is_empty() {
+            self.nodes.push(NodeShare {
+                node: NOBODY,
+                writes: 0,
+                has_room: false,
+                held,
+            });
+        }
+        self.turn = self.turn.filter(|turn| !nodes.contains(turn));
     }
 
     /// Whether a message is another's to deliver, for as long as this record lasts: no node deals it again.
@@ -256,7 +280,6 @@ fn places(reader: &mut Reader<'_>) -> Option<BTreeSet<u64>> {
 mod tests {
     use proptest::collection::{btree_set, vec};
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -335,6 +358,25 @@ mod tests {
         assert!(record.is_past(7) && !record.is_past(6));
         record.remove(gone);
         assert_eq!(record.returned, BTreeSet::from([6]));
+    }
+
+    #[test]
+    fn what_is_dealt_to_nobody_has_an_end_and_what_is_beyond_it_is_dealt_again() {
+        let mut record = Record::new(Incarnation(1), u64::MAX);
+        let half = SHARED_HELD_MAX as u64 / 2;
+        for death in 0..4 {
+            let lost = NodeId::new();
+            record.nodes.push(NodeShare {
+                node: lost,
+                writes: 1,
+                has_room: true,
+                held: (death * half..(death + 1) * half).collect(),
+            });
+            record.set_aside(&[lost, NOBODY]);
+        }
+        assert_eq!(record.returned, (0..2 * half).collect());
+        assert_eq!(record.held(NOBODY), Some(&(2 * half..4 * half).collect()));
+        assert!(Record::decode(&record.encode()) == Some(record));
     }
 
     #[test]

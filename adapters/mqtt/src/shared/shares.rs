@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use trunkline_core::NodeId;
 
 use super::group::Inner;
-use super::record::{KeptMember, NodeShare, Record};
+use super::record::{KeptMember, NOBODY, NodeShare, Record};
 use crate::limits::{SAVE_LAG_MAX, SHARED_KEPT_MAX, SHARED_NODES_MAX, SHARED_TURN_MAX};
 
 /// The part of a group that is shared with other nodes.
@@ -108,6 +108,11 @@ impl Shares {
     /// What was to be written last never will be.
     pub(super) fn abandon(&mut self) {
         self.pending = None;
+    }
+
+    /// Whether the first record of the group was written from here, as far as is known: it may be on its way still.
+    pub(super) fn may_have_begun(&self) -> bool {
+        self.pending.as_ref().is_some_and(|draft| draft.revision == 0)
     }
 
     /// There is no record to say anything in.
@@ -278,7 +283,7 @@ impl Inner {
         if record.turn == Some(node) && (is_leaving || has_had_its_turn) {
             let after = known.map_or(0, |known| known + 1);
             let mut turns = record.nodes.iter().cycle().skip(after).take(record.nodes.len());
-            let next = turns.find(|share| share.node != node && (share.has_room || is_leaving));
+            let next = turns.find(|share| ![node, NOBODY].contains(&share.node) && (share.has_room || is_leaving));
             record.turn = next.map(|share| share.node).or(record.turn);
         }
         if is_leaving {

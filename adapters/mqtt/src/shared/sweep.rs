@@ -7,6 +7,7 @@ use trunkline_bus::state::{Expect, Key, StateError, Versioned};
 use super::Shared;
 use super::record::{Record, all_key, id_of};
 use crate::limits::{RETRY_PAUSE_MAX, SHARED_SWEEP_PAUSE};
+use crate::session::Seen;
 
 impl Shared {
     /// Has the groups here look at their records when other nodes write them.
@@ -63,8 +64,19 @@ impl Shared {
         // A client that was refused, was cut off before it had its answer, or may not subscribe any more, is not waited for either.
         let group = id_of(key);
         for member in &before.kept {
-            let session = self.sessions.look(member).await?;
-            if session.is_none_or(|session| !session.is_in(group)) {
+            let is_waited_for = match self.sessions.look(member).await? {
+                Seen::Gone => false,
+                Seen::There(session) => session.is_in(group),
+                Seen::Unknown => {
+                    let session = member.key.name();
+                    tracing::warn!(
+                        session,
+                        "a group waits for a session that is not understood; a clean start removes it"
+                    );
+                    true
+                }
+            };
+            if !is_waited_for {
                 record.kept.remove(member);
             }
         }
@@ -77,7 +89,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes out of a record the nodes that do not run any more. What is in the record of a session was not lost with them.
+    /// Takes out of a record the nodes that do not run any more. What is in the record of a session was not lost with them; while one is not
+    /// understood, it may be any of what they had.
     pub(super) async fn bury(&self, key: &Key, record: &mut Record) -> Result<(), StateError> {
         let mut gone = Vec::new();
         for node in record.nodes.iter().map(|share| share.node) {
@@ -89,12 +102,21 @@ impl Shared {
         if gone.is_empty() || !self.sessions.may_judge() {
             return Ok(());
         }
-        gone.into_iter().for_each(|node| record.remove(node));
-        let group = id_of(key);
-        for member in record.kept.clone() {
-            let session = self.sessions.look(&member).await?.unwrap_or_default();
-            session.sent_by(group).for_each(|sequence| record.pass(sequence));
+        let (mut sessions, mut is_known) = (Vec::new(), true);
+        for member in &record.kept {
+            match self.sessions.look(member).await? {
+                Seen::Gone => {}
+                Seen::There(session) => sessions.push(session),
+                Seen::Unknown => is_known = false,
+            }
         }
+        match is_known {
+            true => gone.into_iter().for_each(|node| record.remove(node)),
+            false => record.set_aside(&gone),
+        }
+        let group = id_of(key);
+        let sent = sessions.iter().flat_map(|session| session.sent_by(group));
+        sent.for_each(|sequence| record.pass(sequence));
         Ok(())
     }
 }

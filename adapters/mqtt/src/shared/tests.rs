@@ -9,7 +9,7 @@ use trunkline_bus::state::{Expect, Key};
 use trunkline_core::{ClientId, Secret};
 use trunkline_gate::{Action, Credentials, Gate as _, OpenGate, Permit};
 use trunkline_mqtt_wire::{PacketId, QoS, Utf8Bytes};
-use trunkline_testkit::until;
+use trunkline_testkit::{throughout, until};
 
 use super::record::Record;
 use super::*;
@@ -65,6 +65,34 @@ impl Scene {
     async fn join(&self, key: &GroupKey, kept: Option<KeptMember>) -> Ticket {
         let joined = self.adapter.shared.join(key.clone(), SessionId::new(), kept);
         joined.await.unwrap()
+    }
+
+    /// Has a member dealt two messages. Gives their places.
+    async fn deal(&self, group: &Group, member: SessionId) -> [u64; 2] {
+        until(PATIENCE, async || {
+            let inner = group.lock();
+            inner.dealer.is_on() && !inner.dealer.is_waiting()
+        })
+        .await;
+        let first = self.record(&group.key).await.unwrap().next;
+        let sequences = [first, first + 1];
+        for sequence in sequences {
+            let mut inner = group.lock();
+            inner.dealer.enter(member);
+            inner
+                .dealer
+                .put(Arc::new(Message::new(Default::default(), Some(sequence))));
+            assert!(matches!(inner.dealer.deal(|_, _| true), dealer::Deal::To(..)));
+        }
+        sequences
+    }
+
+    /// Has something else than a record of a session under its key. Gives the change.
+    async fn spoil(&self, session: &Key) -> u64 {
+        let found = self.bus.state.get(session).await.unwrap();
+        let expect = found.map_or(Expect::Absent, |found| Expect::Revision(found.revision));
+        let written = self.bus.state.compare_and_swap(session, expect, "?".into());
+        written.await.unwrap()
     }
 
     /// What `State` says of a group.
@@ -156,8 +184,7 @@ async fn a_group_waits_for_a_session_that_this_node_cannot_read() {
         key: Key::durable("later.version"),
         session_id: SessionId::new(),
     };
-    let written = scene.bus.state.compare_and_swap(&kept.key, Expect::Absent, "?".into());
-    written.await.unwrap();
+    scene.spoil(&kept.key).await;
     drop(scene.join(&key, Some(kept)).await);
     until(PATIENCE, async || scene.record(&key).await.unwrap().nodes.is_empty()).await;
     scene.adapter.shared.sweep().await.unwrap();
@@ -316,21 +343,7 @@ async fn what_a_session_has_is_not_given_back_though_its_connection_could_not_le
     let ticket = ticket.await.unwrap();
     let _other = scene.join(&key, None).await;
     let group = Arc::clone(ticket.group());
-    until(PATIENCE, async || {
-        let inner = group.lock();
-        inner.dealer.is_on() && !inner.dealer.is_waiting()
-    })
-    .await;
-    let first = scene.record(&key).await.unwrap().next;
-    let sequences = [first, first + 1];
-    for sequence in sequences {
-        let mut inner = group.lock();
-        inner.dealer.enter(member);
-        inner
-            .dealer
-            .put(Arc::new(Message::new(Default::default(), Some(sequence))));
-        assert!(matches!(inner.dealer.deal(|_, _| true), dealer::Deal::To(..)));
-    }
+    let [first, second] = scene.deal(&group, member).await;
     let sent = Sent {
         id: PacketId::MIN,
         awaits: Awaits::Received,
@@ -348,12 +361,77 @@ async fn what_a_session_has_is_not_given_back_though_its_connection_could_not_le
         member: kept,
         epoch: owned.epoch(),
         is_over: false,
+        owes_will: false,
     };
     // While it is looked at, what the connection wrote last may be on its way.
     scene.adapter.shared.give_back_later(vec![ticket], ended);
     scene.adapter.sessions.save(&mut owned, &content).await.unwrap();
     drop(owned);
     until(PATIENCE, async || group.lock().dealer.held().is_empty()).await;
-    assert_eq!(group.lock().dealer.returned(), [first + 1].into());
+    assert_eq!(group.lock().dealer.returned(), [second].into());
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_connection_had_is_given_to_nobody_while_its_session_is_not_understood() {
+    let scene = Scene::start().await;
+    let key = group_key();
+    let owned = scene.session().await;
+    let (member, kept) = (SessionId::new(), owned.member());
+    let ticket = scene.adapter.shared.join(key.clone(), member, Some(kept.clone()));
+    let ticket = ticket.await.unwrap();
+    let _other = scene.join(&key, None).await;
+    let group = Arc::clone(ticket.group());
+    let sequences = scene.deal(&group, member).await;
+    let revision = scene.spoil(&kept.key).await;
+    let ended = Ended {
+        member: kept.clone(),
+        epoch: owned.epoch(),
+        is_over: false,
+        owes_will: false,
+    };
+    scene.adapter.shared.give_back_later(vec![ticket], ended);
+    drop(owned);
+    throughout(Duration::from_millis(500), async || {
+        group.lock().dealer.held() == sequences.into()
+    })
+    .await;
+    scene.bus.state.delete(&kept.key, revision).await.unwrap();
+    until(PATIENCE, async || group.lock().dealer.returned() == sequences.into()).await;
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_lost_node_had_is_given_to_nobody_while_a_session_that_may_have_it_is_not_understood() {
+    let scene = Scene::start().await;
+    let state_key = record::key_of(&group_key());
+    let kept = KeptMember {
+        key: Key::durable("later.version"),
+        session_id: SessionId::new(),
+    };
+    let revision = scene.spoil(&kept.key).await;
+    let lost = trunkline_core::NodeId::new();
+    let mut record = Record {
+        turn: Some(lost),
+        kept: [kept.clone()].into(),
+        ..Record::new(scene.bus.log.incarnation(), 9)
+    };
+    for (node, held) in [(lost, [3, 7]), (trunkline_core::NodeId::new(), [4, 8])] {
+        record.nodes.push(record::NodeShare {
+            node,
+            writes: 1,
+            has_room: true,
+            held: held.into(),
+        });
+    }
+    for _ in 0..2 {
+        scene.adapter.shared.bury(&state_key, &mut record).await.unwrap();
+        assert_eq!((record.turn, record.returned.len(), record.nodes.len()), (None, 0, 1));
+        assert!([3, 4, 7, 8].iter().all(|sequence| !record.is_past(*sequence)));
+        assert_eq!(Record::decode(&record.encode()).as_ref(), Some(&record));
+    }
+    scene.bus.state.delete(&kept.key, revision).await.unwrap();
+    scene.adapter.shared.bury(&state_key, &mut record).await.unwrap();
+    assert_eq!((record.nodes.len(), record.returned), (0, [3, 4, 7, 8].into()));
     scene.stop().await;
 }

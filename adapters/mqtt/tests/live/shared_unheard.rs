@@ -1,6 +1,10 @@
-//! Groups on two nodes whose writes to shared state are done without an answer, or late.
+//! Groups whose writes to shared state are done without an answer, or late.
 
-use trunkline_bus::state::Key;
+use futures_util::future::join_all;
+use trunkline_bus::state::{Expect, Key};
+use trunkline_core::DomainId;
+use trunkline_mqtt::limits::SHARED_GROUPS_MAX;
+use uuid::Uuid;
 
 use super::line::{Call, Fate, Line};
 use super::*;
@@ -90,5 +94,34 @@ async fn each_message_is_had_once_though_nodes_do_not_hear_whether_they_wrote() 
     all.sort_unstable();
     assert_eq!(all, (0..COUNT).collect::<Vec<_>>());
     end((broker.cancel.clone(), broker.connections.clone()), run_of_other).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_group_that_a_domain_may_have_has_its_member_though_its_first_write_is_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = open_bus(&folder).await;
+    let line = Line::new(&bus);
+    let broker = Broker::of(|deps| line.open(deps), bus, folder);
+    let groups = Key::durable(format!("mqtt.shared.{}", DomainId::from_uuid(Uuid::nil())));
+    let group = |number| Key::durable(format!("{}.{number}", groups.name()));
+    let others = (1..SHARED_GROUPS_MAX).map(|number| {
+        let state = broker.bus.state.clone();
+        let key = group(number);
+        async move { state.compare_and_swap(&key, Expect::Absent, "?".into()).await.unwrap() }
+    });
+    join_all(others).await;
+    let mut is_first = true;
+    line.judge(move |key, call| match call {
+        // It is there when the node counts the groups.
+        Call::Write(_) if groups.covers(key) && std::mem::take(&mut is_first) => Fate::Late,
+        _ => Fate::Heard,
+    });
+    let mut member = broker.client(Version::V5, "member").await;
+    assert!(!member.subscribe(SHARE, QoS::AtLeastOnce).await.is_error());
+    broker.publisher().await.publish("a", "0;", QoS::AtLeastOnce).await;
+    assert_eq!(number_of(&member.take().await), 0);
+    let refused = member.subscribe("$share/other/a", QoS::AtLeastOnce).await;
+    assert_eq!(refused, ReasonCode::QuotaExceeded);
     broker.stop().await;
 }
