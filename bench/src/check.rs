@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::time::Duration;
 
-use crate::ledger::{Book, Entry, Outcome, Producer};
+use crate::ledger::{ANSWER_TIME_MAX, Book, Entry, Outcome, Producer};
 use crate::row::Row;
 
 /// Findings of one kind that are described; the others are only counted.
@@ -32,6 +33,8 @@ pub struct Verdict {
     pub duplicated_allowed: u64,
     /// There more often than it was sent, or two records under one message id.
     pub duplicated_forbidden: u64,
+    /// Neither answered nor cut off within [`ANSWER_TIME_MAX`].
+    pub late: u64,
     /// Not answered, and there.
     pub unknown_present: u64,
     /// Not answered, and not there.
@@ -47,7 +50,7 @@ impl Verdict {
         self.forbidden().iter().all(|(_, count)| *count == 0)
     }
 
-    fn forbidden(&self) -> [(&'static str, u64); 6] {
+    fn forbidden(&self) -> [(&'static str, u64); 7] {
         [
             ("lost", self.lost),
             ("phantom", self.phantom),
@@ -55,6 +58,7 @@ impl Verdict {
             ("leaked", self.leaked),
             ("reordered", self.reordered),
             ("duplicated (forbidden)", self.duplicated_forbidden),
+            ("late", self.late),
         ]
     }
 
@@ -185,6 +189,13 @@ impl Check<'_> {
     fn entry(&mut self, name: &fmt::Arguments<'_>, entry: &Entry, seen: u32) {
         let verdict = &mut self.verdict;
         verdict.sent += 1;
+        let waited = Duration::from_nanos(entry.waited_ns);
+        if waited >= ANSWER_TIME_MAX {
+            verdict.find(
+                |verdict| &mut verdict.late,
+                || format!("late: {name} waited for {waited:?}"),
+            );
+        }
         match (entry.outcome, seen) {
             (Outcome::Kept, 0) => {
                 verdict.acknowledged += 1;

@@ -8,9 +8,13 @@ mod file;
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 pub use book::{Book, Entry, Outcome};
 pub use file::Ledger;
+
+/// In this time a message at QoS 1 or 2 is answered, or its connection is closed.
+pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How a producer speaks to the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

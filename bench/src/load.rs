@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Place;
-use crate::ledger::{Ledger, Protocol};
+use crate::ledger::{ANSWER_TIME_MAX, Ledger, Protocol};
 pub use clock::Clock;
 pub use fanout::{Audience, Fanout};
 pub(crate) use mqtt::{Wire, text};
@@ -44,7 +44,7 @@ const RUN_DIGITS: usize = 12;
 /// Between two looks at how many messages were acknowledged.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a load that has ended waits for answers before it counts them as missing.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
+const ANSWER_WAIT: Duration = ANSWER_TIME_MAX;
 
 /// Whom to send to, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,10 +21,8 @@ fn content(producer: u32, sequence: u64) -> Content {
 
 /// Two producers in two domains; all but the last message of each was acknowledged.
 fn book() -> Book {
-    let mut book = Book {
-        run: "run".to_owned(),
-        ..Book::default()
-    };
+    let mut book = Book::default();
+    book.run = "run".to_owned();
     for (id, domain) in ["one", "two"].into_iter().enumerate() {
         let id = id as u32;
         book.producers.push(Producer {
@@ -44,6 +42,7 @@ fn book() -> Book {
             },
             sent_ns: sequence,
             answered_ns: None,
+            waited_ns: 1_000,
         };
         book.entries.push((0..MESSAGES).map(entry).collect());
     }
@@ -110,6 +109,22 @@ fn a_row_without_acknowledgement_may_be_gone() {
     let (verdict, found) = damaged(|rows| drop(rows.remove(49)));
     assert_eq!(found, []);
     assert_eq!((verdict.unknown_present, verdict.unknown_absent), (1, 1));
+}
+
+#[test]
+fn a_message_that_was_neither_answered_nor_cut_off_in_time_is_late_whatever_came_of_it() {
+    let mut book = book();
+    let rows = rows(&book);
+    let bound_ns = u64::try_from(ANSWER_TIME_MAX.as_nanos()).unwrap();
+    book.entries[0][7].waited_ns = bound_ns - 1;
+    assert!(check(&book, &rows).is_clean());
+    // One was acknowledged in the end, and one has no answer.
+    book.entries[0][7].waited_ns = bound_ns;
+    book.entries[1][49].waited_ns = 2 * bound_ns;
+    let verdict = check(&book, &rows);
+    assert_eq!((verdict.late, verdict.is_clean()), (2, false), "{verdict}");
+    let words = ["late: run/0/7 waited for 30s", "late: run/1/49 waited for 60s"];
+    assert_eq!(verdict.examples, words);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Reading the ledger back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -20,6 +20,10 @@ pub struct Book {
     pub producers: Vec<Producer>,
     /// The messages of each producer; their sequence is their place.
     pub entries: Vec<Vec<Entry>>,
+    /// What each producer waits for, and since when: messages by their sequence.
+    waiting: Vec<HashMap<usize, u64>>,
+    /// When the last of all this happened.
+    last_ns: u64,
 }
 
 /// One message.
@@ -35,6 +39,8 @@ pub struct Entry {
     pub sent_ns: u64,
     /// When it was answered.
     pub answered_ns: Option<u64>,
+    /// Longest time in nanoseconds for which it waited for an answer over one connection; 0 at QoS 0, which has none.
+    pub waited_ns: u64,
 }
 
 /// What is known of a message's fate.
@@ -64,6 +70,9 @@ impl Book {
                 .with_context(|| format!("{}, line {number}: `{whole}`", path.display()))?;
         }
         ensure!(!book.run.is_empty(), "{} is no ledger", path.display());
+        for producer in 0..book.producers.len() {
+            book.closed(producer, book.last_ns);
+        }
         Ok(book)
     }
 
@@ -90,11 +99,14 @@ impl Book {
             Some("producer") => self.take_producer(&mut words)?,
             Some("sent") => self.take_sent(&mut words)?,
             Some("again") => {
-                let (_, entry) = self.entry(&mut words)?;
-                entry.sends += 1;
+                let (id, at_ns) = self.message(&mut words)?;
+                self.entry(id).sends += 1;
+                self.waits(id, at_ns);
             }
             Some(kind @ ("kept" | "refused" | "unclear")) => {
-                let (at_ns, entry) = self.entry(&mut words)?;
+                let (id, at_ns) = self.message(&mut words)?;
+                self.waits_no_more(id, at_ns);
+                let entry = self.entry(id);
                 entry.answered_ns = Some(at_ns);
                 entry.outcome = match kind {
                     "kept" => Outcome::Kept,
@@ -102,6 +114,11 @@ impl Book {
                     "refused" if entry.sends == 1 => Outcome::Refused,
                     _ => Outcome::Unknown,
                 };
+            }
+            Some("closed") => {
+                let (producer, at_ns) = (word(&mut words)?, word(&mut words)?);
+                ensure!(producer < self.producers.len(), "the producer is not known");
+                self.closed(producer, at_ns);
             }
             _ => bail!("what this line says is not known"),
         }
@@ -122,6 +139,7 @@ impl Book {
             publisher: word(words)?,
         });
         self.entries.push(Vec::new());
+        self.waiting.push(HashMap::new());
         Ok(())
     }
 
@@ -136,15 +154,47 @@ impl Book {
             outcome: Outcome::Unknown,
             sent_ns,
             answered_ns: None,
+            waited_ns: 0,
         });
+        self.waits((producer, sequence), sent_ns);
         Ok(())
     }
 
-    fn entry(&mut self, words: &mut SplitWhitespace<'_>) -> Result<(u64, &mut Entry)> {
+    /// A message that was sent, by its producer and sequence, and a time.
+    fn message(&self, words: &mut SplitWhitespace<'_>) -> Result<((usize, usize), u64)> {
         let (producer, sequence): (usize, usize) = (word(words)?, word(words)?);
-        let entries = self.entries.get_mut(producer).context("the producer is not known")?;
-        let entry = entries.get_mut(sequence).context("the message was not sent")?;
-        Ok((word(words)?, entry))
+        let entries = self.entries.get(producer).context("the producer is not known")?;
+        ensure!(sequence < entries.len(), "the message was not sent");
+        Ok(((producer, sequence), word(words)?))
+    }
+
+    fn entry(&mut self, (producer, sequence): (usize, usize)) -> &mut Entry {
+        &mut self.entries[producer][sequence]
+    }
+
+    /// A message is sent, and is to be answered.
+    fn waits(&mut self, (producer, sequence): (usize, usize), at_ns: u64) {
+        self.last_ns = self.last_ns.max(at_ns);
+        if self.producers[producer].qos > 0 {
+            self.waiting[producer].insert(sequence, at_ns);
+        }
+    }
+
+    /// It was answered, or its connection is closed.
+    fn waits_no_more(&mut self, (producer, sequence): (usize, usize), at_ns: u64) {
+        self.last_ns = self.last_ns.max(at_ns);
+        if let Some(since_ns) = self.waiting[producer].remove(&sequence) {
+            let entry = self.entry((producer, sequence));
+            entry.waited_ns = entry.waited_ns.max(at_ns.saturating_sub(since_ns));
+        }
+    }
+
+    /// The connection of a producer is over.
+    fn closed(&mut self, producer: usize, at_ns: u64) {
+        let waiting: Vec<usize> = self.waiting[producer].keys().copied().collect();
+        for sequence in waiting {
+            self.waits_no_more((producer, sequence), at_ns);
+        }
     }
 }
 
@@ -204,6 +254,32 @@ mod tests {
         let third = &book.entries[0][2];
         assert_eq!((third.hash, third.sends, third.sent_ns), ([2; 32], 2, 12));
         assert_eq!(book.acknowledged(), 1);
+    }
+
+    #[test]
+    fn a_message_waits_until_it_is_answered_or_its_connection_is_closed_or_the_ledger_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let ledger = Ledger::create(&path, "run").unwrap();
+        let id = ledger.producer(&producer());
+        let quiet = ledger.producer(&Producer { qos: 0, ..producer() });
+        for sequence in 0..4 {
+            ledger.sent(id, sequence, 10, &[0; 32]);
+        }
+        ledger.sent(quiet, 0, 10, &[0; 32]);
+        ledger.answered(id, 0, 15, &Answer::Kept("synced".into()));
+        ledger.closed(id, 30);
+        // Nobody waits while there is no connection.
+        ledger.again(id, 1, 100);
+        ledger.again(id, 2, 100);
+        ledger.answered(id, 1, 150, &Answer::Unclear("503".into()));
+        ledger.answered(id, 1, 170, &Answer::Kept("synced".into()));
+        ledger.close().unwrap();
+
+        let waited = |producer: &[Entry]| producer.iter().map(|entry| entry.waited_ns).collect::<Vec<_>>();
+        let book = Book::read(&path).unwrap();
+        assert_eq!(waited(&book.entries[0]), [5, 50, 70, 20]);
+        assert_eq!(waited(&book.entries[1]), [0], "nothing is promised at QoS 0");
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl Ledger {
         self.enter(format_args!("{kind} {producer} {sequence} {at_ns} {word}"));
     }
 
+    /// The connection of a producer is over: what it sent over it and has no answer is not waited for any more.
+    pub fn closed(&self, producer: u32, at_ns: u64) {
+        self.enter(format_args!("closed {producer} {at_ns}"));
+    }
+
     /// Writes and syncs what is left. Nothing may be entered afterwards.
     ///
     /// # Errors

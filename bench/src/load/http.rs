@@ -25,7 +25,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 pub(crate) async fn run(mut publisher: Publisher, stop: CancellationToken) -> Outcome {
     let mut unanswered = None;
     loop {
-        let failure = match connection(&mut publisher, &mut unanswered, &stop).await {
+        let ended = connection(&mut publisher, &mut unanswered, &stop).await;
+        publisher.closed();
+        let failure = match ended {
             Ok(()) => return publisher.end(None),
             Err(failure) => failure,
         };

@@ -44,7 +44,9 @@ pub(crate) async fn run(mut publisher: Publisher, stop: CancellationToken) -> Ou
         released: HashSet::new(),
     });
     loop {
-        let failure = match connection(&mut publisher, &mut unanswered, &mut kept, &stop).await {
+        let ended = connection(&mut publisher, &mut unanswered, &mut kept, &stop).await;
+        publisher.closed();
+        let failure = match ended {
             Ok(()) => return publisher.end(None),
             Err(failure) => failure,
         };

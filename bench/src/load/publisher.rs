@@ -25,6 +25,8 @@ pub(crate) struct Publisher {
     pace: Pace,
     end_ns: u64,
     is_stopped: bool,
+    /// Whether anything was sent since a connection was last over.
+    has_sent: bool,
 }
 
 /// What all publishers of a load share.
@@ -70,6 +72,7 @@ impl Publisher {
             pace: Pace::new(plan.rate, number, count, start_ns),
             end_ns: start_ns.saturating_add(plan.time_max.as_nanos() as u64),
             is_stopped: false,
+            has_sent: false,
         }
     }
 
@@ -86,16 +89,18 @@ impl Publisher {
         if let Some(ledger) = &self.ledger {
             ledger.sent(self.id, sequence, now_ns, &content.hash());
         }
+        self.has_sent = true;
         Counts::add(&self.counts.sent);
         Counts::add(&self.counts.in_flight);
         Some((Message { sequence, due_ns }, content.payload()))
     }
 
     /// The payload of a message that had no answer, which is in the ledger as sent once more from now on.
-    pub(crate) fn repeat(&self, message: &Message) -> Vec<u8> {
+    pub(crate) fn repeat(&mut self, message: &Message) -> Vec<u8> {
         if let Some(ledger) = &self.ledger {
             ledger.again(self.id, message.sequence, self.clock.now_ns());
         }
+        self.has_sent = true;
         Counts::add(&self.counts.repeated);
         self.content(message.sequence, message.due_ns).payload()
     }
@@ -116,6 +121,14 @@ impl Publisher {
         };
         Counts::add(count);
         self.counts.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The connection is over, and what has no answer will have none over it.
+    pub(crate) fn closed(&mut self) {
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| self.has_sent) {
+            ledger.closed(self.id, self.clock.now_ns());
+        }
+        self.has_sent = false;
     }
 
     /// A message that never gets an answer is on its way.
@@ -161,3 +174,65 @@ impl Publisher {
 
 /// How long to rest before a connection is made anew.
 pub(crate) const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Place;
+    use crate::ledger::{Book, Protocol};
+
+    fn publisher(ledger: &Arc<Ledger>) -> Publisher {
+        let plan = Plan {
+            run: "run".to_owned(),
+            protocol: Protocol::Mqtt5,
+            qos: 1,
+            connections: 1,
+            window: 1,
+            rate: None,
+            payload_bytes: 128,
+            messages_max: 2,
+            time_max: Duration::from_secs(60),
+            is_persistent: true,
+            tier: Plan::TIER_UNTOLD.to_owned(),
+        };
+        let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let target = Target {
+            http: nobody,
+            mqtt: nobody,
+            user: "user".to_owned(),
+            password: String::new(),
+            topic: "topic".to_owned(),
+            place: Place {
+                domain: "domain".to_owned(),
+                channel: "channel".to_owned(),
+            },
+        };
+        let shared = Shared {
+            ledger: Some(Arc::clone(ledger)),
+            clock: Clock::start(),
+            counts: Arc::default(),
+        };
+        Publisher::new(&plan, target, (0, 1), shared)
+    }
+
+    #[test]
+    fn a_connection_is_over_in_the_ledger_when_anything_was_sent_over_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let ledger = Ledger::create(&path, "run").unwrap();
+        let mut publisher = publisher(&ledger);
+        publisher.closed();
+        let (message, _) = publisher.take().unwrap();
+        publisher.closed();
+        publisher.closed();
+        publisher.repeat(&message);
+        publisher.closed();
+        ledger.close().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let kinds = text.lines().filter_map(|line| line.split_whitespace().next());
+        let kinds: Vec<&str> = kinds.collect();
+        assert_eq!(kinds, ["run", "producer", "sent", "closed", "again", "closed"]);
+        assert!(Book::read(&path).unwrap().entries[0][0].waited_ns > 0);
+    }
+}
