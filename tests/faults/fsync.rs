@@ -60,7 +60,7 @@ async fn proof(ground: &Ground, platform: &Platform) -> Proof {
     let is_end = |line: &str| line.starts_with(&platform.id().to_string()) && line.contains(" +++ exited with ");
     until(WAIT, async || read().lines().any(is_end)).await;
     let subject = Subject {
-        log_file: "/data/log.db-wal",
+        log_files: ["/data/log.journal", "/data/log.db-wal"],
         mqtt_port: platform.access.mqtt.port(),
         http_port: platform.access.http.port(),
     };
@@ -101,7 +101,17 @@ async fn an_acknowledgement_at_tier_written_is_not_covered_and_that_is_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sync_that_fails_acknowledges_nothing_and_ends_the_process() {
-    let inject = format!("inject=fsync,fdatasync:error=EIO:when={SYNCS_BEFORE_FAILURE}+");
+    a_sync_fails_by("EIO").await;
+}
+
+/// Whether the record that was to be synced lasts is as unknown then as after any other failure, so it is not one to be mended by room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_that_fails_for_want_of_room_ends_the_process_too() {
+    a_sync_fails_by("ENOSPC").await;
+}
+
+async fn a_sync_fails_by(error: &str) {
+    let inject = format!("inject=fsync,fdatasync:error={error}:when={SYNCS_BEFORE_FAILURE}+");
     let mut ground = traced(&["-e", &inject]);
     let (mut platform, trial, loads) = loaded(&mut ground).await;
     let code = platform.ended(WAIT).await;

@@ -1,8 +1,8 @@
 //! The proof that acknowledgements follow syncs, from a trace of the process's system calls.
 //!
 //! The lines of a trace are in the order of what they tell: a call that others overtook has one line for its begin and one for its end. A
-//! message counts as synced when a sync of the log's file succeeded that began after the message was written to it; an acknowledgement must
-//! begin after that.
+//! message counts as synced when a sync of that one of the log's files succeeded to which it was written before that sync began; an
+//! acknowledgement must begin after that.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -19,9 +19,9 @@ const ACCEPTED: &[u8] = b"HTTP/1.1 202";
 pub(crate) struct Proof {
     /// Acknowledgements over MQTT and HTTP.
     pub(crate) acknowledged: [u64; 2],
-    /// Syncs of the log's file that succeeded.
+    /// Syncs of the log's files that succeeded.
     pub(crate) syncs: u64,
-    /// Syncs of it that were made to fail.
+    /// Syncs of them that were made to fail.
     pub(crate) injected: u64,
     /// Acknowledgements that no sync covers, in words.
     pub(crate) uncovered: Vec<String>,
@@ -29,8 +29,8 @@ pub(crate) struct Proof {
 
 /// Whose trace it is.
 pub(crate) struct Subject {
-    /// End of the path of the log's file.
-    pub(crate) log_file: &'static str,
+    /// Ends of the paths of the log's files: its journal, and what its database writes first.
+    pub(crate) log_files: [&'static str; 2],
     pub(crate) mqtt_port: u16,
     pub(crate) http_port: u16,
 }
@@ -61,8 +61,8 @@ impl Subject {
 struct Proving<'a> {
     subject: &'a Subject,
     proof: Proof,
-    /// Messages that were written and not synced, with the line where that ended.
-    written: Vec<(String, usize)>,
+    /// Messages that were written and not synced, with the file and the line where that ended.
+    written: Vec<(String, usize, usize)>,
     seen: HashSet<String>,
     synced: HashSet<String>,
     sockets: HashMap<String, Socket>,
@@ -83,19 +83,20 @@ enum Socket {
 
 impl Proving<'_> {
     fn take(&mut self, line: usize, is_begin: bool, call: &Call) {
-        let is_log = call.file.ends_with(self.subject.log_file);
-        match (call.name.as_str(), is_begin) {
-            ("pwrite64" | "write", false) if is_log => {
+        let mut log_files = self.subject.log_files.iter();
+        let log_file = log_files.position(|log_file| call.file.ends_with(log_file));
+        match (call.name.as_str(), is_begin, log_file) {
+            ("pwrite64" | "write", false, Some(file)) => {
                 let new = names(&call.bytes).filter(|name| self.seen.insert(name.clone()));
-                self.written.extend(new.map(|name| (name, line)));
+                self.written.extend(new.map(|name| (name, file, line)));
             }
-            ("fsync" | "fdatasync", false) if is_log => self.synced(call),
-            ("recvfrom" | "read", false) if !call.is_peek => {
+            ("fsync" | "fdatasync", false, Some(file)) => self.synced(call, file),
+            ("recvfrom" | "read", false, _) if !call.is_peek => {
                 if let Some(socket) = self.socket(&call.file) {
                     socket.received(&call.bytes);
                 }
             }
-            ("sendto" | "sendmsg" | "write" | "writev", true) => {
+            ("sendto" | "sendmsg" | "write" | "writev", true, _) => {
                 let Some(socket) = self.socket(&call.file) else { return };
                 let kind = usize::from(matches!(socket, Socket::Http { .. }));
                 for name in socket.acknowledged(&call.bytes) {
@@ -111,16 +112,16 @@ impl Proving<'_> {
         }
     }
 
-    fn synced(&mut self, call: &Call) {
+    fn synced(&mut self, call: &Call, file: usize) {
         if call.result != 0 {
             self.proof.injected += u64::from(call.is_injected);
             return;
         }
         self.proof.syncs += 1;
-        let (covered, rest) = self.written.drain(..).partition(|(_, written)| *written < call.began);
+        let is_covered = |written: &(String, usize, usize)| written.1 == file && written.2 < call.began;
+        let (covered, rest): (Vec<_>, _) = self.written.drain(..).partition(is_covered);
         self.written = rest;
-        let covered: Vec<(String, usize)> = covered;
-        self.synced.extend(covered.into_iter().map(|(name, _)| name));
+        self.synced.extend(covered.into_iter().map(|(name, ..)| name));
     }
 
     fn socket(&mut self, file: &str) -> Option<&mut Socket> {
@@ -297,14 +298,14 @@ fn name(bytes: &[u8]) -> Option<(String, usize)> {
 }
 
 const SUBJECT: Subject = Subject {
-    log_file: "/log.db-wal",
+    log_files: ["/log.journal", "/log.db-wal"],
     mqtt_port: 1883,
     http_port: 8080,
 };
 
 /// A trace of one message over HTTP; each line of `between` stands between its write and its answer.
 fn trace_of_one(between: &[&str]) -> String {
-    let (log, payload) = (hex("/data/log.db-wal"), r#"[{"n":"a","vs":""}]"#);
+    let (log, payload) = (hex("/data/log.journal"), r#"[{"n":"a","vs":""}]"#);
     let mut lines = vec![
         format!(
             r#"1 recvfrom(5<TCP:[127.0.0.1:8080->127.0.0.1:4]>, "{}", 99, 0, NULL, NULL) = 99"#,
@@ -352,8 +353,9 @@ fn a_look_at_what_is_read_next_receives_nothing() {
 
 #[test]
 fn an_answer_that_no_sync_covers_is_found() {
-    let uncovering: [&[&str]; 4] = [
+    let uncovering: [&[&str]; 5] = [
         &[],
+        &["2 fdatasync(7</data/log.db-wal>) = 0"],
         &["2 fdatasync(6<LOG>) = -1 EIO (Input/output error) (INJECTED)"],
         &["2 fdatasync(7</data/messages.db-wal>) = 0"],
         &["2 fdatasync(6<LOG> <unfinished ...>"],
@@ -371,6 +373,6 @@ fn an_answer_that_no_sync_covers_is_found() {
 #[test]
 fn a_sync_that_began_before_the_write_ended_covers_nothing() {
     let trace = trace_of_one(&["3 <... fdatasync resumed>) = 0"]);
-    let begun = format!("3 fdatasync(6<{}> <unfinished ...>\n{trace}", hex("/data/log.db-wal"));
+    let begun = format!("3 fdatasync(6<{}> <unfinished ...>\n{trace}", hex("/data/log.journal"));
     assert_eq!(SUBJECT.prove(&begun).uncovered.len(), 1);
 }

@@ -21,6 +21,8 @@ pub(crate) struct Ring {
     start: u64,
     /// The last sequence appended.
     head: u64,
+    /// Entries up to this sequence can be read from the backend; later ones stay here whatever they take.
+    backed: u64,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,21 @@ impl Ring {
             gone: 0,
             start: head + 1,
             head,
+            backed: u64::MAX,
         }
+    }
+
+    /// The same for a log that shows entries before its backend has them.
+    pub(crate) fn of_committed(head: u64) -> Self {
+        Self {
+            backed: head,
+            ..Self::new(head)
+        }
+    }
+
+    /// From now on entries up to `sequence` can be read from the backend, and later ones cannot yet.
+    pub(crate) const fn set_backed(&mut self, sequence: u64) {
+        self.backed = sequence;
     }
 
     /// Adds the next entry: the log gave no sequence between the last one and this one.
@@ -65,7 +81,7 @@ impl Ring {
         self.bytes
     }
 
-    /// Lets the oldest entries go until the ring takes at most `bytes_max`.
+    /// Lets the oldest entries go that the backend has until the ring takes at most `bytes_max`.
     pub(crate) fn shrink(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max && self.drop_oldest() {}
     }
@@ -124,9 +140,9 @@ impl Ring {
         Some(page)
     }
 
-    /// Says whether there was one.
+    /// Says whether there was one that may go.
     fn drop_oldest(&mut self) -> bool {
-        let Some(oldest) = self.entries.pop_front() else {
+        let Some(oldest) = self.entries.pop_front_if(|oldest| oldest.sequence <= self.backed) else {
             return false;
         };
         match oldest.entry {
@@ -200,6 +216,18 @@ mod tests {
         assert_eq!((ring.bytes(), ring.start()), (0, 21));
         assert!(ring.read(20, LIMIT).is_none());
         assert_eq!(ring.read(21, LIMIT).unwrap().skipped, GONE_MAX as u64);
+    }
+
+    #[test]
+    fn what_the_backend_has_not_stays_whatever_it_takes() {
+        let mut ring = ring_of(5, 100_000);
+        ring.set_backed(12);
+        ring.shrink(0);
+        assert_eq!(ring.start(), 13);
+        assert_eq!(sequences(&ring.read(13, LIMIT).unwrap()), [13, 14]);
+        ring.set_backed(15);
+        ring.shrink(0);
+        assert_eq!((ring.start(), ring.bytes()), (16, 0));
     }
 
     #[test]

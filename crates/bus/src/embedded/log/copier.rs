@@ -5,6 +5,7 @@ use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
+use super::failure::Failure;
 use super::owner::Owner;
 use super::store::{self, Error, is_disk_full, lacks_means};
 
@@ -59,8 +60,12 @@ impl Copier {
 }
 
 impl Owner {
-    /// Has the write-ahead log copied into the file when it has grown; a disk without room for that puts it off.
-    pub(super) fn checkpoint(&mut self) -> Result<(), Error> {
+    /// Has the write-ahead log copied into the file when it has grown; a disk without room for that puts it off, and so does an open
+    /// transaction.
+    pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
+        if self.store.is_in_transaction() {
+            return Ok(());
+        }
         let outcome = match self.copier.look() {
             Progress::Running if self.wal_bytes < WAL_BYTES_MAX => return Ok(()),
             // The disk is slower than publishers are: they wait.
@@ -82,7 +87,7 @@ impl Owner {
             // A reader is in the way. Trying after each commit would cost a sync each.
             Ok(false) => self.wal_bytes = CHECKPOINT_BYTES / 2,
             Err(cause) if is_disk_full(&cause) => self.shared.set_disk_low(true),
-            Err(cause) => return Err(cause),
+            Err(cause) => return Err(cause.into()),
         }
         Ok(())
     }

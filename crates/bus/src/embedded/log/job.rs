@@ -1,10 +1,11 @@
 //! What the owner is asked to do, and what one transaction of it does.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::store::NewRow;
+use super::journal::Rows;
 use crate::envelope::{NewEntry, StoredEntry};
 use crate::log::{Appended, LogError, ReceiptSender, Shard};
 
@@ -51,7 +52,7 @@ pub(super) struct Position {
 /// What one transaction does, and whom to tell.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) rows: BTreeMap<Shard, Vec<NewRow>>,
+    pub(super) rows: Rows,
     pub(super) stored: Vec<(StoredEntry, usize)>,
     pub(super) receipts: Vec<(ReceiptSender, Appended)>,
     pub(super) positions: BTreeMap<(String, Shard), u64>,
@@ -60,13 +61,40 @@ pub(super) struct Batch {
     pub(super) removed: BTreeMap<Shard, Vec<u64>>,
     pub(super) cost: u32,
     pub(super) appends: u64,
+    /// Whether it cannot be left to the journal.
+    pub(super) is_due: bool,
+    /// Whether something was written, and whether that was a commit.
     pub(super) is_written: bool,
+    pub(super) is_committed: bool,
     pub(super) closing: Option<oneshot::Sender<()>>,
 }
 
 impl Batch {
-    /// Whether nothing but positions would be written.
-    pub(super) fn is_positions_only(&self) -> bool {
-        self.appends == 0 && self.removed.is_empty() && self.trimmed.is_empty() && self.closing.is_none()
+    /// Whether there is something in it that the journal does not know.
+    pub(super) fn must_commit(&self) -> bool {
+        self.is_due || !self.removed.is_empty() || !self.trimmed.is_empty() || self.closing.is_some()
+    }
+}
+
+/// Positions that wait for a commit, and whom to tell.
+#[derive(Default)]
+pub(super) struct Later {
+    pub(super) positions: BTreeMap<(String, Shard), u64>,
+    pub(super) done: Vec<oneshot::Sender<Result<(), LogError>>>,
+    /// How long they wait at most; none while there are none.
+    pub(super) due: Option<Instant>,
+}
+
+impl Later {
+    /// Whether they waited long enough.
+    pub(super) fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| Instant::now() >= due)
+    }
+
+    /// Makes them part of `batch`.
+    pub(super) fn move_into(&mut self, batch: &mut Batch) {
+        let Self { positions, done, .. } = std::mem::take(self);
+        batch.positions.extend(positions);
+        batch.committed.extend(done);
     }
 }

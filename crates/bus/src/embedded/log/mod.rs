@@ -1,11 +1,15 @@
-//! `Log` on SQLite: one file in write-ahead mode, one thread that owns it, group commit, and the newest entries in memory.
+//! `Log` on SQLite: one database in write-ahead mode, a journal before it, one thread that owns both, and the newest entries in memory.
 //!
-//! **Invariants:** one connection commits; a receipt resolves after the commit that holds its entry; sequences of a shard have no
-//! holes as given; an error of a commit ends the log, but for a full disk, which is undone and refused.
+//! **Invariants:** one connection commits; a receipt resolves after its entry is in the journal or committed, as durable as the tier says;
+//! what the journal holds is committed before it begins anew, and at the latest when the log is opened again; sequences of a shard have
+//! no holes as given; an error of either file ends the log, but for a full disk: what was not acknowledged is undone and refused.
 
 mod books;
+mod commit;
 mod copier;
+mod failure;
 mod job;
+mod journal;
 mod opened;
 mod owner;
 mod pace;
@@ -17,40 +21,32 @@ mod store;
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Instant;
+use std::sync::{Arc, mpsc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
+use tokio::sync::{TryAcquireError, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use trunkline_core::Clock;
 use trunkline_proto::messages::v1::Envelope;
 
-use self::copier::Copier;
 use self::job::{Job, Position};
 use self::opened::{Opened, unusable};
 use self::owner::Owner;
-use self::pace::Pace;
 use self::reader::Reader;
-use self::shared::{Counters, Ending, Shared, cost};
+use self::shared::{Ending, Shared, cost};
 use super::{Config, DiskProbe, OpenError};
 use crate::envelope::{self, NewEntry, StoredEntry};
-use crate::feed::{Feed, FeedLimit, Source, locked};
+use crate::feed::{Feed, locked};
 use crate::log::{
     AppendError, Durability, InVain, Incarnation, Log, LogError, LogStats, Page, ReadLimit, Receipt, Shard, Tier,
     TryAppendError, UNACKNOWLEDGED_WAIT_MAX,
 };
-use crate::ring::Ring;
 
-/// The log's file in the data folder.
+/// The log's files in the data folder: the database, and what is acknowledged before it is committed there.
 const FILE: &str = "log.db";
-/// Bounds of what a holder of [`Log::tap`] may be behind.
-const TAP_LIMIT: FeedLimit = FeedLimit {
-    items: 16_384,
-    bytes: 8 * 1024 * 1024,
-};
+const JOURNAL: &str = "log.journal";
 
 /// The embedded log.
 pub struct EmbeddedLog {
@@ -69,53 +65,13 @@ impl EmbeddedLog {
         clock: Arc<dyn Clock>,
         disk_free: DiskProbe,
     ) -> Result<(Arc<Self>, oneshot::Receiver<()>), OpenError> {
-        let path = dir.join(FILE);
-        let tier = Tier::from(config.tier);
-        let (file, made_at, shards) = (path.clone(), clock.now().micros(), config.shards);
-        let opening = spawn_blocking(move || Opened::open(&file, tier, shards, made_at));
-        let Opened {
-            store,
-            shards,
-            incarnation,
-            books,
-            groups,
-        } = opening.await.map_err(|cause| unusable(&cause))??;
-
-        let shared = Arc::new(Shared {
-            room: Semaphore::new(usize::try_from(config.queue_bytes_max).unwrap_or(usize::MAX >> 4)),
-            rings: books.iter().map(|books| Mutex::new(Ring::new(books.head))).collect(),
-            heads: books.iter().map(|books| watch::Sender::new(books.head)).collect(),
-            groups: Mutex::new(groups),
-            tap: Source::new(TAP_LIMIT),
-            counters: Counters::default(),
-            ending: watch::Sender::new(Ending::Open),
-            disk_low: false.into(),
-            is_open: watch::Sender::new(true),
-            dir: dir.to_owned(),
-            config,
-            shards,
-            tier,
-            incarnation,
-            clock,
-            disk_free,
-        });
-        shared.count_held(&books);
-        shared.look_at_disk();
+        let (folder, made_at) = (dir.to_owned(), clock.now().micros());
+        let (tier, shards) = (Tier::from(config.tier), config.shards);
+        let opening = spawn_blocking(move || Opened::open(&folder, tier, shards, made_at));
+        let opened = opening.await.map_err(|cause| unusable(&cause))??;
+        let shared = Shared::new(dir, config, &opened, clock, disk_free);
         let (jobs, queue) = mpsc::channel();
-        let heads = books.iter().map(|books| books.head).collect();
-        let owner = Owner {
-            store,
-            pace: Pace::new(heads, shared.config.ring_bytes_max),
-            books,
-            copier: Copier::new(path.clone()),
-            shared: shared.clone(),
-            jobs: queue,
-            // What an end without a close left in the write-ahead log is copied after the first commit.
-            wal_bytes: copier::CHECKPOINT_BYTES,
-            full_at: None,
-            waiting: None,
-            house_at: Instant::now(),
-        };
+        let owner = Owner::new(opened, Arc::clone(&shared), queue);
         let (watch, (end, ended)) = (shared::Watch(Arc::clone(&shared)), oneshot::channel());
         let owning = move || {
             let _end: oneshot::Sender<()> = end;
@@ -127,7 +83,7 @@ impl EmbeddedLog {
         let log = Self {
             shared,
             jobs,
-            reader: Reader::new(path),
+            reader: Reader::new(dir.join(FILE)),
             in_vain: InVain::default(),
         };
         Ok((Arc::new(log), ended))
@@ -412,6 +368,9 @@ impl Log for EmbeddedLog {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod crash_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
-use super::FILE;
 use super::books::Books;
+use super::failure::Failure;
+use super::journal::Journal;
 use super::recent::{RECENT_IDS_MAX, Recent};
 use super::shared::Group;
-use super::store::{Error, FORMAT, FORMAT_ALL_IDS, Store};
+use super::store::{Error, FORMAT, FORMATS_BEFORE, Store};
+use super::{FILE, JOURNAL};
 use crate::embedded::OpenError;
 use crate::embedded::config::SHARDS_DEFAULT;
 use crate::log::{Incarnation, Shard, Tier};
@@ -16,6 +18,7 @@ use crate::log::{Incarnation, Shard, Tier};
 /// What was found in the file, or was put there.
 pub(super) struct Opened {
     pub(super) store: Store,
+    pub(super) journal: Journal,
     pub(super) shards: u16,
     pub(super) incarnation: Incarnation,
     pub(super) books: Vec<Books>,
@@ -31,13 +34,13 @@ pub(super) fn unusable(cause: &dyn Display) -> OpenError {
 }
 
 impl Opened {
-    /// Opens the file at `path`, which is to have as many shards as are `configured`. A new one is made at `made_at`, in microseconds since
-    /// the Unix epoch. Blocks.
-    pub(super) fn open(path: &Path, tier: Tier, configured: Option<u16>, made_at: i64) -> Result<Self, OpenError> {
+    /// Opens the files in `folder`, which are to have as many shards as are `configured`. New ones are made at `made_at`, in microseconds since
+    /// the Unix epoch. What was acknowledged and not committed is committed. Blocks.
+    pub(super) fn open(folder: &Path, tier: Tier, configured: Option<u16>, made_at: i64) -> Result<Self, OpenError> {
         let unusable = |cause: Error| unusable(&cause);
-        let mut store = Store::open(path, tier).map_err(unusable)?;
+        let mut store = Store::open(&folder.join(FILE)).map_err(unusable)?;
         let format = store.format().map_err(unusable)?;
-        if ![FORMAT_ALL_IDS, FORMAT].contains(&format) {
+        if format != FORMAT && !FORMATS_BEFORE.contains(&format) {
             return Err(OpenError::Format { file: FILE, format });
         }
         let fresh = configured.unwrap_or(SHARDS_DEFAULT);
@@ -49,19 +52,55 @@ impl Opened {
             configured: fresh,
         })?;
         let incarnation = Incarnation(store.meta("incarnation", made_at).map_err(unusable)?);
+        store.adopt(format).map_err(unusable)?;
         store.make_shards(shards).map_err(unusable)?;
+        let mut journal = Journal::open(&folder.join(JOURNAL), incarnation, tier)
+            .map_err(|cause| Failure::Journal(cause).into_open_error())?;
+        let books = secure(&mut store, &journal).and_then(|()| recover(&mut store, &mut journal, shards));
+        let books = books.map_err(Failure::into_open_error)?;
+        store.set_tier(tier).map_err(unusable)?;
         Ok(Self {
-            books: load(&mut store, shards).map_err(unusable)?,
+            books,
             groups: load_groups(&mut store, shards).map_err(unusable)?,
             store,
+            journal,
             shards,
             incarnation,
         })
     }
 }
 
+/// Sees to it that what was committed lasts, before the journal that may hold the same begins anew: an end may have come between the
+/// writing of a commit and its sync, and nothing tells whether one did.
+fn secure(store: &mut Store, journal: &Journal) -> Result<(), Failure> {
+    if !journal.rows().map_err(Failure::Journal)?.is_empty() {
+        store.checkpoint()?;
+    }
+    Ok(())
+}
+
+/// Commits what the journal holds beyond the database, and counts what every shard holds then.
+pub(super) fn recover(store: &mut Store, journal: &mut Journal, shards: u16) -> Result<Vec<Books>, Failure> {
+    let books = load(store, shards)?;
+    let mut is_behind = false;
+    for (shard, mut rows) in journal.rows().map_err(Failure::Journal)? {
+        let Some(books) = books.get(usize::from(shard.0)) else {
+            continue;
+        };
+        rows.retain(|row| row.sequence > books.head);
+        is_behind |= !rows.is_empty();
+        store.insert(shard, &rows)?;
+    }
+    store.commit()?;
+    journal.rewind();
+    match is_behind {
+        true => Ok(load(store, shards)?),
+        false => Ok(books),
+    }
+}
+
 /// Counts what every shard holds: what was recorded, and what came after.
-pub(super) fn load(store: &mut Store, shards: u16) -> Result<Vec<Books>, Error> {
+fn load(store: &mut Store, shards: u16) -> Result<Vec<Books>, Error> {
     let mut all = Vec::new();
     for shard in (0..shards).map(Shard) {
         let recorded_head = store.recorded_head(shard)?;

@@ -3,34 +3,35 @@
 //! It is a thread and no task, since it blocks on the file; and the file is its own, since between a message and its receipt every
 //! change of threads is time that all the next ones wait, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::error;
 use trunkline_core::MessageId;
 
+use super::FILE;
 use super::books::Books;
-use super::copier::Copier;
-use super::job::{Batch, Job, Position};
-use super::opened;
+use super::copier::{CHECKPOINT_BYTES, Copier};
+use super::failure::Failure;
+use super::job::{Batch, Job, Later, Position};
+use super::journal::Journal;
+use super::opened::Opened;
 use super::pace::Pace;
 use super::recent::Known;
 use super::room::TRIM_ENTRIES_MAX;
 use super::shared::{Group, Shared, cost};
-use super::store::{Error, NewRow, Store, is_disk_full};
+use super::store::{NewRow, Store};
 use crate::envelope::{NewEntry, StoredEntry};
 use crate::feed::locked;
 use crate::log::{AppendError, Appended, LogError, ReceiptSender, Shard};
 
 /// Jobs of one transaction.
 const BATCH_JOBS_MAX: usize = 4_096;
-/// Entries after which holdings are written down, so that a restart counts no more than these anew.
-pub(super) const RECORD_EVERY: u64 = 16_384;
-/// How long positions alone wait for entries to be committed with, since a sync for them alone is as dear as one for many.
+/// How long positions wait for entries and other positions to be committed with, since a commit for one is as dear as one for many.
 const POSITIONS_WAIT: Duration = Duration::from_millis(10);
 /// How long jobs that nobody waits for wait for more: fewer commits leave more of the processor to those who publish. It is short, since a
 /// job that comes meanwhile and is waited for has to wait as well.
@@ -39,21 +40,25 @@ const PATIENCE: Duration = Duration::from_micros(250);
 const TRIM_PAUSE: Duration = Duration::from_millis(20);
 /// How often the disk is looked at and old entries are looked for.
 const TICK: Duration = Duration::from_secs(1);
-const DISK_FULL: &str = "the disk is full";
 /// What publishers are told when the log is full.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The owner and all that only it touches.
 pub(super) struct Owner {
     pub(super) store: Store,
+    pub(super) journal: Journal,
     pub(super) books: Vec<Books>,
     pub(super) shared: Arc<Shared>,
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) copier: Copier,
     /// Bytes written to the write-ahead log since it was copied last, about.
     pub(super) wal_bytes: u64,
-    /// Positions that wait for entries, and until when.
-    pub(super) waiting: Option<(Batch, Instant)>,
+    /// Positions that wait for a commit.
+    pub(super) later: Later,
+    /// Shards with entries that are in the journal and not committed.
+    pub(super) dirty: BTreeSet<Shard>,
+    /// Whether the database lacks entries that the journal has, since the disk had no room for them.
+    pub(super) is_owing: bool,
     /// The sum of the committed positions at which nothing was found to make room with.
     pub(super) full_at: Option<u64>,
     pub(super) pace: Pace,
@@ -72,6 +77,27 @@ enum Wake {
 }
 
 impl Owner {
+    /// The owner of the log that was `opened`.
+    pub(super) fn new(opened: Opened, shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
+        let heads = opened.books.iter().map(|books| books.head).collect();
+        Self {
+            store: opened.store,
+            journal: opened.journal,
+            pace: Pace::new(heads, shared.config.ring_bytes_max),
+            books: opened.books,
+            copier: Copier::new(shared.dir.join(FILE)),
+            shared,
+            jobs,
+            // What an end without a close left in the write-ahead log is copied after the first commit.
+            wal_bytes: CHECKPOINT_BYTES,
+            later: Later::default(),
+            dirty: BTreeSet::new(),
+            is_owing: false,
+            full_at: None,
+            house_at: Instant::now(),
+        }
+    }
+
     /// Works until told to close, until nobody can send jobs, or until the disk fails.
     pub(super) fn run(mut self) {
         let mut jobs = Vec::new();
@@ -92,7 +118,7 @@ impl Owner {
 
     /// Waits for something to do, and takes all the jobs that are there, as many as go into one transaction.
     fn wait(&self, jobs: &mut Vec<Job>) -> Wake {
-        let due = self.waiting.as_ref().map(|(_, due)| *due);
+        let due = self.later.due;
         let until = due.map_or(self.house_at, |due| due.min(self.house_at));
         if Instant::now() >= self.house_at {
             return Wake::House;
@@ -113,39 +139,27 @@ impl Owner {
         }
     }
 
-    /// Does `jobs` in one transaction. Gives whom to tell when one of them was to close.
-    fn work(&mut self, jobs: &mut Vec<Job>) -> Result<Option<oneshot::Sender<()>>, Error> {
-        let (mut batch, due) = match self.waiting.take() {
-            Some((batch, due)) => (batch, due),
-            None => (Batch::default(), Instant::now() + POSITIONS_WAIT),
-        };
-        let is_due = jobs.is_empty() || Instant::now() >= due;
-        let planned = self.plan(jobs, &mut batch);
-        if planned.is_ok() && !is_due && batch.is_positions_only() && !self.store.is_in_transaction() {
-            self.waiting = Some((batch, due));
-            return Ok(None);
-        }
-        let outcome = match planned {
-            Ok(()) => self.write(&mut batch),
-            Err(cause) => Err(cause),
-        };
-        let closing = match outcome {
+    /// Does `jobs` together. Gives whom to tell when one of them was to close.
+    pub(super) fn work(&mut self, jobs: &mut Vec<Job>) -> Result<Option<oneshot::Sender<()>>, Failure> {
+        let mut batch = Batch::default();
+        let planned = self.catch_up().and_then(|()| self.plan(jobs, &mut batch));
+        let closing = match planned.and_then(|()| self.write(&mut batch)) {
             Ok(()) => self.settle(batch),
-            Err(cause) if is_disk_full(&cause) => self.refuse(batch, jobs, &cause)?,
+            Err(cause) if cause.is_disk_full() => self.refuse(batch, jobs, &cause)?,
             Err(cause) => return Err(cause),
         };
         self.checkpoint()?;
         Ok(closing)
     }
 
-    fn plan(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), Error> {
+    fn plan(&mut self, jobs: &mut Vec<Job>, batch: &mut Batch) -> Result<(), Failure> {
         // In the order in which they came; after an error the rest stays for `refuse`.
         jobs.reverse();
         while let Some(job) = jobs.pop() {
             match job {
                 Job::Append { entry, receipt } => self.append(entry, receipt, batch)?,
                 Job::Commit { position, done } => {
-                    self.move_group(position, done, batch);
+                    self.move_group(position, done);
                     self.set_pace();
                 }
                 Job::Join {
@@ -154,6 +168,7 @@ impl Owner {
                     done,
                 } => {
                     self.join(&group, is_required)?;
+                    batch.is_due = true;
                     batch.committed.push(done);
                 }
                 Job::Trim { done } => {
@@ -166,7 +181,7 @@ impl Owner {
         Ok(())
     }
 
-    fn append(&mut self, entry: NewEntry, receipt: Option<ReceiptSender>, batch: &mut Batch) -> Result<(), Error> {
+    fn append(&mut self, entry: NewEntry, receipt: Option<ReceiptSender>, batch: &mut Batch) -> Result<(), Failure> {
         batch.cost += cost(&entry);
         batch.appends += 1;
         let shard = self.shared.shard_of(entry.domain());
@@ -225,15 +240,15 @@ impl Owner {
     }
 
     /// Where the entry is that has `id` already.
-    fn find(&mut self, shard: Shard, id: MessageId) -> Result<Option<u64>, Error> {
+    fn find(&mut self, shard: Shard, id: MessageId) -> Result<Option<u64>, Failure> {
         match self.books[usize::from(shard.0)].recent.look_up(id) {
             Known::At(sequence) => Ok(Some(sequence)),
             Known::New => Ok(None),
-            Known::Unknown => self.store.find(shard, id),
+            Known::Unknown => Ok(self.store.find(shard, id)?),
         }
     }
 
-    fn move_group(&mut self, position: Position, done: oneshot::Sender<Result<(), LogError>>, batch: &mut Batch) {
+    fn move_group(&mut self, position: Position, done: oneshot::Sender<Result<(), LogError>>) {
         let Position { group, shard, sequence } = position;
         let sequence = sequence.min(self.books[usize::from(shard.0)].durable_head);
         let current = locked(&self.shared.groups)
@@ -242,15 +257,17 @@ impl Owner {
         match current {
             None => drop(done.send(Err(LogError::NoSuchGroup(group)))),
             Some(current) => {
-                self.pace.moved(&group, shard, sequence, Instant::now());
-                let position = batch.positions.entry((group, shard)).or_insert(current);
+                let now = Instant::now();
+                self.pace.moved(&group, shard, sequence, now);
+                let position = self.later.positions.entry((group, shard)).or_insert(current);
                 *position = sequence.max(*position);
-                batch.committed.push(done);
+                self.later.done.push(done);
+                self.later.due.get_or_insert(now + POSITIONS_WAIT);
             }
         }
     }
 
-    fn join(&mut self, group: &str, is_required: bool) -> Result<(), Error> {
+    fn join(&mut self, group: &str, is_required: bool) -> Result<(), Failure> {
         self.store.put_group(group, is_required)?;
         let mut committed = Vec::new();
         for shard in self.shared.all_shards() {
@@ -279,38 +296,11 @@ impl Owner {
         self.shared.set_open(self.pace.is_open(Instant::now()));
     }
 
-    /// All or nothing: what is durable is not refused because something after it failed.
-    fn write(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let mut wal_bytes = 4_096 * (2 * batch.rows.len() + 1) as u64;
-        for (shard, rows) in std::mem::take(&mut batch.rows) {
-            wal_bytes += rows.iter().map(|row| row.envelope.len() as u64 + 96).sum::<u64>();
-            self.store.insert(shard, &rows)?;
-        }
-        for ((group, shard), position) in &batch.positions {
-            self.store.put_position(group, *shard, *position)?;
-        }
-        for shard in self.shared.all_shards() {
-            if self.is_record_due(shard, batch) {
-                let books = &mut self.books[usize::from(shard.0)];
-                let unrecorded = books.take_unrecorded();
-                wal_bytes += 4_096 + 64 * unrecorded.len() as u64;
-                self.store.record(shard, books.head, &unrecorded)?;
-            }
-        }
-        self.store.commit()?;
-        self.wal_bytes += wal_bytes;
-        batch.is_written = true;
-        Ok(())
-    }
-
-    /// Whether this transaction writes down what `shard` holds.
-    fn is_record_due(&self, shard: Shard, batch: &Batch) -> bool {
-        let books = &self.books[usize::from(shard.0)];
-        batch.removed.contains_key(&shard) || books.head - books.recorded_head >= RECORD_EVERY
-    }
-
-    /// The commit has returned: shows the entries to consumers and answers everybody.
+    /// All of it is as durable as the tier says: shows the entries to consumers and answers everybody.
     fn settle(&mut self, batch: Batch) -> Option<oneshot::Sender<()>> {
+        if batch.is_committed {
+            self.committed();
+        }
         let counters = &self.shared.counters;
         counters.appended.fetch_add(batch.stored.len() as u64, Relaxed);
         counters.commits.fetch_add(u64::from(batch.is_written), Relaxed);
@@ -359,60 +349,18 @@ impl Owner {
         batch.closing
     }
 
-    /// The disk had no room for the transaction: undoes it, counts anew and refuses its entries.
-    fn refuse(
-        &mut self,
-        mut batch: Batch,
-        jobs: &mut Vec<Job>,
-        cause: &Error,
-    ) -> Result<Option<oneshot::Sender<()>>, Error> {
-        warn!(error = %cause, "the log's disk is full, appends are refused");
-        self.store.roll_back()?;
-        self.books = opened::load(&mut self.store, self.shared.shards)?;
-        self.full_at = None;
-        self.shared.set_disk_low(true);
-        for job in jobs.drain(..).rev() {
-            match job {
-                Job::Append { entry, receipt } => {
-                    batch.cost += cost(&entry);
-                    batch.appends += 1;
-                    self.shared.refused(receipt, disk_low());
-                }
-                Job::Commit { done, .. } | Job::Join { done, .. } => batch.committed.push(done),
-                Job::Trim { done } => drop(done.send(Err(LogError::Failed(DISK_FULL.to_owned())))),
-                Job::Close { done } => batch.closing = Some(done),
-            }
-        }
-        self.shared.left_queue(batch.cost, batch.appends);
-        for (receipt, appended) in batch.receipts {
-            // What it repeats may have been in the same transaction.
-            if appended.sequence <= self.books[usize::from(appended.shard.0)].durable_head {
-                let _ = receipt.send(Ok(appended));
-            } else {
-                self.shared.refused(Some(receipt), disk_low());
-            }
-        }
-        for (done, _) in batch.trimmed {
-            let _ = done.send(Err(LogError::Failed(DISK_FULL.to_owned())));
-        }
-        for done in batch.committed {
-            let _ = done.send(Err(LogError::Failed(DISK_FULL.to_owned())));
-        }
-        Ok(batch.closing)
-    }
-
     /// Looks at the disk and at the copy, and removes some of what is old; comes again soon while there is more.
-    fn keep_house(&mut self) -> Result<(), Error> {
+    pub(super) fn keep_house(&mut self) -> Result<(), Failure> {
         self.shared.look_at_disk();
         // Consumers that stand still are seen here alone, since nobody tells of them.
         self.set_pace();
         let mut batch = Batch::default();
-        let has_more = match self.trim_some(&mut batch) {
+        let has_more = match self.catch_up().and_then(|()| self.trim_some(&mut batch)) {
             Ok(has_more) => {
                 self.settle(batch);
                 has_more
             }
-            Err(cause) if is_disk_full(&cause) => {
+            Err(cause) if cause.is_disk_full() => {
                 self.refuse(batch, &mut Vec::new(), &cause)?;
                 false
             }
@@ -424,29 +372,24 @@ impl Owner {
         Ok(())
     }
 
-    /// Says whether there may be more that is old.
-    fn trim_some(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+    /// Commits what waits for that, too. Says whether there may be more that is old.
+    fn trim_some(&mut self, batch: &mut Batch) -> Result<bool, Failure> {
         let mut has_more = false;
         for shard in self.shared.all_shards() {
             has_more |= self.trim_some_by_age(shard, batch)? >= u64::from(TRIM_ENTRIES_MAX);
         }
-        if !batch.removed.is_empty() {
-            self.write(batch)?;
+        if self.store.is_in_transaction() {
+            self.commit(batch)?;
         }
         Ok(has_more)
     }
 
-    /// Writes the books down and closes the file.
+    /// Writes the books down and closes the files.
     fn end(mut self, done: Option<oneshot::Sender<()>>) {
-        for shard in self.shared.all_shards() {
-            let books = &mut self.books[usize::from(shard.0)];
-            let unrecorded = books.take_unrecorded();
-            if let Err(cause) = self.store.record(shard, books.head, &unrecorded) {
-                return self.fail(&cause);
-            }
+        if let Err(cause) = self.write_down() {
+            return self.fail(&cause);
         }
-        let outcome = self.store.commit().and(self.copier.end()).and(self.store.close());
-        match outcome {
+        match self.copier.end().and(self.store.close()) {
             Ok(()) => self.shared.close(),
             Err(cause) => self.shared.fail(&cause.to_string()),
         }
@@ -456,7 +399,7 @@ impl Owner {
     }
 
     /// Ends for good. A sync that failed is never tried again: the kernel may have dropped the pages (reliability.md B4-13).
-    fn fail(self, cause: &Error) {
+    fn fail(self, cause: &Failure) {
         error!(error = %cause, "the log failed, nothing more is acknowledged");
         self.shared.fail(&cause.to_string());
     }

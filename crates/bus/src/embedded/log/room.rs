@@ -2,9 +2,10 @@
 
 use trunkline_core::DomainId;
 
+use super::failure::Failure;
 use super::job::Batch;
 use super::owner::{Owner, RETRY_AFTER, disk_low};
-use super::store::{Error, Removed};
+use super::store::Removed;
 use crate::feed::locked;
 use crate::log::{AppendError, Quota, Shard};
 
@@ -23,7 +24,7 @@ impl Owner {
         domain: DomainId,
         bytes: u64,
         batch: &mut Batch,
-    ) -> Result<Option<AppendError>, Error> {
+    ) -> Result<Option<AppendError>, Failure> {
         if self.shared.is_disk_low() {
             return Ok(Some(disk_low()));
         }
@@ -55,7 +56,7 @@ impl Owner {
     }
 
     /// Frees at least `needed` bytes of `domain` if as many are committed; returns the bytes freed.
-    fn trim_domain(&mut self, shard: Shard, domain: DomainId, needed: u64, batch: &mut Batch) -> Result<u64, Error> {
+    fn trim_domain(&mut self, shard: Shard, domain: DomainId, needed: u64, batch: &mut Batch) -> Result<u64, Failure> {
         let through = self.committed_by_all(shard);
         let mut freed = 0;
         while freed < needed {
@@ -76,7 +77,7 @@ impl Owner {
     }
 
     /// Removes some of the oldest committed entries of the shard whose oldest is oldest; returns the bytes freed.
-    fn trim_oldest(&mut self, batch: &mut Batch) -> Result<u64, Error> {
+    fn trim_oldest(&mut self, batch: &mut Batch) -> Result<u64, Failure> {
         let mut by_age = Vec::new();
         for shard in self.shared.all_shards() {
             if let Some((sequence, appended_at)) = self.store.oldest_at(shard)?
@@ -96,7 +97,7 @@ impl Owner {
     }
 
     /// Removes all that is older than the configuration keeps and committed by every required group.
-    pub(super) fn trim_by_age(&mut self, batch: &mut Batch) -> Result<u64, Error> {
+    pub(super) fn trim_by_age(&mut self, batch: &mut Batch) -> Result<u64, Failure> {
         let mut count = 0;
         for shard in self.shared.all_shards() {
             loop {
@@ -110,7 +111,7 @@ impl Owner {
         Ok(count)
     }
 
-    pub(super) fn trim_some_by_age(&mut self, shard: Shard, batch: &mut Batch) -> Result<u64, Error> {
+    pub(super) fn trim_some_by_age(&mut self, shard: Shard, batch: &mut Batch) -> Result<u64, Failure> {
         let through = self.committed_by_all(shard);
         let before = self.shared.keep_from_ms();
         match self.store.oldest_at(shard)? {

@@ -1,7 +1,7 @@
 //! What the log's owner and its users share: queue room, rings, heads, groups, counters, and how the log ended.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -12,15 +12,22 @@ use trunkline_core::{Clock, DomainId};
 use trunkline_proto::messages::v1::Envelope;
 
 use super::books::Books;
+use super::opened::Opened;
 use super::pace::HOLD_MAX;
 use crate::embedded::{Config, DiskProbe};
 use crate::envelope::{NewEntry, StoredEntry};
-use crate::feed::{Source, locked};
+use crate::feed::{FeedLimit, Source, locked};
 use crate::log::{AppendError, Incarnation, LogStats, ReceiptSender, Shard, Tier};
 use crate::ring::Ring;
 
 /// What an entry costs in the queue beyond its bytes; so a queue holds at most its bytes over this in entries.
 pub(super) const QUEUE_ENTRY_BYTES: u32 = 1_024;
+
+/// Bounds of what a holder of `Log::tap` may be behind.
+const TAP_LIMIT: FeedLimit = FeedLimit {
+    items: 16_384,
+    bytes: 8 * 1024 * 1024,
+};
 
 /// A consumer group.
 #[derive(Debug, Clone)]
@@ -88,6 +95,41 @@ pub(super) fn cost(entry: &NewEntry) -> u32 {
 }
 
 impl Shared {
+    /// What is shared of the log in `dir` that was `opened`.
+    pub(super) fn new(
+        dir: &Path,
+        config: Config,
+        opened: &Opened,
+        clock: Arc<dyn Clock>,
+        disk_free: DiskProbe,
+    ) -> Arc<Self> {
+        let books = &opened.books;
+        let shared = Self {
+            room: Semaphore::new(usize::try_from(config.queue_bytes_max).unwrap_or(usize::MAX >> 4)),
+            rings: books
+                .iter()
+                .map(|books| Mutex::new(Ring::of_committed(books.head)))
+                .collect(),
+            heads: books.iter().map(|books| watch::Sender::new(books.head)).collect(),
+            groups: Mutex::new(opened.groups.clone()),
+            tap: Source::new(TAP_LIMIT),
+            counters: Counters::default(),
+            ending: watch::Sender::new(Ending::Open),
+            disk_low: false.into(),
+            is_open: watch::Sender::new(true),
+            dir: dir.to_owned(),
+            shards: opened.shards,
+            tier: Tier::from(config.tier),
+            incarnation: opened.incarnation,
+            config,
+            clock,
+            disk_free,
+        };
+        shared.count_held(books);
+        shared.look_at_disk();
+        Arc::new(shared)
+    }
+
     pub(super) fn all_shards(&self) -> impl Iterator<Item = Shard> + use<> {
         (0..self.shards).map(Shard)
     }

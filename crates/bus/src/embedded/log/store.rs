@@ -12,10 +12,12 @@ use crate::log::{ReadLimit, Shard, Tier};
 
 pub(super) use rusqlite::Error;
 
-/// The format of a new file.
-pub(super) const FORMAT: i64 = 2;
-/// The format before that, which goes on as it is: its index has the ids of all entries.
-pub(super) const FORMAT_ALL_IDS: i64 = 1;
+/// The format of a new file: a journal is beside it.
+pub(super) const FORMAT: i64 = 3;
+/// The formats before that, which become [`FORMAT`] when they are opened.
+pub(super) const FORMATS_BEFORE: std::ops::RangeInclusive<i64> = FORMAT_ALL_IDS..=2;
+/// The first format: its index has the ids of all entries, and goes on as it is.
+const FORMAT_ALL_IDS: i64 = 1;
 /// Statements kept prepared.
 const STATEMENTS_MAX: usize = 512;
 
@@ -91,17 +93,13 @@ fn domain_of(row: &Row<'_>, column: usize) -> Result<DomainId, Error> {
 }
 
 impl Store {
-    /// Opens the file, making what is missing but the shards' tables.
-    pub(super) fn open(path: &Path, tier: Tier) -> Result<Self, Error> {
+    /// Opens the file, making what is missing but the shards' tables. Commits are synced until [`Self::set_tier`].
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        let synchronous = match tier {
-            Tier::Synced => "FULL",
-            Tier::None | Tier::Written => "NORMAL",
-        };
         connection.pragma_update(None, "page_size", 4_096)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", synchronous)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", -2_000)?;
         connection.pragma_update(None, "temp_store", "memory")?;
@@ -113,15 +111,30 @@ impl Store {
         })
     }
 
-    /// The format of the file, which becomes [`FORMAT`] when it is new.
+    /// From now on commits are as durable as `tier` says.
+    pub(super) fn set_tier(&mut self, tier: Tier) -> Result<(), Error> {
+        let synchronous = match tier {
+            Tier::Synced => "FULL",
+            Tier::None | Tier::Written => "NORMAL",
+        };
+        self.connection.pragma_update(None, "synchronous", synchronous)
+    }
+
+    /// The format of the file, which is [`FORMAT`] when it is new.
     pub(super) fn format(&mut self) -> Result<i64, Error> {
-        let format = self.meta("format", FORMAT)?;
-        self.has_all_ids = format == FORMAT_ALL_IDS;
-        Ok(format)
+        self.meta("format", FORMAT)
+    }
+
+    /// Makes a file of `format`, which is one of [`FORMATS_BEFORE`] or [`FORMAT`], one of [`FORMAT`].
+    pub(super) fn adopt(&mut self, format: i64) -> Result<(), Error> {
+        self.has_all_ids = self.meta("all_ids", i64::from(format == FORMAT_ALL_IDS))? != 0;
+        let sql = "UPDATE meta SET value = ? WHERE name = 'format' AND value <> ?";
+        self.connection.execute(sql, [FORMAT, FORMAT])?;
+        Ok(())
     }
 
     /// Makes the tables of `shards` shards where they are missing. An entry that cannot come again has an empty id, which its index leaves
-    /// out: that is a page less to be written by most commits. A file of [`FORMAT_ALL_IDS`] keeps the index that it has, of all entries.
+    /// out: that is a page less to be written by most commits. A file that began as the first format keeps its index of all entries.
     pub(super) fn make_shards(&mut self, shards: u16) -> Result<(), Error> {
         for shard in 0..shards {
             self.connection.execute_batch(&format!(
@@ -367,6 +380,14 @@ impl Store {
     pub(super) fn forbid_records(&mut self) -> Result<(), Error> {
         let sql = "CREATE TRIGGER no_records BEFORE INSERT ON recorded BEGIN SELECT RAISE(ABORT, 'forbidden'); END";
         self.connection.execute_batch(sql)
+    }
+
+    /// From now on the file grows to `pages` pages at most, or to as many as it has; 0 takes that back. Gives what holds.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&mut self, pages: i64) -> Result<i64, Error> {
+        let pages = if pages == 0 { i64::from(u32::MAX - 1) } else { pages };
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&sql, [], |row| row.get(0))
     }
 
     /// Closes the file.

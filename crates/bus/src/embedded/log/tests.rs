@@ -2,7 +2,7 @@
 
 use trunkline_core::{DomainId, MessageId, SystemClock};
 
-use super::store::{FORMAT_ALL_IDS, NewRow, Store};
+use super::store::{FORMAT, NewRow, Store};
 use super::*;
 use crate::conformance::{entry, entry_with_id, in_time};
 
@@ -22,7 +22,7 @@ async fn open(dir: &Path) -> Arc<EmbeddedLog> {
 
 /// The file of a log that is closed or has failed.
 fn stored(dir: &Path) -> Store {
-    let mut store = Store::open(&dir.join(FILE), Tier::Written).unwrap();
+    let mut store = Store::open(&dir.join(FILE)).unwrap();
     store.make_shards(1).unwrap();
     store
 }
@@ -76,7 +76,7 @@ async fn an_entry_is_not_kept_when_the_books_of_its_transaction_cannot_be_writte
     open(dir.path()).await.close().await;
     let mut store = stored(dir.path());
     store.begin().unwrap();
-    let rows: Vec<_> = (1..=owner::RECORD_EVERY).map(|sequence| row(sequence, None)).collect();
+    let rows: Vec<_> = (1..=commit::RECORD_EVERY).map(|sequence| row(sequence, None)).collect();
     store.insert(SHARD, &rows).unwrap();
     store.commit().unwrap();
     store.forbid_records().unwrap();
@@ -131,7 +131,7 @@ async fn a_log_of_the_first_format_goes_on_and_knows_what_it_holds() {
         assert_eq!((appended.sequence, appended.is_duplicate), (sequence, false));
     }
     log.close().await;
-    assert_eq!(stored(dir.path()).format().unwrap(), FORMAT_ALL_IDS);
+    assert_eq!(stored(dir.path()).format().unwrap(), FORMAT);
     let log = open(dir.path()).await;
     let page = log.read(SHARD, 1, ReadLimit::default()).await.unwrap();
     assert_eq!(sequences(&page), [1, 2, 3]);
