@@ -230,6 +230,7 @@ impl Member {
             is_retained: true,
         }));
         match rest {
+            Some(_) if subscription.is_ended() => {}
             Some(rest) => self.lookups.push_front(rest),
             None => self.was_read(&subscription, true),
         }
@@ -344,5 +345,45 @@ mod tests {
         let caught: Vec<_> = member.caught.iter().map(|item| item.message.sequence()).collect();
         assert_eq!(caught, [Some(last - 1), Some(last)]);
         assert!(matches!(member.subscriber.mailbox.take(), Next::Nothing));
+    }
+
+    #[tokio::test]
+    async fn what_ended_subscriptions_were_owed_is_not_kept() {
+        let (mut member, first) = member().await;
+        let gate = OpenGate::new(Vec::new());
+        let permit = gate.may(&member.session, Action::Subscribe, "a").await.unwrap();
+        let unsent = || crate::session::Unsent { up_to: 1, after: None };
+        for _ in 0..10 {
+            let subscription = Arc::new(Subscription::new("a", &permit, first.options()));
+            for _ in 0..2 {
+                member.owe(Arc::clone(&subscription), unsent());
+            }
+            assert_eq!(member.lookups.len(), 1);
+            subscription.end();
+        }
+    }
+
+    #[tokio::test]
+    async fn of_the_subscriptions_that_are_owed_one_alone_goes_on_where_it_was() {
+        let (mut member, _) = member().await;
+        let gate = OpenGate::new(Vec::new());
+        let mut owed = Vec::new();
+        for filter in ["a", "b", "c"] {
+            let permit = gate.may(&member.session, Action::Subscribe, filter).await.unwrap();
+            let (_, first) = self::member().await;
+            let subscription = Arc::new(Subscription::new(filter, &permit, first.options()));
+            let after = (filter != "a").then(|| filter.into());
+            member.owe(Arc::clone(&subscription), crate::session::Unsent { up_to: 1, after });
+            owed.push(subscription);
+        }
+        let after = |member: &Member| {
+            let unsent = owed.iter().map(|subscription| member.unsent(subscription));
+            unsent
+                .map(|unsent| unsent.and_then(|unsent| unsent.after))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(after(&member), [None, Some("b".into()), None]);
+        member.was_read(&owed[1], true);
+        assert_eq!(after(&member), [None, None, Some("c".into())]);
     }
 }

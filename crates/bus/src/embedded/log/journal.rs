@@ -27,6 +27,8 @@ pub(super) const JOURNAL_BYTES: usize = 1024 * 1024;
 const HEADER_BYTES: usize = 8 + 8 + 4 + 4;
 /// Shard, sequence, whether it may repeat, id, domain, time, bytes of the envelope.
 const ROW_BYTES: usize = 2 + 8 + 1 + 16 + 16 + 8 + 4;
+/// Zeros that a new file is written with, some at a time.
+const ZEROS: &[u8] = &[0; 64 * 1024];
 const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 /// Rows by shard, whose sequences rise.
@@ -52,9 +54,11 @@ impl Journal {
             .create(true)
             .truncate(false)
             .open(path)?;
-        let written = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        if written < JOURNAL_BYTES {
-            file.write_all_at(&vec![0; JOURNAL_BYTES - written], written as u64)?;
+        let mut written = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        while written < JOURNAL_BYTES {
+            let zeros = &ZEROS[..ZEROS.len().min(JOURNAL_BYTES - written)];
+            file.write_all_at(zeros, written as u64)?;
+            written += zeros.len();
         }
         // Each time, since an end may have come between the making and this.
         file.sync_all()?;
@@ -112,11 +116,9 @@ impl Journal {
 
     /// The rows of the last lap that was begun, in their order.
     pub(super) fn rows(&self) -> io::Result<Rows> {
-        let mut file = vec![0; JOURNAL_BYTES];
-        self.file.read_exact_at(&mut file, 0)?;
-        let (mut rest, mut rows, mut salt) = (file.as_slice(), Rows::new(), None);
-        while let Some((record, after)) = record(rest) {
-            let (found, incarnation) = (u64_at(record, 0), u64_at(record, 8).cast_signed());
+        let (mut place, mut rows, mut salt) = (0, Rows::new(), None);
+        while let Some(record) = self.record(place)? {
+            let (found, incarnation) = (u64_at(&record, 0), u64_at(&record, 8).cast_signed());
             if found != *salt.get_or_insert(found) || incarnation != self.incarnation.0 {
                 break;
             }
@@ -125,9 +127,26 @@ impl Journal {
                 rows.entry(shard).or_default().push(row);
                 body = after;
             }
-            rest = after;
+            place += record.len();
         }
         Ok(rows)
+    }
+
+    /// The record that begins at `place`, if it is whole. It is read alone, since mostly there is none.
+    fn record(&self, place: usize) -> io::Result<Option<Vec<u8>>> {
+        if place + HEADER_BYTES > JOURNAL_BYTES {
+            return Ok(None);
+        }
+        let mut record = vec![0; HEADER_BYTES];
+        self.file.read_exact_at(&mut record, place as u64)?;
+        let body = usize::try_from(u32_at(&record, 16)).unwrap_or(usize::MAX);
+        if body == 0 || body > JOURNAL_BYTES - place - HEADER_BYTES {
+            return Ok(None);
+        }
+        record.resize(HEADER_BYTES + body, 0);
+        self.file
+            .read_exact_at(&mut record[HEADER_BYTES..], (place + HEADER_BYTES) as u64)?;
+        Ok((checksum(&record) == u32_at(&record, 20)).then_some(record))
     }
 
     /// Leaves nothing behind, once all is committed elsewhere.
@@ -147,14 +166,6 @@ fn checksum(record: &[u8]) -> u32 {
     digest.update(&record[..20]);
     digest.update(&record[HEADER_BYTES..]);
     digest.finalize()
-}
-
-/// The whole record that `bytes` begin with, and what comes after it.
-fn record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let header = bytes.get(..HEADER_BYTES)?;
-    let body = usize::try_from(u32_at(header, 16)).ok()?;
-    let (record, rest) = bytes.split_at_checked(HEADER_BYTES + body)?;
-    (body > 0 && checksum(record) == u32_at(record, 20)).then_some((record, rest))
 }
 
 fn put(buffer: &mut Vec<u8>, shard: Shard, row: &NewRow) {
